@@ -1,0 +1,1 @@
+"""Thin Ray shells around the services: one line a method, all logic in ``zejzl_ray``."""

@@ -1,0 +1,254 @@
+"""The composition root: starts the services, the node agents and the ingress, and loads the fleet."""
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+from pydantic import SecretStr
+from ray import serve
+
+from actors import node_agent
+from actors.core_orchestrator import CoreOrchestratorActor
+from actors.error_bus import ErrorBusActor
+from actors.observability_hub import ObservabilityHubActor
+from actors.place import ServiceOptions, start_service
+from actors.resource_manager import ResourceManagerActor
+from actors.security_gateway import SecurityGatewayActor
+from serve_apps.config import IngressConfig
+from serve_apps.ingress import IngressOptions, start_ingress
+from zejzl_ray.cluster.actor_caller import ActorCaller
+from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
+from zejzl_ray.cluster.names import (
+    CORE_ORCHESTRATOR,
+    ERROR_BUS,
+    INGRESS_APP,
+    MACHINE_LABEL,
+    OBSERVABILITY_HUB,
+    RESOURCE_MANAGER,
+    SECURITY_GATEWAY,
+    SERVICES,
+)
+from zejzl_ray.cluster.topology import START_ORDER
+from zejzl_ray.contracts.call import CallContext
+from zejzl_ray.contracts.health import CheckStatus, GetHealth, ServiceHealth
+from zejzl_ray.contracts.orchestrator import DeclareFleet, FleetDeclared, ListMachines
+from zejzl_ray.contracts.services import health_operation
+from zejzl_ray.errors import ClusterError, ZejzlError
+from zejzl_ray.machine.reporting import MachineReporter
+from zejzl_ray.machine.settings import NodeAgentSettings
+from zejzl_ray.settings import Settings
+from zejzl_ray.version import __version__
+
+_ACTORS: dict[str, type] = {
+    CORE_ORCHESTRATOR: CoreOrchestratorActor,
+    RESOURCE_MANAGER: ResourceManagerActor,
+    OBSERVABILITY_HUB: ObservabilityHubActor,
+    ERROR_BUS: ErrorBusActor,
+    SECURITY_GATEWAY: SecurityGatewayActor,
+}
+_POLL_S = 0.1
+_CALL_LIMIT_S = 5.0
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the composition root brings up.
+
+    Attributes:
+        settings: as read from the environment.
+        token: bearer token of the ingress and the health ports.
+        token_file: where the ingress replicas read it.
+        machines: machine -> how its node agent works; all of them are waited for.
+        fleet: what the registry is told.
+        is_ingress_wanted: tests of single services leave it out.
+    """
+
+    settings: Settings
+    token: SecretStr
+    token_file: Path
+    machines: dict[str, NodeAgentSettings]
+    fleet: DeclareFleet
+    is_ingress_wanted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What is up."""
+
+    services: tuple[ServiceHealth, ...]
+    machines: tuple[str, ...]
+    fleet: FleetDeclared
+    missing_machines: tuple[str, ...]
+
+
+async def bring_up(plan: Plan, report: Report) -> Running:
+    """Start whatever is not running yet and wait until all of it answers; safe to repeat.
+
+    The process must be connected to the cluster. Services start in the order of ``START_ORDER`` without waiting for
+    one another: each starts and answers while the others are away, and its readiness names what is missing.
+
+    Raises:
+        ClusterError: something did not become ready in ``start_timeout_s``; says what and why.
+    """
+    settings = plan.settings
+    deadline_s = time.monotonic() + settings.start_timeout_s
+    missing = await _wait_for_machines(tuple(plan.machines), settings.home_wait_s, report)
+    start_services(plan)
+    for machine, agent_settings in plan.machines.items():
+        node_agent.start(
+            machine,
+            agent_settings,
+            functools.partial(find_core_orchestrator, settings.namespace),
+            namespace=settings.namespace,
+        )
+    caller = ActorCaller(settings.namespace, timeout_s=_CALL_LIMIT_S)
+    ingress = asyncio.create_task(_ingress(plan, report))
+    try:
+        healths = await _wait_until_ready(caller, deadline_s, report)
+        orchestrator = CoreOrchestratorClient(caller)
+        declared = await orchestrator.declare_fleet(plan.fleet)
+        changes = f"{declared.added} added, {declared.changed} changed, {declared.removed} removed"
+        report(f"fleet: {len(plan.fleet.agents)} entries ({changes})")
+        present = [machine for machine in plan.machines if machine not in missing]
+        await _wait_for_reports(orchestrator, present, deadline_s, report)
+        await asyncio.wait_for(ingress, max(1.0, deadline_s - time.monotonic()))
+    except TimeoutError:
+        raise ClusterError(
+            f"The ingress did not start within {settings.start_timeout_s:.0f} s.", "See Serve's page of the dashboard."
+        ) from None
+    finally:
+        ingress.cancel()
+        await caller.close()
+    return Running(
+        services=healths, machines=tuple(present), fleet=declared, missing_machines=tuple(missing)
+    )
+
+
+def start_services(plan: Plan, *, is_health_served: bool = True) -> None:
+    """Start the five services or find them running; does not wait for them."""
+    options = ServiceOptions(plan.settings, plan.token, is_health_served)
+    for row in START_ORDER:
+        for place in row:
+            start_service(_ACTORS[place.service], place, options, namespace=plan.settings.namespace)
+
+
+async def stop_services(namespace: str, *, timeout_s: float = 15.0) -> None:
+    """Let the services and node agents write what is pending and stop serving; those that are away are skipped."""
+
+    async def stop(name: str) -> None:
+        try:
+            actor = await asyncio.to_thread(ray.get_actor, name, namespace)
+            await actor.stop.remote()
+        except (ValueError, ray.exceptions.RayError):
+            return  # not there, or it went away meanwhile: nothing to stop
+
+    names = [name for name in _named_actors(namespace) if name in SERVICES or name.startswith("node_agent:")]
+    # Node agents first: they would go on reporting to an orchestrator that has stopped.
+    for group in ([n for n in names if n not in SERVICES], [n for n in names if n in SERVICES]):
+        tasks = [asyncio.create_task(stop(name)) for name in group]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=timeout_s)
+            for task in late:
+                task.cancel()
+
+
+def find_core_orchestrator(namespace: str) -> MachineReporter:
+    """Return a client of core_orchestrator for a node agent; the calls themselves find the actor."""
+    return _Reporter(CoreOrchestratorClient(ActorCaller(namespace, timeout_s=_CALL_LIMIT_S)))
+
+
+class _Reporter:
+    def __init__(self, client: CoreOrchestratorClient) -> None:
+        self.report_machine = client.report_machine
+
+
+def _named_actors(namespace: str) -> list[str]:
+    return [
+        entry["name"]
+        for entry in ray.util.list_named_actors(all_namespaces=True)
+        if entry["namespace"] == namespace
+    ]
+
+
+async def _wait_for_machines(machines: Sequence[str], limit_s: float, report: Report) -> list[str]:
+    """Wait for every declared machine to join; return those that did not."""
+    deadline_s = time.monotonic() + limit_s
+    told = False
+    while True:
+        nodes = await asyncio.to_thread(ray.nodes)  # type: ignore[no-untyped-call]  # Ray gives it no types
+        present = {node["Labels"].get(MACHINE_LABEL) for node in nodes if node["Alive"]}
+        missing = [machine for machine in machines if machine not in present]
+        if not missing or time.monotonic() >= deadline_s:
+            for machine in missing:
+                report(f"machine {machine} has not joined within {limit_s:.0f} s; its services go to the fallback")
+            return missing
+        if not told:
+            report(f"waiting for {', '.join(missing)} to join (at most {limit_s:.0f} s)")
+            told = True
+        await asyncio.sleep(_POLL_S)
+
+
+async def _wait_until_ready(caller: ActorCaller, deadline_s: float, report: Report) -> tuple[ServiceHealth, ...]:
+    async def one(service: str) -> ServiceHealth:
+        why = "it has not answered yet"
+        while time.monotonic() < deadline_s:
+            try:
+                limit_s = time.time() + min(_CALL_LIMIT_S, max(0.5, deadline_s - time.monotonic()))
+                answer = await caller.call(health_operation(service), GetHealth(), CallContext(deadline_at_s=limit_s))
+            except ZejzlError as error:
+                why = str(error)
+            else:
+                assert isinstance(answer, ServiceHealth)
+                if answer.is_ready:
+                    notes = [c.reason for c in answer.checks if c.status is not CheckStatus.OK]
+                    report(f"{service} on {answer.machine}" + (f" ({'; '.join(notes)})" if notes else ""))
+                    return answer
+                why = "; ".join(f"{c.name}: {c.reason}" for c in answer.checks if c.status is CheckStatus.FAILED)
+            await asyncio.sleep(_POLL_S)
+        raise ClusterError(f"{service} is not ready: {why}", "Mend it and run the same command again.")
+
+    return tuple(await asyncio.gather(*(one(place.service) for row in START_ORDER for place in row)))
+
+
+async def _wait_for_reports(
+    orchestrator: CoreOrchestratorClient, machines: Sequence[str], deadline_s: float, report: Report
+) -> None:
+    waiting = set(machines)
+    while waiting and time.monotonic() < deadline_s:
+        known = (await orchestrator.list_machines(ListMachines())).machines
+        for machine in known:
+            if machine.name in waiting and machine.is_alive and machine.snapshot is not None:
+                waiting.discard(machine.name)
+                cards = ", ".join(f"{gpu.name} {gpu.vram_total_mib} MiB" for gpu in machine.snapshot.gpus)
+                report(f"machine {machine.name}: {cards or machine.snapshot.gpu_note or 'no GPU'}")
+        if waiting:
+            await asyncio.sleep(_POLL_S)
+    if waiting:
+        raise ClusterError(f"No report from the node agent of {', '.join(sorted(waiting))}.", "See its log.")
+
+
+async def _ingress(plan: Plan, report: Report) -> None:
+    if not plan.is_ingress_wanted:
+        return
+    settings = plan.settings
+    if not await asyncio.to_thread(_is_ingress_running):
+        options = IngressOptions(
+            token_file=plan.token_file,
+            http_port=settings.http_port,
+            replicas=settings.ingress_replicas,
+            namespace=settings.namespace,
+            config=IngressConfig(version=__version__),
+        )
+        await asyncio.to_thread(start_ingress, options)
+    report(f"ingress on {settings.bind_host}:{settings.http_port}")
+
+
+def _is_ingress_running() -> bool:
+    applications = serve.status().applications
+    return INGRESS_APP in applications and applications[INGRESS_APP].status == "RUNNING"

@@ -1,0 +1,91 @@
+"""The services on a cluster of several machines: what the head runs once its own node is up.
+
+Ray reads its environment when it is imported, so everything that imports it is imported inside the functions.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from serve_apps.haproxy.environment import haproxy_environment
+from zejzl_ray.cluster.local_nodes import exclusive
+from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, TOKEN_FILE, node_agent_settings
+from zejzl_ray.cluster.node_start import NodeStart
+from zejzl_ray.cluster.record import ClusterRecord
+from zejzl_ray.cluster.secret_file import ensure_token
+from zejzl_ray.errors import ClusterError
+from zejzl_ray.fleet.declare import declare_command
+from zejzl_ray.fleet.model import Fleet
+from zejzl_ray.settings import Settings
+
+if TYPE_CHECKING:
+    from actors.bootstrap import Running
+
+Report = Callable[[str], None]
+
+
+def node_environment(settings: Settings) -> dict[str, str]:
+    """Return what Ray's processes need in their environment on this machine, beside what starts the node."""
+    return haproxy_environment(settings.data_path, bind_host=settings.bind_host)
+
+
+def head_record(settings: Settings, node: NodeStart) -> ClusterRecord:
+    """Return what is written down at the head; its machines are those of this computer, which is one."""
+    return ClusterRecord(
+        cluster_id=node.cluster_id,
+        temp_dir=node.temp_dir,
+        address=node.head_address,
+        dashboard_url=f"http://{node.dashboard_host}:{node.ports.dashboard}",
+        http_url=f"http://127.0.0.1:{settings.http_port}",
+        bind_host=settings.bind_host,
+        namespace=settings.namespace,
+        machines=(node.machine,),
+    )
+
+
+def start_launched_services(
+    settings: Settings, node: NodeStart, fleet: Fleet, source: str, report: Report
+) -> "Running":
+    """Wait for the declared machines, start the services and load the fleet; safe to repeat.
+
+    A machine that has not joined after ``home_wait_s`` is named, and its services go to their fallback.
+
+    Args:
+        settings: as read from the environment of the head.
+        node: the head's own node, which is up.
+        fleet: what to load.
+        source: where the fleet was read from.
+        report: told of each step.
+
+    Raises:
+        ClusterError: something did not start; says what and why.
+    """
+    from actors.bootstrap import Plan, bring_up
+    from actors.local_system import connected
+
+    if node.machine not in fleet.machines:
+        raise ClusterError(
+            f"The fleet declares no machine {node.machine}.", "Name this machine as in the fleet file."
+        )
+    data_dir = settings.data_path
+    token_file = data_dir / TOKEN_FILE
+    token = ensure_token(token_file)
+    os.environ.update(node_environment(settings))
+    record = head_record(settings, node)
+    plan = Plan(
+        settings=settings,
+        token=token,
+        token_file=token_file,
+        machines={
+            machine: node_agent_settings(settings, machine, is_first=True, cpus=None)
+            for machine in fleet.machines
+        },
+        fleet=declare_command(fleet, source),
+    )
+    with exclusive(data_dir):
+        record.write(data_dir)
+        with connected(record, data_dir / RAY_TOKEN_FILE):
+            running = asyncio.run(bring_up(plan, report))
+        record.model_copy(update={"is_complete": True}).write(data_dir)
+    return running

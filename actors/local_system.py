@@ -1,0 +1,175 @@
+"""The whole system on one machine: what ``zejzl up`` and ``zejzl down`` do.
+
+Ray reads its environment when it is imported, so everything that imports it is imported inside the functions, after
+the environment is set.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from serve_apps.haproxy.environment import haproxy_environment
+from zejzl_ray.cluster.local_nodes import exclusive, running_cluster, start_nodes, stop_all
+from zejzl_ray.cluster.local_plan import (
+    RAY_TOKEN_FILE,
+    TOKEN_FILE,
+    node_agent_settings,
+    plan_local_cluster,
+    split_cpus,
+)
+from zejzl_ray.cluster.node_processes import StopReport
+from zejzl_ray.cluster.node_start import client_environment
+from zejzl_ray.cluster.record import ClusterRecord
+from zejzl_ray.cluster.secret_file import ensure_token, make_private_directory
+from zejzl_ray.errors import ClusterError
+from zejzl_ray.fleet.declare import declare_command
+from zejzl_ray.fleet.model import Fleet
+from zejzl_ray.settings import Settings
+
+if TYPE_CHECKING:
+    from actors.bootstrap import Running
+
+_CONNECT_TIMEOUT_S = 30.0
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSystem:
+    """What is up on this machine."""
+
+    record: ClusterRecord
+    running: "Running"
+    token_file: Path
+    ray_token_file: Path
+    took_s: float
+    was_running: bool
+
+
+def start_local_system(settings: Settings, fleet: Fleet, source: str, report: Report) -> LocalSystem:
+    """Start everything that is not running yet and wait until it answers; repeated, it changes nothing.
+
+    Leftovers of an interrupted start are removed first. Another Ray cluster of the machine is left alone.
+
+    Raises:
+        PortInUse: a port of the services is taken.
+        ClusterError: something did not start; says what and why.
+    """
+    started_s = time.monotonic()
+    machines = tuple(fleet.machines)
+    if not machines:
+        raise ClusterError("The fleet declares no machine.", "Add one under `machines:` of the fleet file.")
+    data_dir = settings.data_path
+    token_file, ray_token_file = data_dir / TOKEN_FILE, data_dir / RAY_TOKEN_FILE
+    token = ensure_token(token_file)
+    ensure_token(ray_token_file)
+    with exclusive(data_dir):
+        environment = haproxy_environment(data_dir, bind_host=settings.bind_host)
+        record = running_cluster(data_dir)
+        was_running = record is not None
+        if record is None:
+            leftovers = stop_all(data_dir)
+            if leftovers.ended or leftovers.killed:
+                report(f"removed {leftovers.ended + leftovers.killed} processes of an unfinished start")
+            plan = plan_local_cluster(settings, machines)
+            start_nodes(plan, data_dir, environment, report)
+            record = plan.record
+        os.environ.update(environment)
+        with connected(record, ray_token_file):
+            running = _bring_up(settings, fleet, source, token, token_file, machines, report)
+        record.model_copy(update={"is_complete": True}).write(data_dir)
+    return LocalSystem(
+        record=record,
+        running=running,
+        token_file=token_file,
+        ray_token_file=ray_token_file,
+        took_s=time.monotonic() - started_s,
+        was_running=was_running,
+    )
+
+
+def stop_local_system(settings: Settings, report: Report) -> StopReport:
+    """Stop everything of this data directory's cluster; safe to repeat, also after a start that was interrupted.
+
+    Raises:
+        ClusterError: a process could not be ended.
+    """
+    data_dir = settings.data_path
+    make_private_directory(data_dir)
+    with exclusive(data_dir):
+        record = running_cluster(data_dir)
+        if record is not None:
+            try:
+                with connected(record, data_dir / RAY_TOKEN_FILE):
+                    from actors.bootstrap import stop_services
+
+                    asyncio.run(stop_services(record.namespace))
+                    report("services stopped")
+            except ClusterError as error:  # what is acknowledged is in the store already, so go on
+                report(f"services could not be asked to stop: {error.message}")
+        done = stop_all(data_dir)
+        if done.ended or done.killed:
+            report(f"{done.ended + done.killed} processes ended")
+    return done
+
+
+@contextlib.contextmanager
+def connected(record: ClusterRecord, ray_token_file: Path) -> Iterator[None]:
+    """Connect this process to the cluster as a Ray driver, and leave it at the end.
+
+    Raises:
+        ClusterError: the cluster cannot be reached.
+    """
+    os.environ.update(client_environment(ray_token_file))
+    import ray
+
+    try:
+        ray.init(
+            address=record.address,
+            namespace=record.namespace,
+            log_to_driver=False,
+            logging_level="ERROR",
+            configure_logging=False,
+            _temp_dir=None,
+        )
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        raise ClusterError(
+            f"Cannot reach Ray at {record.address}: {str(error).splitlines()[0] if str(error) else 'no reason given'}.",
+            "Run `zejzl down`, then `zejzl up`.",
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _bring_up(
+    settings: Settings,
+    fleet: Fleet,
+    source: str,
+    token: SecretStr,
+    token_file: Path,
+    machines: tuple[str, ...],
+    report: Report,
+) -> "Running":
+    from actors.bootstrap import Plan, bring_up
+
+    cpus = split_cpus(os.cpu_count() or 1, len(machines))
+    plan = Plan(
+        settings=settings,
+        token=token,
+        token_file=token_file,
+        machines={
+            machine: node_agent_settings(settings, machine, is_first=index == 0, cpus=cpus[index])
+            for index, machine in enumerate(machines)
+        },
+        fleet=declare_command(fleet, source),
+    )
+    return asyncio.run(bring_up(plan, report))

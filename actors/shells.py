@@ -1,0 +1,51 @@
+"""Builds the shell of a service from what the composition root hands in."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from actors.place import ServiceOptions, end_process, own_identity, prepare_process
+from zejzl_ray.clock import SystemClock
+from zejzl_ray.settings import Settings
+from zejzl_ray.shell import Service, ServiceShell
+from zejzl_ray.shell.health_server import HealthServer
+from zejzl_ray.store.open import open_store
+from zejzl_ray.store.protocol import Store
+
+S = TypeVar("S", bound=Service)
+
+_HEALTH_PORT: dict[str, Callable[[Settings], int]] = {
+    "resource_manager": lambda settings: settings.resource_manager_port,
+    "observability_hub": lambda settings: settings.observability_port,
+    "error_bus": lambda settings: settings.error_bus_port,
+    "security_gateway": lambda settings: settings.security_port,
+}
+
+
+def launch_shell(service: str, options: ServiceOptions, build: Callable[[Store], S]) -> ServiceShell[S]:
+    """Build the shell of a service and begin to start it; needs a running event loop.
+
+    core_orchestrator has no health port of its own: the ingress on 7000 shows its health.
+    """
+    settings = options.settings
+    prepare_process(service, settings)
+    clock = SystemClock()
+    port = _HEALTH_PORT.get(service)
+    server = (
+        HealthServer(settings.bind_host, port(settings), options.token)
+        if port is not None and options.is_health_served
+        else None
+    )
+
+    async def open_own_store() -> Store:
+        return await open_store(settings.resolved_store_url(), service, clock=clock, owner=service)
+
+    shell = ServiceShell(
+        own_identity(service),
+        open_store=open_own_store,
+        build=build,
+        clock=clock,
+        on_fatal=end_process,
+        health_server=server,
+    )
+    shell.launch()
+    return shell

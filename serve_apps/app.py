@@ -1,0 +1,136 @@
+"""The HTTP application. Runs without Serve and without Ray: everything that it needs is handed in."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import HTTPException as FastApiHttpException
+from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import Response
+
+from serve_apps.config import IngressConfig
+from serve_apps.endpoint import CallEndpoint, Endpoint
+from serve_apps.middleware.authentication import AuthenticationMiddleware, Authenticator
+from serve_apps.middleware.body_limit import BodyLimitMiddleware
+from serve_apps.middleware.errors import ErrorsMiddleware
+from serve_apps.middleware.measure import MeasureMiddleware, RequestMetrics
+from serve_apps.middleware.request_scope import RequestScopeMiddleware
+from serve_apps.openapi import install_openapi
+from serve_apps.probes import HealthzEndpoint, Liveness, MetricsEndpoint, Readiness, ReadyzEndpoint
+from serve_apps.reads import (
+    FleetView,
+    GetAgentEndpoint,
+    GetFleetEndpoint,
+    GetMachineEndpoint,
+    ListAgentsEndpoint,
+    ListMachinesEndpoint,
+)
+from serve_apps.refusal import HttpRefusal, method_not_allowed, route_not_found
+from serve_apps.registry_replica import RegistryReplica
+from serve_apps.routes import operation_route, probe_route
+from serve_apps.watch import WatchEndpoint, Watchers
+from zejzl_ray.clock import Clock
+from zejzl_ray.contracts.base import Contract
+from zejzl_ray.contracts.caller import Caller
+from zejzl_ray.contracts.operation import Operation
+from zejzl_ray.contracts.orchestrator import OPERATIONS, SERVICE
+
+
+class GetFleet(Contract):
+    """Ask for the counts of the fleet, by machine."""
+
+
+# answered by the ingress alone, from its copy; no service has it
+GET_FLEET: Final = Operation(
+    name="get_fleet",
+    service=SERVICE,
+    request=GetFleet,
+    reply=FleetView,
+    scope="core_orchestrator:fleet:read",
+    verb="GET",
+    path="/v1/fleet",
+)
+
+
+def create_app(
+    caller: Caller,
+    replica: RegistryReplica,
+    config: IngressConfig,
+    clock: Clock,
+    authenticator: Authenticator,
+) -> FastAPI:
+    """Return the application: every operation of core_orchestrator, the fleet, probes, metrics, OpenAPI.
+
+    Its lifespan starts and stops the replica, and closes the caller at the end. Every route but ``/healthz``
+    wants what ``authenticator`` accepts.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await replica.start()
+        try:
+            yield
+        finally:
+            await replica.stop()
+            await caller.close()
+
+    registry = CollectorRegistry()
+    watchers = Watchers(config.max_watchers)
+    app = FastAPI(
+        title="zejzl-ray",
+        summary="Control plane of a fleet of AI agents",
+        version=config.version,
+        docs_url=None,  # the pages would load scripts from elsewhere; the document itself is at /openapi.json
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        # outermost first
+        middleware=[
+            Middleware(RequestScopeMiddleware),
+            Middleware(MeasureMiddleware, metrics=RequestMetrics(registry)),
+            Middleware(ErrorsMiddleware),
+            Middleware(AuthenticationMiddleware, authenticator=authenticator),
+            Middleware(BodyLimitMiddleware, max_body_bytes=config.max_body_bytes),
+        ],
+        exception_handlers={HTTPException: _refuse, FastApiHttpException: _refuse},
+    )
+    reads: dict[str, Callable[[Operation, RegistryReplica], Endpoint]] = {
+        "get_agent": GetAgentEndpoint,
+        "list_agents": ListAgentsEndpoint,
+        "get_machine": GetMachineEndpoint,
+        "list_machines": ListMachinesEndpoint,
+        "get_fleet": GetFleetEndpoint,
+    }
+
+    def endpoint_of(operation: Operation) -> Endpoint:
+        if operation.name in reads:
+            return reads[operation.name](operation, replica)
+        if operation.name == "watch_agents":
+            return WatchEndpoint(operation, caller, replica, clock=clock, config=config, watchers=watchers)
+        return CallEndpoint(operation, caller, clock, config)
+
+    # the most frequent route first: routes are tried in their order
+    ordered = sorted((*OPERATIONS, GET_FLEET), key=lambda operation: operation.name != "get_agent")
+    app.router.routes[:0] = [operation_route(operation, endpoint_of(operation)) for operation in ordered]
+    ready = ReadyzEndpoint(caller, replica, clock, config)
+    app.router.routes += [
+        probe_route("/healthz", "healthz", HealthzEndpoint(), reply=Liveness, is_public=True),
+        probe_route("/readyz", "readyz", ready, reply=Readiness),
+        probe_route("/metrics", "metrics", MetricsEndpoint(registry, replica, watchers), reply=None),
+    ]
+    install_openapi(app)
+    app.state.replica = replica
+    return app
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    """Turn the framework's refusals into ours; ``ErrorsMiddleware`` answers them."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        raise route_not_found() from None
+    if error.status_code == 405:
+        raise method_not_allowed((error.headers or {}).get("Allow", "")) from None
+    raise HttpRefusal(error.status_code, "refused", "Refused", "The request was refused.", "") from None

@@ -1,0 +1,103 @@
+"""The ingress on Ray Serve: one deployment, its options in one place, and how it is started and stopped."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI
+from pydantic import Field, SecretStr
+from ray import serve
+from ray.serve.config import HTTPOptions, ProxyLocation
+from ray.serve.schema import LoggingConfig
+
+from serve_apps.app import create_app
+from serve_apps.config import IngressConfig
+from serve_apps.middleware.authentication import BearerToken
+from serve_apps.registry_replica import RegistryReplica
+from serve_apps.replica_port import close_replica_port
+from zejzl_ray.clock import SystemClock
+from zejzl_ray.cluster.actor_caller import ActorCaller
+from zejzl_ray.cluster.names import INGRESS_APP, NAMESPACE
+from zejzl_ray.contracts.base import Contract
+from zejzl_ray.contracts.call import CallContext
+
+# Replicas listen on loopback only, so they must run beside the proxy, which is on the head node.
+_HEAD_NODE: Final = "node:__internal_head__"
+DEPLOYMENT_OPTIONS: Final[dict[str, Any]] = {
+    "ray_actor_options": {"num_cpus": 0.1, "resources": {_HEAD_NODE: 0.001}},
+    # watchers hold a place each; Serve itself drops nothing unless the queue has a bound
+    "max_ongoing_requests": 256,
+    "max_queued_requests": 512,
+    "health_check_period_s": 5,
+    "health_check_timeout_s": 10,
+    "graceful_shutdown_wait_loop_s": 0.5,
+    "graceful_shutdown_timeout_s": 5,
+    # the application counts its requests itself
+    "logging_config": LoggingConfig(enable_access_log=False),
+}
+
+
+class IngressOptions(Contract):
+    """How the ingress runs.
+
+    The address for the outside is not here: Serve always listens on loopback, and the proxy's wrapper opens
+    the address that ``haproxy_environment`` was given.
+    """
+
+    token_file: Path = Field(description="bearer token on the head node's machine; mode 0600")
+    http_port: int = Field(default=7000, ge=1, le=65535)
+    replicas: int = Field(default=1, ge=1, le=64)
+    namespace: str = NAMESPACE
+    config: IngressConfig = IngressConfig()
+
+
+def build_ingress(options: IngressOptions) -> serve.Application:
+    """Return the Serve application; the HTTP application itself is built inside each replica."""
+
+    def build_app() -> FastAPI:
+        close_replica_port()
+        authenticator = BearerToken.read(options.token_file)
+        clock = SystemClock()
+        caller = ActorCaller(options.namespace)
+        token = SecretStr(authenticator.token)
+        replica = RegistryReplica(caller, clock, options.config, lambda: CallContext(token=token))
+        return create_app(caller, replica, options.config, clock, authenticator)
+
+    deployment: Any = serve.deployment(name="Ingress", num_replicas=options.replicas, **DEPLOYMENT_OPTIONS)(
+        serve.ingress(build_app)(_ingress_class())
+    )
+    application: serve.Application = deployment.bind()
+    return application
+
+
+def _ingress_class() -> type:
+    class Ingress:
+        """The replica; Serve adds the ASGI side."""
+
+        app: FastAPI
+
+        def check_health(self) -> None:
+            """Let Serve replace a replica that has stopped following the registry."""
+            if not self.app.state.replica.is_following:
+                raise RuntimeError("the replica does not follow the registry any more")
+
+    return Ingress
+
+
+def start_ingress(options: IngressOptions) -> None:
+    """Start Serve and the ingress; returns when a replica takes requests.
+
+    Safe to repeat: a running ingress is updated.
+
+    Needs a connection to the cluster, whose Ray processes were started with ``haproxy_environment``. Blocks
+    for some seconds: call it outside an event loop.
+    """
+    serve.start(
+        proxy_location=ProxyLocation.HeadOnly,
+        http_options=HTTPOptions(host="127.0.0.1", port=options.http_port),
+    )
+    serve.run(build_ingress(options), name=INGRESS_APP, route_prefix="/")
+
+
+def stop_ingress() -> None:
+    """Remove the ingress; open requests get up to 5 s. Serve's proxy stays and answers 404."""
+    serve.delete(INGRESS_APP)

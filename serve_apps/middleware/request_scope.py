@@ -1,0 +1,108 @@
+"""Who asks, under which request id: read once from the headers, kept beside the ASGI scope."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from pydantic import SecretStr
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from zejzl_ray.clock import Clock
+from zejzl_ray.contracts.call import REQUEST_ID_PATTERN, TRACEPARENT_PATTERN, CallContext
+from zejzl_ray.errors import InvalidInput
+from zejzl_ray.ids import new_id
+
+_SCOPE_KEY: Final = "zejzl.request"
+_REQUEST_ID = re.compile(REQUEST_ID_PATTERN.encode())
+_TRACEPARENT = re.compile(TRACEPARENT_PATTERN.encode())
+TIMEOUT_HEADER: Final = "X-Request-Timeout-S"
+
+
+@dataclass(slots=True)
+class RequestScope:
+    """One request, as far as it does not depend on the route.
+
+    Attributes:
+        headers: lower case name -> value; of a repeated header the last one.
+        token: proof of who is calling, set by the authentication; never printed.
+        status: HTTP status once the answer has begun, else 0.
+    """
+
+    headers: dict[bytes, bytes]
+    request_id: str
+    traceparent: str | None
+    token: str | None = field(default=None, repr=False)
+    status: int = 0
+
+    def call_context(self, clock: Clock, default_timeout_s: float, max_timeout_s: float) -> CallContext:
+        """Return what travels with the operation into the service.
+
+        Raises:
+            InvalidInput: the time limit header is not a number in its range.
+        """
+        timeout_s = default_timeout_s
+        given = self.headers.get(b"x-request-timeout-s")
+        if given is not None:
+            timeout_s = _timeout_s(given, max_timeout_s)
+        caused_by = self.headers.get(b"x-caused-by", b"")
+        return CallContext(
+            token=None if self.token is None else SecretStr(self.token),
+            request_id=self.request_id,
+            caused_by=caused_by.decode("ascii") if _REQUEST_ID.fullmatch(caused_by) else "",
+            traceparent=self.traceparent,
+            deadline_at_s=clock.now_s() + timeout_s,
+        )
+
+
+def _timeout_s(given: bytes, max_timeout_s: float) -> float:
+    try:
+        timeout_s = float(given)
+    except ValueError:
+        timeout_s = -1.0
+    if not 0 < timeout_s <= max_timeout_s:
+        raise InvalidInput(
+            f"header.{TIMEOUT_HEADER}: not a number of seconds above 0 and up to {max_timeout_s:g}.",
+            "Correct the header or leave it out.",
+        )
+    return timeout_s
+
+
+def request_scope_of(scope: Scope) -> RequestScope:
+    """Return the request of an ASGI scope that has passed ``RequestScopeMiddleware``."""
+    request: RequestScope = scope[_SCOPE_KEY]
+    return request
+
+
+class RequestScopeMiddleware:
+    """Gives every request an id and echoes it; one in the wrong form is replaced, not refused."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the rest of the application with a ``RequestScope``."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        given_id = headers.get(b"x-request-id", b"")
+        traceparent = headers.get(b"traceparent", b"")
+        # fullmatch: ``$`` alone would accept a line feed at the end
+        request = RequestScope(
+            headers=headers,
+            request_id=given_id.decode("ascii") if _REQUEST_ID.fullmatch(given_id) else new_id(),
+            traceparent=traceparent.decode("ascii") if _TRACEPARENT.fullmatch(traceparent) else None,
+        )
+        scope[_SCOPE_KEY] = request
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                request.status = message["status"]
+                headers = MutableHeaders(raw=message["headers"])
+                headers["X-Request-ID"] = request.request_id
+                if request.traceparent is not None:
+                    headers["traceparent"] = request.traceparent
+            await send(message)
+
+        await self._app(scope, receive, send_with_id)

@@ -1,0 +1,53 @@
+"""Hosts for the tests of this folder; skipped with the reason where they cannot be made."""
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hosts.hosts import Host, reason_to_skip
+from tests.hosts.leftovers import BASE, clean_leftovers, own_prefix
+from tests.hosts.network import Network
+
+_HERE = Path(__file__).parent
+_REASON = reason_to_skip()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip everything in this folder where hosts cannot be made."""
+    if _REASON is not None:
+        for item in items:
+            if item.path.is_relative_to(_HERE):
+                item.add_marker(pytest.mark.skip(reason=_REASON))
+
+
+@pytest.fixture(scope="session")
+def prefix() -> Iterator[str]:
+    """Start of every name of this run; what dead runs left is removed first."""
+    clean_leftovers()
+    name = own_prefix()
+    yield name
+    for path in BASE.glob(f"{name}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def bare_hosts(prefix: str) -> Iterator[tuple[Host, Host]]:
+    """Two hosts without anything on them."""
+    with contextlib.ExitStack() as stack:
+        network = stack.enter_context(Network(f"{prefix}a"))
+        names = {"one": network.address(1), "two": network.address(2)}
+        first = stack.enter_context(Host(network, "one", 1, neighbours=names))
+        second = stack.enter_context(Host(network, "two", 2, neighbours=names))
+        yield first, second
+
+
+@pytest.fixture
+def dead_pid() -> int:
+    """A process id that no process has."""
+    finished = subprocess.Popen(["true"])
+    finished.wait()
+    return finished.pid

@@ -1,0 +1,96 @@
+import copy
+import pickle
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from zejzl_ray import errors
+from zejzl_ray.contracts.problems import error_of, problem_of, wire_status
+from zejzl_ray.errors import ZejzlError
+
+
+def tree(parent: type[ZejzlError]) -> Iterator[type[ZejzlError]]:
+    yield parent
+    for child in parent.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from tree(child)
+
+
+CLASSES = tuple(tree(ZejzlError))
+every_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+
+
+def drawn_parents() -> dict[str, str]:
+    """Class -> parent, as the module docstring draws it."""
+    assert errors.__doc__ is not None
+    parents: dict[str, str] = {}
+    path: list[str] = ["ZejzlError"]
+    for line in errors.__doc__.splitlines():
+        if match := re.fullmatch(r"    ((?:\|   |    )*)\+-- (\w+).*", line):
+            depth = len(match[1]) // 4 + 1
+            del path[depth:]
+            parents[match[2]] = path[-1]
+            path.append(match[2])
+    return parents
+
+
+@every_class
+def test_an_error_survives_the_trip_between_processes(cls: type[ZejzlError]) -> None:
+    error = cls("the card is full", "Release a lease.")
+    for back in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(back) is cls
+        assert back.args == ("the card is full", "Release a lease.")
+        assert vars(back) == vars(error)
+        assert str(back) == "the card is full Release a lease."
+
+
+@every_class
+def test_attributes_that_were_added_to_an_error_travel_too(cls: type[ZejzlError]) -> None:
+    error = cls("m", "r")
+    error.add_note("while starting")
+    assert vars(pickle.loads(pickle.dumps(error))) == {
+        "message": "m",
+        "remedy": "r",
+        "__notes__": ["while starting"],
+    }
+
+
+@every_class
+def test_an_error_keeps_class_message_and_remedy_over_the_wire(cls: type[ZejzlError]) -> None:
+    error = cls("the card is full", "Release a lease.")
+    back = error_of(problem_of(error, "req-1"))
+    assert (type(back), back.message, back.remedy) == (cls, error.message, error.remedy)
+
+
+@every_class
+def test_an_error_has_a_status_an_ingress_can_send(cls: type[ZejzlError]) -> None:
+    status = wire_status(cls)
+    assert 400 <= status.http <= 599
+    assert status.grpc != 0
+    assert status.title
+
+
+@every_class
+def test_an_error_is_documented(cls: type[ZejzlError]) -> None:
+    assert cls.__doc__
+
+
+def test_the_drawn_tree_is_the_real_one() -> None:
+    real = {cls.__name__: cls.__mro__[1].__name__ for cls in CLASSES if cls is not ZejzlError}
+    assert drawn_parents() == real
+
+
+def test_every_code_belongs_to_one_class() -> None:
+    codes = [cls.code for cls in CLASSES]
+    assert sorted(codes) == sorted(set(codes))
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", code) for code in codes)
+
+
+def test_every_class_states_its_own_code() -> None:
+    assert [cls.__name__ for cls in CLASSES if "code" not in vars(cls)] == []
+
+
+def test_a_message_without_a_remedy_has_no_space_at_its_end() -> None:
+    assert str(ZejzlError("only this")) == "only this"
+    assert str(ZejzlError()) == ""

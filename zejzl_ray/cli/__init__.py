@@ -1,0 +1,1 @@
+"""The command line ``zejzl``: one file a command."""

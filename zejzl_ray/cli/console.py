@@ -1,0 +1,15 @@
+"""Where the command line writes: results on standard output, progress and errors on standard error."""
+
+import sys
+from typing import Any
+
+import orjson
+from rich.console import Console
+
+output = Console(soft_wrap=False)
+errors = Console(stderr=True)
+
+
+def print_json(value: Any) -> None:
+    """Write a value as indented JSON on standard output, uncoloured."""
+    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode() + "\n")

@@ -1,0 +1,49 @@
+"""The ``zejzl`` command: its commands, and how errors become exit codes.
+
+Exit codes: 0 done, 1 the command failed (one message on standard error), 2 wrong usage, 130 interrupted.
+"""
+
+import sys
+
+import typer
+
+from zejzl_ray.cli import down, fleet, node, status, up
+from zejzl_ray.cli.console import errors
+from zejzl_ray.errors import ZejzlError
+from zejzl_ray.version import __version__
+
+app = typer.Typer(
+    name="zejzl",
+    help="Control plane for a fleet of AI agents on the GPU machines that you own.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("up")(up.up)
+app.command("down")(down.down)
+app.command("status")(status.status)
+app.add_typer(fleet.app, name="fleet", help="Read, check and convert startup configurations.")
+app.add_typer(node.app, name="node", help="Join this machine to a cluster of several machines, and leave it.")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        app(standalone_mode=True)
+    except ZejzlError as error:
+        errors.print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        errors.print("interrupted", style="bold red")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

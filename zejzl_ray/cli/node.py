@@ -1,0 +1,142 @@
+"""``zejzl node``: the part of this machine in a cluster of several machines; what ``cluster.yaml`` calls on each.
+
+Exit codes: 0 done, 1 the command failed (one message on standard error), 2 wrong usage.
+"""
+
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from pydantic import ValidationError
+
+from zejzl_ray.cli.console import output
+from zejzl_ray.cli.up import load_checked_fleet
+from zejzl_ray.cluster.launched_node import GCS_PORT, plan_node, start_supervised, stop_supervised
+from zejzl_ray.cluster.launcher_config import read_launcher_config
+from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE
+from zejzl_ray.cluster.node_start import NodeRole
+from zejzl_ray.cluster.secret_file import ensure_token
+from zejzl_ray.cluster.supervised_plan import SupervisedPlan
+from zejzl_ray.cluster.supervisor import Supervisor
+from zejzl_ray.cluster.supervisor_record import read_supervisor_record
+from zejzl_ray.cluster.this_machine import address_towards, machine_of, resolve
+from zejzl_ray.errors import ClusterError, InvalidInput
+from zejzl_ray.log import configure_logging, get_logger
+from zejzl_ray.settings import Settings, load_settings
+
+app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+log = get_logger("zejzl.node")
+
+_PROGRAM: Final = (sys.executable, "-m", "zejzl_ray.cli.main")
+
+IsHead = Annotated[bool, typer.Option("--head", help="This machine is the head.")]
+Address = Annotated[str, typer.Option(help="Where the head is: host, or host:port.", show_default=False)]
+Machine = Annotated[
+    str, typer.Option(help="Name of this machine; unset: found in the fleet file by its address.")
+]
+NodeIp = Annotated[str, typer.Option(help="Address of this machine; unset: found.")]
+ClusterFile = Annotated[Path | None, typer.Option(help="At the head: the file that `ray up` has put there.")]
+Cpus = Annotated[int | None, typer.Option(min=1, envvar="ZEJZL_CPUS", help="CPUs for Ray; unset: all.")]
+IsWithServices = Annotated[
+    bool, typer.Option("--services/--no-services", help="At the head: start the services.")
+]
+
+
+@app.command()
+def token() -> None:
+    """Make the Ray token of the cluster if there is none, and print where it lies; every machine needs a copy."""
+    path = load_settings().data_path / RAY_TOKEN_FILE
+    ensure_token(path)
+    output.print(str(path), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def start(
+    head: IsHead = False,
+    address: Address = "",
+    machine: Machine = "",
+    node_ip: NodeIp = "",
+    cluster_file: ClusterFile = None,
+    cpus: Cpus = None,
+    services: IsWithServices = True,
+) -> None:
+    """Start the Ray node of this machine, and at the head the services; does nothing when it is up already."""
+    from actors.launched_system import node_environment
+
+    if head == bool(address):
+        raise typer.BadParameter("give either --head or --address")
+    settings = load_settings()
+    launcher = read_launcher_config(cluster_file) if cluster_file is not None else None
+    if head:
+        own_ip = node_ip or resolve(launcher.head_ip if launcher is not None else socket.gethostname())
+        head_address = f"{own_ip}:{settings.ray_port or GCS_PORT}"
+    else:
+        head_address = address if ":" in address else f"{address}:{settings.ray_port or GCS_PORT}"
+        own_ip = node_ip or address_towards(head_address)
+    try:
+        node = plan_node(
+            settings,
+            machine=machine or _declared_machine(settings, own_ip),
+            role=NodeRole.HEAD if head else NodeRole.WORKER,
+            head_address=head_address,
+            node_ip=own_ip,
+            cpus=cpus,
+            autoscaling_config=cluster_file.expanduser() if cluster_file is not None else None,
+        )
+    except ValidationError as error:
+        problems = "; ".join(
+            problem["msg"] for problem in error.errors(include_input=False, include_url=False)
+        )
+        raise InvalidInput(f"The node cannot be started: {problems}.") from None
+    plan = SupervisedPlan(
+        node=node,
+        launcher=launcher if head else None,
+        services=(*_PROGRAM, "node", "services") if head and services else None,
+        environment=node_environment(settings),
+    )
+    done = start_supervised(
+        node, settings.data_path, (*_PROGRAM, "node", "run"), given=plan.model_dump_json()
+    )
+    output.print(
+        f"node {node.machine} ({node.role}) at {node.node_ip}: {done}", highlight=False, soft_wrap=True
+    )
+
+
+@app.command()
+def stop() -> None:
+    """Stop the Ray node of this machine and everything that it started; at the head, those of the workers too."""
+    record = stop_supervised(load_settings().data_path)
+    name = f"node {record.node.machine}" if record is not None else "node"
+    output.print(f"{name}: {'stopped' if record is not None else 'was not running'}", highlight=False)
+
+
+@app.command(hidden=True)
+def run() -> None:
+    """Supervise the node whose plan comes in on standard input; `start` runs this in the background."""
+    settings = load_settings()
+    configure_logging(settings.log_level, service="supervisor")
+    plan = SupervisedPlan.model_validate_json(sys.stdin.read())
+    Supervisor(plan, settings.data_path).run()
+
+
+@app.command(hidden=True)
+def services() -> None:
+    """Start the services and load the fleet from the head; its supervisor runs this in the background."""
+    from actors.launched_system import start_launched_services
+
+    settings = load_settings()
+    configure_logging(settings.log_level, service="services")
+    record = read_supervisor_record(settings.data_path)
+    if record is None or record.node.role is not NodeRole.HEAD:
+        raise ClusterError("This machine is not the head of a cluster.", "Run `zejzl node start --head`.")
+    fleet, source = load_checked_fleet(settings, None)
+    running = start_launched_services(settings, record.node, fleet, str(source), log.info)
+    log.info("ready", machines=running.machines, missing_machines=running.missing_machines)
+
+
+def _declared_machine(settings: Settings, node_ip: str) -> str:
+    fleet, _ = load_checked_fleet(settings, None)
+    return machine_of(fleet.machines, node_ip, socket.gethostname())

@@ -1,0 +1,70 @@
+"""``zejzl up``: the whole system on this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zejzl_ray.cli.console import errors, print_json
+from zejzl_ray.fleet.load import load_fleet
+from zejzl_ray.fleet.model import Fleet
+from zejzl_ray.fleet.sources import default_fleet_file, overlay_file
+from zejzl_ray.settings import Settings, load_settings
+
+
+def load_checked_fleet(settings: Settings, named: Path | None) -> tuple[Fleet, Path]:
+    """Return the fleet with the environment's overlay, and the file it came from.
+
+    Raises:
+        FleetInvalid: it has errors; all of them are in the message.
+    """
+    source = named or settings.fleet_file or default_fleet_file()
+    return load_fleet([source], overlay=overlay_file(source, settings.environment)).raise_if_invalid(), source
+
+
+def up(
+    fleet: Annotated[
+        Path | None, typer.Option(help="fleet file; default: config/fleet.yaml here, else the shipped one")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON, without progress")] = False,
+) -> None:
+    """Start the whole system on this machine; repeated, it changes nothing.
+
+    Starts one Ray node for each machine of the fleet, the five services, the node agents and the ingress, waits until
+    each of them answers, and loads the fleet. Any other Ray cluster of the machine is left alone.
+    """
+    from actors.local_system import start_local_system
+
+    settings = load_settings()
+    declared, source = load_checked_fleet(settings, fleet)
+
+    def report(line: str) -> None:
+        if not as_json:
+            errors.print(f"  [green]✓[/] {line}", highlight=False)
+
+    system = start_local_system(settings, declared, str(source), report)
+    record, running = system.record, system.running
+    if as_json:
+        print_json(
+            {
+                "was_running": system.was_running,
+                "ingress": record.http_url,
+                "dashboard": record.dashboard_url,
+                "ray_address": record.address,
+                "namespace": record.namespace,
+                "token_file": str(system.token_file),
+                "ray_token_file": str(system.ray_token_file),
+                "fleet_file": str(source),
+                "fleet": running.fleet.model_dump(),
+                "services": {health.service: health.machine for health in running.services},
+                "machines": list(running.machines),
+                "missing_machines": list(running.missing_machines),
+                "took_s": round(system.took_s, 1),
+            }
+        )
+        return
+    already = "already running, " if system.was_running else ""
+    errors.print(f"[bold green]{already}ready[/] in {system.took_s:.1f} s", highlight=False)
+    typer.echo(f"ingress     {record.http_url}")
+    typer.echo(f"token file  {system.token_file}")
+    typer.echo(f"dashboard   {record.dashboard_url}  (asks for the token in {system.ray_token_file})")

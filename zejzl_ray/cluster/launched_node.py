@@ -1,0 +1,166 @@
+"""The node of this machine in a cluster of several: plan it, start its supervisor, stop it.
+
+``ray up`` runs the start command again whenever it likes, so a start changes nothing while a node of the same plan is
+up, and replaces one of another plan.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+import psutil
+
+from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, cluster_id, gpu_settings
+from zejzl_ray.cluster.node_processes import is_node_running, stop_node
+from zejzl_ray.cluster.node_start import NodeRole, NodeStart
+from zejzl_ray.cluster.secret_file import make_private_directory, read_token
+from zejzl_ray.cluster.supervisor_record import (
+    SupervisorRecord,
+    read_supervisor_record,
+    remove_supervisor_record,
+)
+from zejzl_ray.errors import ClusterError
+from zejzl_ray.machine.vram import ask_vram_total
+from zejzl_ray.settings import Settings
+
+GCS_PORT: Final = 6379
+LOG_FILE: Final = "node.log"
+_START_LIMIT_S: Final = 100.0
+_STOP_LIMIT_S: Final = 30.0
+_POLL_S: Final = 0.1
+_TAIL_CHARS: Final = 1500
+
+
+def plan_node(
+    settings: Settings,
+    *,
+    machine: str,
+    role: NodeRole,
+    head_address: str,
+    node_ip: str,
+    cpus: int | None = None,
+    autoscaling_config: Path | None = None,
+) -> NodeStart:
+    """Return what to start on this machine; looks at the cards once, starts nothing.
+
+    Args:
+        settings: as read from the environment of this machine.
+        machine: its name.
+        role: head or worker.
+        head_address: host:port of the head.
+        node_ip: address of this machine, as the others reach it.
+        cpus: None declares all that the machine has.
+        autoscaling_config: what `ray up` gave to the head.
+
+    Raises:
+        Unauthenticated: the machine has no Ray token.
+        SettingsInvalid: cards or memory are set in a way that is not understood.
+    """
+    token_path = settings.data_path / RAY_TOKEN_FILE
+    read_token(token_path)
+    identity = cluster_id(settings.data_path)
+    return NodeStart(
+        cluster_id=identity,
+        machine=machine,
+        role=role,
+        head_address=head_address,
+        node_ip=node_ip,
+        temp_dir=Path(tempfile.gettempdir()) / identity,
+        token_path=token_path,
+        cpus=cpus or os.cpu_count() or 1,
+        vram_mib=ask_vram_total(gpu_settings(settings, machine), machine).vram_mib,
+        object_store_mib=settings.object_store_mib,
+        autoscaling_config=autoscaling_config,
+        ray_executable=str(Path(sys.executable).with_name("ray")),
+    )
+
+
+def start_supervised(
+    node: NodeStart, data_dir: Path, supervisor: Sequence[str], *, given: str
+) -> Literal["started", "already up"]:
+    """Start the supervisor of the node and wait until the node is up; safe to repeat.
+
+    Args:
+        node: what shall run.
+        data_dir: where record and log lie; made when missing.
+        supervisor: command of the supervisor; it stays behind.
+        given: text for its standard input.
+
+    Raises:
+        ClusterError: the node did not come up in 100 s; nothing of it is left.
+    """
+    make_private_directory(data_dir)
+    record = read_supervisor_record(data_dir)
+    if record is not None and record.is_alive:
+        is_same = record.node.fingerprint == node.fingerprint and record.state in ("starting", "up")
+        if is_same and (record.state == "starting" or is_node_running(node.cluster_id, node.machine)):
+            _wait_until_up(data_dir, record.pid, None)
+            return "already up"
+        stop_supervised(data_dir)
+    remove_supervisor_record(data_dir)
+    with (data_dir / LOG_FILE).open("ab") as log:
+        process = subprocess.Popen(
+            list(supervisor), stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, text=True
+        )
+    if process.stdin is not None:
+        process.stdin.write(given)
+        process.stdin.close()
+    _wait_until_up(data_dir, process.pid, process)
+    process.returncode = 0  # it stays behind; without this the interpreter warns that it still runs
+    return "started"
+
+
+def stop_supervised(data_dir: Path) -> SupervisorRecord | None:
+    """End the supervisor and everything of its node; safe to repeat. Returns the record, None when there was none.
+
+    Raises:
+        ClusterError: something did not end in 30 s; names it.
+    """
+    record = read_supervisor_record(data_dir)
+    if record is not None and record.is_alive:
+        try:
+            process = psutil.Process(record.pid)
+            process.send_signal(signal.SIGTERM)
+            _, alive = psutil.wait_procs([process], timeout=_STOP_LIMIT_S)
+        except psutil.NoSuchProcess:
+            alive = []
+        for process in alive:
+            process.kill()
+    report = stop_node(cluster_id(data_dir))
+    if report.left:
+        raise ClusterError(f"Processes {', '.join(map(str, report.left))} did not end.", "End them by hand.")
+    remove_supervisor_record(data_dir)
+    return record
+
+
+def _wait_until_up(data_dir: Path, pid: int, process: "subprocess.Popen[str] | None") -> None:
+    deadline_s = time.monotonic() + _START_LIMIT_S
+    while time.monotonic() < deadline_s:
+        record = read_supervisor_record(data_dir)
+        if record is not None and record.pid == pid and record.state == "up":
+            return
+        if record is not None and record.pid == pid and record.state == "failed":
+            raise ClusterError(
+                record.note or "The node did not start.", f"The whole log: {data_dir / LOG_FILE}"
+            )
+        is_gone = process.poll() is not None if process is not None else not psutil.pid_exists(pid)
+        if is_gone:
+            raise ClusterError(f"The node's supervisor ended.\n{_tail(data_dir / LOG_FILE)}")
+        time.sleep(_POLL_S)
+    stop_supervised(data_dir)
+    raise ClusterError(
+        f"The node was not up within {_START_LIMIT_S:g} s.", f"The whole log: {data_dir / LOG_FILE}"
+    )
+
+
+def _tail(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")[-_TAIL_CHARS:].strip()
+    except OSError:
+        return ""

@@ -1,0 +1,137 @@
+"""The plan of a cluster on one machine: one Ray node for each declared machine, as data."""
+
+import hashlib
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from zejzl_ray.cluster.node_start import NodePorts, NodeRole, NodeStart
+from zejzl_ray.cluster.ports import free_ports, is_port_free, require_free
+from zejzl_ray.cluster.record import ClusterRecord
+from zejzl_ray.errors import SettingsInvalid
+from zejzl_ray.machine.settings import GpuSettings, NodeAgentSettings, for_machine
+from zejzl_ray.machine.vram import ask_vram_total
+from zejzl_ray.settings import Settings
+
+LOOPBACK = "127.0.0.1"
+RAY_TOKEN_FILE = "ray_token"  # noqa: S105  a file name, not a secret
+TOKEN_FILE = "token"  # noqa: S105  a file name, not a secret
+_DASHBOARD_PORT = 8265
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPlan:
+    """What `up` is about to start: the record to write first, and the nodes, head first."""
+
+    record: ClusterRecord
+    nodes: tuple[NodeStart, ...]
+
+
+def cluster_id(data_dir: Path) -> str:
+    """Return the id of the cluster that belongs to a data directory: the same at every start, so `down` finds it."""
+    return "zejzl-" + hashlib.sha256(str(data_dir).encode()).hexdigest()[:10]
+
+
+def gpu_settings(settings: Settings, machine: str, *, is_first: bool = True) -> GpuSettings:
+    """Return which cards a machine has; on one computer all real cards belong to the first machine by default.
+
+    Raises:
+        SettingsInvalid: a text is not understood.
+    """
+    declared = for_machine(settings.vram_mib, machine)
+    if declared and not declared.isdecimal():
+        raise SettingsInvalid(
+            f"ZEJZL_VRAM_MIB: {declared!r} for machine {machine} is no whole number of MiB.",
+            "Write, for example, mainpc=20000;pc2=10000.",
+        )
+    return GpuSettings(
+        cards=for_machine(settings.gpu_cards, machine, "all" if is_first else "none"),
+        simulated=for_machine(settings.simulated_gpus, machine),
+        declared_vram_mib=int(declared) if declared else None,
+    )
+
+
+def node_agent_settings(settings: Settings, machine: str, *, is_first: bool, cpus: int | None) -> NodeAgentSettings:
+    """Return how the node agent of a machine works."""
+    return NodeAgentSettings(
+        gpus=gpu_settings(settings, machine, is_first=is_first),
+        report_period_s=settings.report_period_s,
+        log_level=settings.log_level,
+        cpu_count=cpus,
+    )
+
+
+def split_cpus(total: int, machines: int) -> list[int]:
+    """Return whole CPUs for each machine, the first gets what is over, nobody less than one."""
+    share = max(1, total // machines)
+    return [max(1, total - share * (machines - 1)), *([share] * (machines - 1))]
+
+
+def plan_local_cluster(settings: Settings, machines: tuple[str, ...]) -> LocalPlan:
+    """Choose ports and resources of a cluster on this computer; starts nothing.
+
+    Args:
+        settings: as read from the environment.
+        machines: names of the declared machines; the first is the head.
+
+    Raises:
+        PortInUse: a port of the services is taken.
+        SettingsInvalid: cards or memory are set in a way that is not understood.
+    """
+    require_free(service_ports(settings), settings.bind_host)
+    identity = cluster_id(settings.data_path)
+    dashboard = settings.dashboard_port or (
+        _DASHBOARD_PORT if is_port_free(LOOPBACK, _DASHBOARD_PORT) else free_ports(1)[0]
+    )
+    named = {"ZEJZL_DASHBOARD_PORT": dashboard}
+    if settings.ray_port is not None:
+        named["ZEJZL_RAY_PORT"] = settings.ray_port
+    require_free(named, LOOPBACK)
+    gcs, client = free_ports(2, avoid=[dashboard, settings.ray_port or 0, *service_ports(settings).values()])
+    gcs = settings.ray_port or gcs
+    record = ClusterRecord(
+        cluster_id=identity,
+        temp_dir=Path(tempfile.gettempdir()) / identity,
+        address=f"{LOOPBACK}:{gcs}",
+        dashboard_url=f"http://{LOOPBACK}:{dashboard}",
+        http_url=f"http://{_reachable(settings.bind_host)}:{settings.http_port}",
+        bind_host=settings.bind_host,
+        namespace=settings.namespace,
+        machines=machines,
+    )
+    cpus = split_cpus(os.cpu_count() or 1, len(machines))
+    nodes = tuple(
+        NodeStart(
+            cluster_id=identity,
+            machine=machine,
+            role=NodeRole.HEAD if index == 0 else NodeRole.WORKER,
+            head_address=record.address,
+            node_ip=LOOPBACK,
+            temp_dir=record.temp_dir,
+            token_path=settings.data_path / RAY_TOKEN_FILE,
+            cpus=cpus[index],
+            vram_mib=ask_vram_total(gpu_settings(settings, machine, is_first=index == 0), machine).vram_mib,
+            object_store_mib=settings.object_store_mib,
+            ports=NodePorts(dashboard=dashboard, ray_client=client),
+            ray_executable=str(Path(sys.executable).with_name("ray")),
+        )
+        for index, machine in enumerate(machines)
+    )
+    return LocalPlan(record, nodes)
+
+
+def service_ports(settings: Settings) -> dict[str, int]:
+    """Return the ports that the services listen on, by the environment variable that moves each."""
+    return {
+        "ZEJZL_HTTP_PORT": settings.http_port,
+        "ZEJZL_RESOURCE_MANAGER_PORT": settings.resource_manager_port,
+        "ZEJZL_OBSERVABILITY_PORT": settings.observability_port,
+        "ZEJZL_ERROR_BUS_PORT": settings.error_bus_port,
+        "ZEJZL_SECURITY_PORT": settings.security_port,
+    }
+
+
+def _reachable(host: str) -> str:
+    return LOOPBACK if host in ("0.0.0.0", "::", "") else host  # noqa: S104  compares, does not bind

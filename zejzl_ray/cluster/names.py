@@ -1,0 +1,26 @@
+"""Every name that two processes must agree on, written once."""
+
+from typing import Final
+
+NAMESPACE: Final = "zejzl"
+
+CORE_ORCHESTRATOR: Final = "core_orchestrator"
+OBSERVABILITY_HUB: Final = "observability_hub"
+RESOURCE_MANAGER: Final = "resource_manager"
+ERROR_BUS: Final = "error_bus"
+SECURITY_GATEWAY: Final = "security_gateway"
+
+SERVICES: Final = (CORE_ORCHESTRATOR, RESOURCE_MANAGER, OBSERVABILITY_HUB, ERROR_BUS, SECURITY_GATEWAY)
+
+MAINPC: Final = "mainpc"
+PC2: Final = "pc2"
+
+MACHINE_LABEL: Final = "zejzl.io/machine"
+VRAM_RESOURCE: Final = "vram_mib"
+
+INGRESS_APP: Final = "ingress"
+
+
+def node_agent_name(machine: str) -> str:
+    """Return the actor name of the node agent of a machine."""
+    return f"node_agent:{machine}"

@@ -1,0 +1,201 @@
+"""The command that starts one Ray node, built as data: used on one machine for both nodes, and by ``ray up``.
+
+Nothing here runs a process, reads the environment or imports Ray.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field, model_validator
+
+from zejzl_ray.cluster.names import MACHINE_LABEL, VRAM_RESOURCE
+from zejzl_ray.contracts.base import Contract
+
+MARKER: Final = "ZEJZL_NODE_MARKER"
+"""Environment variable in every process of a node; see :func:`node_marker`."""
+
+_MIB: Final = 1024 * 1024
+# Linux allows 107 bytes for a socket's path; Ray appends session_<date>_<time>_<pid>/sockets/plasma_store.<n>.
+_LONGEST_TEMP_DIR: Final = 40
+
+
+class NodeRole(StrEnum):
+    """What the node is to the cluster."""
+
+    HEAD = "head"
+    WORKER = "worker"
+
+
+class HealthCheck(Contract):
+    """How soon a silent machine is declared lost: about ``period_ms`` x ``failure_threshold`` + ``timeout_ms``."""
+
+    period_ms: int = Field(default=1000, gt=0)
+    timeout_ms: int = Field(default=1500, gt=0)
+    failure_threshold: int = Field(default=3, gt=0)
+    initial_delay_ms: int = Field(default=1000, ge=0)
+
+
+class NodePorts(Contract):
+    """Ports that must be known beforehand. Everything else takes a free one, so that two nodes fit on one machine.
+
+    Fixed ports must lie outside ``worker_ports``; ``worker_ports=None`` lets every worker take any free port.
+    """
+
+    dashboard: int = Field(default=8265, ge=1, le=65535)
+    ray_client: int = Field(default=10001, ge=1024, le=65535, description="Ray refuses 0 here; head only")
+    worker_ports: tuple[int, int] | None = Field(default=None, description="first and last, for a firewall")
+    node_manager: int = Field(default=0, ge=0, le=65535)
+    object_manager: int = Field(default=0, ge=0, le=65535)
+
+
+class NodeStart(Contract):
+    """Everything that the start of one Ray node depends on."""
+
+    cluster_id: str = Field(
+        min_length=1, description="tells the processes of this cluster from those of any other"
+    )
+    machine: str = Field(min_length=1, description="value of the label zejzl.io/machine")
+    role: NodeRole
+    head_address: str = Field(pattern=r"^[^\s:]+:[0-9]{1,5}$", description="host:port of the head's GCS")
+    node_ip: str = Field(description="address of this machine, as the others reach it")
+    temp_dir: Path = Field(
+        description="absolute and short; the same for all nodes of a cluster on one machine"
+    )
+    token_path: Path = Field(description="file with the Ray token, the same on every machine; mode 0600")
+    cpus: int = Field(ge=0, description="whole ones: the command line of Ray takes no fractions")
+    gpus: int = Field(default=0, ge=0)
+    vram_mib: int = Field(default=0, ge=0)
+    object_store_mib: int = Field(default=512, ge=80)
+    ports: NodePorts = NodePorts()
+    health: HealthCheck = HealthCheck()
+    dashboard_host: str = "127.0.0.1"
+    autoscaling_config: Path | None = Field(default=None, description="given by `ray up` to the head")
+    redis_address: str | None = Field(default=None, description="keeps GCS state: host:port")
+    gcs_reconnect_timeout_s: int = Field(
+        default=60, gt=0, description="how long a node waits for a lost head"
+    )
+    ray_executable: str = "ray"
+
+    @model_validator(mode="after")
+    def _check(self) -> "NodeStart":
+        if not self.temp_dir.is_absolute():
+            raise ValueError(f"temp_dir must be absolute: {self.temp_dir}")
+        if len(str(self.temp_dir)) > _LONGEST_TEMP_DIR:
+            raise ValueError(
+                f"temp_dir is longer than {_LONGEST_TEMP_DIR} characters, so Ray's sockets would not fit: {self.temp_dir}"
+            )
+        if self.role is NodeRole.HEAD:
+            self._check_ports()
+        return self
+
+    def _check_ports(self) -> None:
+        fixed = {
+            "head_address": self.gcs_port,
+            "dashboard": self.ports.dashboard,
+            "ray_client": self.ports.ray_client,
+        }
+        if len(set(fixed.values())) != len(fixed):
+            raise ValueError(f"two parts of the head share a port: {fixed}")
+        if self.ports.worker_ports is None:
+            return
+        first, last = self.ports.worker_ports
+        clash = [name for name, port in fixed.items() if first <= port <= last]
+        if clash:
+            raise ValueError(f"ports inside worker_ports {first}-{last}: {', '.join(clash)}")
+
+    @property
+    def gcs_port(self) -> int:
+        """Port of the head's GCS."""
+        return int(self.head_address.rpartition(":")[2])
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when, and only when, a running node would have to be started again to match."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCommand:
+    """One ``ray start``: it returns when the node is up, and its processes stay.
+
+    Attributes:
+        argv: program and arguments; no secret among them.
+        environment: to be laid over the caller's own; no secret among the values.
+    """
+
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+
+
+def node_marker(cluster_id: str, machine: str) -> str:
+    """Return the value of :data:`MARKER` in the processes of one node."""
+    return f"{cluster_id}/{machine}"
+
+
+def client_environment(token_path: Path) -> dict[str, str]:
+    """Return what a program needs in its environment before it imports Ray to reach the cluster."""
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token_path),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+
+
+def ray_start_command(node: NodeStart) -> NodeCommand:
+    """Return the command and environment that start the node.
+
+    Run it with a time limit: a worker whose head does not answer waits for more than a minute.
+    """
+    argv = [node.ray_executable, "start"]
+    if node.role is NodeRole.HEAD:
+        argv += [
+            "--head",
+            f"--port={node.gcs_port}",
+            "--include-dashboard=true",
+            f"--dashboard-host={node.dashboard_host}",
+            f"--dashboard-port={node.ports.dashboard}",
+            f"--ray-client-server-port={node.ports.ray_client}",
+        ]
+        if node.autoscaling_config is not None:
+            argv.append(f"--autoscaling-config={node.autoscaling_config}")
+    else:
+        argv.append(f"--address={node.head_address}")
+    first, last = node.ports.worker_ports or (0, 0)
+    argv += [
+        f"--node-ip-address={node.node_ip}",
+        f"--temp-dir={node.temp_dir}",
+        "--dashboard-agent-listen-port=0",  # its fixed default clashes with a second node on the machine
+        f"--min-worker-port={first}",
+        f"--max-worker-port={last}",
+        f"--node-manager-port={node.ports.node_manager}",
+        f"--object-manager-port={node.ports.object_manager}",
+        f"--num-cpus={node.cpus}",
+        f"--num-gpus={node.gpus}",
+        f"--object-store-memory={node.object_store_mib * _MIB}",
+        f"--labels={MACHINE_LABEL}={node.machine}",
+        f"--resources={json.dumps({VRAM_RESOURCE: node.vram_mib} if node.vram_mib else {})}",
+        "--disable-usage-stats",
+    ]
+    return NodeCommand(argv=tuple(argv), environment=_environment(node))
+
+
+def _environment(node: NodeStart) -> dict[str, str]:
+    health = node.health
+    environment = client_environment(node.token_path) | {
+        MARKER: node_marker(node.cluster_id, node.machine),
+        # The local provider of `ray up` starts no worker under the second autoscaler, which is the default.
+        "RAY_enable_autoscaler_v2": "0",
+        "RAY_health_check_period_ms": str(health.period_ms),
+        "RAY_health_check_timeout_ms": str(health.timeout_ms),
+        "RAY_health_check_failure_threshold": str(health.failure_threshold),
+        "RAY_health_check_initial_delay_ms": str(health.initial_delay_ms),
+        "RAY_gcs_rpc_server_reconnect_timeout_s": str(node.gcs_reconnect_timeout_s),
+    }
+    if node.role is NodeRole.HEAD and node.redis_address is not None:
+        environment["RAY_REDIS_ADDRESS"] = node.redis_address
+        environment["RAY_external_storage_namespace"] = node.cluster_id
+    return environment

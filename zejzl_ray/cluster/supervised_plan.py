@@ -1,0 +1,16 @@
+"""What a supervisor is told when it starts."""
+
+from pydantic import Field
+
+from zejzl_ray.cluster.launcher_config import LauncherConfig
+from zejzl_ray.cluster.node_start import NodeStart
+from zejzl_ray.contracts.base import Contract
+
+
+class SupervisedPlan(Contract):
+    """One node, and at the head also whom to tell of a stop and what to run once it is up."""
+
+    node: NodeStart
+    launcher: LauncherConfig | None = None
+    services: tuple[str, ...] | None = None
+    environment: dict[str, str] = Field(default_factory=dict, description="laid over that of Ray's processes")

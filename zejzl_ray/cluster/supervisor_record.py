@@ -1,0 +1,70 @@
+"""What is written down about the node of this machine, so that a second start and a stop find it."""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Final, Literal
+
+import psutil
+from pydantic import ValidationError
+
+from zejzl_ray.cluster.node_start import NodeStart
+from zejzl_ray.contracts.base import Contract
+from zejzl_ray.errors import ClusterError
+
+FILE_NAME: Final = "node.json"
+
+
+class SupervisorRecord(Contract):
+    """The supervisor of this machine's node, and what it started."""
+
+    node: NodeStart
+    pid: int
+    started_at_s: float
+    state: Literal["starting", "up", "stopped", "failed"] = "starting"
+    note: str = ""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the very process that wrote the record still runs; a process id may have been given away again."""
+        try:
+            process = psutil.Process(self.pid)
+            return (
+                process.status() != psutil.STATUS_ZOMBIE
+                and abs(process.create_time() - self.started_at_s) < 2.0
+            )
+        except psutil.Error:
+            return False
+
+    def write(self, data_dir: Path) -> None:
+        """Replace the record atomically; mode 0600.
+
+        Raises:
+            ClusterError: the directory cannot be written.
+        """
+        path = data_dir / FILE_NAME
+        temporary = path.with_name(f".{FILE_NAME}.{os.getpid()}")
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(self.model_dump_json(indent=2))
+            temporary.replace(path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise ClusterError(f"Cannot write {path}: {error.strerror}.") from None
+
+
+def read_supervisor_record(data_dir: Path) -> SupervisorRecord | None:
+    """Return the record of this machine's node; None when there is none or it is of another version."""
+    try:
+        return SupervisorRecord.model_validate_json((data_dir / FILE_NAME).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+    except OSError as error:
+        raise ClusterError(f"Cannot read {data_dir / FILE_NAME}: {error.strerror}.") from None
+
+
+def remove_supervisor_record(data_dir: Path) -> None:
+    """Forget the node; safe to repeat."""
+    (data_dir / FILE_NAME).unlink(missing_ok=True)

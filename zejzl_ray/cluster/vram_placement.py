@@ -1,0 +1,223 @@
+"""Starts actors where the video memory is, and shows what each one asked for and where it sits.
+
+Ray's own resource ``vram_mib`` is the gate that no race can pass: two starters that decide at the same moment cannot
+both get the last MiB of a machine. Which card of the machine an actor uses is decided here and travels in the actor's
+environment, so that Ray's actor table is the only record.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import GetTimeoutError, RayActorError
+from ray.util.state import list_actors
+
+from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
+from zejzl_ray.cluster.names import MACHINE_LABEL, VRAM_RESOURCE
+from zejzl_ray.contracts.machines import Machine
+from zejzl_ray.contracts.orchestrator import ListMachines
+from zejzl_ray.errors import ClusterError, NoCapacity
+from zejzl_ray.resources.placement import (
+    MachineCapacity,
+    PlacementDecision,
+    PlacementRequest,
+    capacity_of,
+    place,
+)
+
+GPU_VARIABLE: Final = "ZEJZL_GPU_UUID"
+_MAX_ACTORS: Final = 10_000
+_STATE_TIMEOUT_S: Final = 10
+_ALIVE_STATES: Final = ("ALIVE", "PENDING_CREATION", "DEPENDENCIES_UNREADY", "RESTARTING")
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedActor:
+    """One actor as Ray knows it; ``vram_mib`` is what it asked for, ``gpu_uuid`` is empty where it asked for none."""
+
+    name: str
+    actor_class: str
+    state: str
+    machine: str
+    vram_mib: int
+    gpu_uuid: str
+    cpus: float
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A started actor and why it is where it is."""
+
+    handle: "ActorHandle[Any]"
+    machine: str
+    gpu_uuid: str | None
+    reason: str
+
+
+def list_placed() -> tuple[PlacedActor, ...]:
+    """Return all actors that live or are about to, by machine and name; blocks up to some seconds.
+
+    Raises:
+        ClusterError: Ray's dashboard, which keeps the table, does not answer.
+    """
+    machine_of = {
+        node["NodeID"]: node["Labels"].get(MACHINE_LABEL, "")
+        for node in ray.nodes()  # type: ignore[no-untyped-call]  # Ray gives it no types
+    }
+    try:
+        rows = list_actors(detail=True, limit=_MAX_ACTORS, timeout=_STATE_TIMEOUT_S)
+    except Exception as error:  # the state API raises several unrelated kinds
+        raise ClusterError(
+            f"Ray's actor table cannot be read ({type(error).__name__}).", "Is the dashboard running?"
+        ) from error
+    placed = [_placed(row, machine_of) for row in rows if row.state in _ALIVE_STATES]
+    return tuple(sorted(placed, key=lambda actor: (actor.machine, actor.name, actor.pid)))
+
+
+def _placed(row: Any, machine_of: Mapping[str, str]) -> PlacedActor:
+    asked: Mapping[str, float] = row.required_resources or {}
+    environment = _environment_of(row)
+    return PlacedActor(
+        name=row.name or row.class_name,
+        actor_class=row.class_name,
+        state=row.state,
+        machine=machine_of.get(row.node_id or "", ""),
+        vram_mib=round(asked.get(VRAM_RESOURCE, 0)),
+        gpu_uuid=environment.get(GPU_VARIABLE, ""),
+        cpus=asked.get("CPU", 0.0),
+        pid=row.pid or 0,
+    )
+
+
+def _environment_of(row: Any) -> Mapping[str, str]:
+    try:
+        return ray.runtime_env.RuntimeEnv.deserialize(row.serialized_runtime_env or "{}").env_vars() or {}
+    except (ValueError, AttributeError):
+        return {}
+
+
+class VramPlacer:
+    """Starts actors by their need of video memory: the biggest card first while it fits there, else the other.
+
+    Args:
+        orchestrator: tells which machines live and which cards they have.
+        namespace: Ray namespace of named actors.
+        start_timeout_s: how long an actor may take to start.
+    """
+
+    def __init__(
+        self, orchestrator: CoreOrchestratorClient, namespace: str, *, start_timeout_s: float = 30.0
+    ) -> None:
+        self._orchestrator = orchestrator
+        self._namespace = namespace
+        self._start_timeout_s = start_timeout_s
+        self._turn = asyncio.Lock()
+
+    async def start(
+        self,
+        actor: type[Any],
+        arguments: Sequence[object] = (),
+        *,
+        name: str,
+        vram_mib: int,
+        machine: str | None = None,
+        cpus: float = 0.0,
+        options: Mapping[str, Any] | None = None,
+    ) -> Placement:
+        """Start an actor on the card that takes it; one decision at a time in this process.
+
+        Args:
+            actor: the undecorated class.
+            arguments: of its constructor.
+            name: actor name; must be free.
+            vram_mib: video memory on one card.
+            machine: the only machine that will do; None for any.
+            cpus: CPU cores.
+            options: further Ray options, for example ``lifetime``.
+
+        Raises:
+            NoCapacity: no card has room; the message names the largest free card.
+            ClusterError: it was placed but did not start in time; it is ended again.
+        """
+        async with self._turn:
+            request = PlacementRequest(vram_mib=vram_mib, machine=machine, cpus=cpus)
+            decision = place(request, await self.capacities())
+            if not isinstance(decision, PlacementDecision):
+                raise NoCapacity(f"{name}: {decision.message}.", "Release something, or ask for less.")
+            handle = await asyncio.to_thread(
+                self._launch, actor, tuple(arguments), name, request, decision, options or {}
+            )
+            await self._wait_until_alive(handle, name)
+        return Placement(handle, decision.machine, decision.gpu_uuid, decision.reason)
+
+    async def capacities(self) -> dict[str, MachineCapacity]:
+        """Return what is left on every living machine, from Ray's actor table and the machines' reports."""
+        machines = (await self._orchestrator.list_machines(ListMachines())).machines
+        actors, limits = await asyncio.to_thread(lambda: (list_placed(), _vram_of_nodes()))
+        held: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        for placed in actors:
+            held[placed.machine][placed.gpu_uuid] += placed.vram_mib
+        return {
+            machine.name: self._capacity(machine, held[machine.name], limits.get(machine.name, 0))
+            for machine in machines
+            if machine.is_alive and machine.snapshot is not None
+        }
+
+    @staticmethod
+    def _capacity(machine: Machine, held_mib: Mapping[str, int], limit_mib: int) -> MachineCapacity:
+        assert machine.snapshot is not None
+        return capacity_of(machine.snapshot, held_mib, vram_limit_mib=limit_mib)
+
+    def _launch(
+        self,
+        actor: type[Any],
+        arguments: tuple[object, ...],
+        name: str,
+        request: PlacementRequest,
+        decision: PlacementDecision,
+        options: Mapping[str, Any],
+    ) -> "ActorHandle[Any]":
+        environment = {}
+        if decision.gpu_uuid is not None:
+            # CUDA takes uuids; a simulated card must not hide the real ones from anybody.
+            environment[GPU_VARIABLE] = decision.gpu_uuid
+            if not decision.gpu_uuid.startswith("GPU-sim-"):
+                environment["CUDA_VISIBLE_DEVICES"] = decision.gpu_uuid
+        return (
+            ray.remote(actor)
+            .options(
+                name=name,
+                namespace=self._namespace,
+                num_cpus=request.cpus,
+                resources={VRAM_RESOURCE: request.vram_mib} if request.vram_mib else {},
+                label_selector={MACHINE_LABEL: decision.machine},
+                runtime_env={"env_vars": environment},
+                **options,
+            )
+            .remote(*arguments)
+        )
+
+    async def _wait_until_alive(self, handle: "ActorHandle[Any]", name: str) -> None:
+        try:
+            await asyncio.to_thread(ray.get, handle.__ray_ready__.remote(), timeout=self._start_timeout_s)
+        except GetTimeoutError:
+            ray.kill(handle)
+            raise ClusterError(
+                f"{name} did not start within {self._start_timeout_s:.0f} s.", "Somebody else took its place; try again."
+            ) from None
+        except RayActorError as error:
+            raise ClusterError(f"{name} ended while it started: {error}.", "See its log.") from None
+
+
+def _vram_of_nodes() -> dict[str, int]:
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray gives it no types
+    return {
+        node["Labels"].get(MACHINE_LABEL, ""): round(node["Resources"].get(VRAM_RESOURCE, 0))
+        for node in nodes
+        if node["Alive"]
+    }

@@ -1,0 +1,34 @@
+"""Machines that nobody declares."""
+
+from collections.abc import Iterable
+
+from zejzl_ray.fleet.drafts import Draft, FleetContext
+from zejzl_ray.fleet.finding import Finding
+from zejzl_ray.fleet.model import AgentDeclaration, ServiceDeclaration
+from zejzl_ray.fleet.suggest import did_you_mean
+
+
+class UnknownMachines:
+    """Agents and services name machines of the same fleet; what an old file implies is not asked."""
+
+    name = "unknown-machine"
+
+    def check(self, context: FleetContext) -> Iterable[Finding]:
+        """Return one finding for each machine that is named and not declared."""
+        known = context.fleet.machines
+        if not known:
+            return
+        drafts: tuple[Draft[AgentDeclaration] | Draft[ServiceDeclaration], ...] = (
+            *context.agents,
+            *context.services,
+        )
+        for draft in drafts:
+            for field in ("machine", "home", "fallback"):
+                machine = getattr(draft.declaration, field, None)
+                if field in draft.places and machine is not None and machine not in known:
+                    yield draft.error(
+                        "unknown-machine",
+                        field,
+                        f"{draft.name} names the machine {machine}, which is not declared",
+                        did_you_mean(machine, known, f"Declared are {', '.join(known)}."),
+                    )

@@ -1,0 +1,1 @@
+"""What one machine has and how busy it is: CPU, memory, disk, network, cards. No Ray here."""

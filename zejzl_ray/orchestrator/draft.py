@@ -1,0 +1,138 @@
+"""What the registry will be once the commands of this commit are stored.
+
+Commands are decided on a draft, one after the other, so that each sees what the ones before it did. Reads keep seeing
+the committed registry. When the store refuses, the draft is thrown away and nothing has to be undone.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from zejzl_ray.contracts.orchestrator import Agent
+from zejzl_ray.orchestrator.changes import Change, Decision
+from zejzl_ray.orchestrator.endpoint import agent_endpoint_keys
+
+
+class View(Protocol):
+    """What decisions read: the committed registry or a draft over it."""
+
+    @property
+    def revision(self) -> int:
+        """Revision of the last change."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of agents."""
+        ...
+
+    def agent(self, name: str) -> Agent | None:
+        """Return the record of this name."""
+        ...
+
+    def agents(self) -> Iterable[Agent]:
+        """Return all records, in no order."""
+        ...
+
+    def alias_holders(self, alias: str) -> tuple[str, ...]:
+        """Return the names of agents with this alias."""
+        ...
+
+    def endpoint_holders(self, key: str) -> tuple[str, ...]:
+        """Return the names of agents with this endpoint key."""
+        ...
+
+
+class Draft:
+    """A view that lays decided changes over another view."""
+
+    def __init__(self, base: View) -> None:
+        self._base = base
+        self._revision = base.revision
+        self._count = len(base)
+        # name -> record after the changes; None: forgotten
+        self._agents: dict[str, Agent | None] = {}
+        self._aliases: dict[str, list[str]] = {}
+        self._endpoints: dict[str, list[str]] = {}
+        self.changes: list[Change] = []
+
+    @property
+    def revision(self) -> int:
+        """Revision of the last change."""
+        return self._revision
+
+    def __len__(self) -> int:
+        """Return the number of agents."""
+        return self._count
+
+    def fork(self) -> "Draft":
+        """Return a draft over this one, to try several changes that must all succeed."""
+        return Draft(self)
+
+    def touches(self, name: str) -> bool:
+        """Tell whether the draft changes this agent."""
+        return name in self._agents
+
+    def agent(self, name: str) -> Agent | None:
+        """Return the record of this name."""
+        if name in self._agents:
+            return self._agents[name]
+        return self._base.agent(name)
+
+    def resolve(self, name: str) -> Agent | None:
+        """Return the record of this name or alias; a name goes before an alias."""
+        agent = self.agent(name)
+        if agent is None and (holders := self.alias_holders(name)):
+            agent = self.agent(holders[0])
+        return agent
+
+    def agents(self) -> Iterator[Agent]:
+        """Return all records, in no order."""
+        for agent in self._base.agents():
+            if agent.name not in self._agents:
+                yield agent
+        for drafted in self._agents.values():
+            if drafted is not None:
+                yield drafted
+
+    def alias_holders(self, alias: str) -> tuple[str, ...]:
+        """Return the names of agents with this alias."""
+        names = (*self._base.alias_holders(alias), *self._aliases.get(alias, ()))
+        return tuple(
+            dict.fromkeys(n for n in names if (a := self.agent(n)) is not None and alias in a.aliases)
+        )
+
+    def endpoint_holders(self, key: str) -> tuple[str, ...]:
+        """Return the names of agents with this endpoint key."""
+        base, drafted = self._base.endpoint_holders(key), self._endpoints.get(key)
+        if not base and drafted is None:
+            return ()
+        names = dict.fromkeys((*base, *(drafted or ())))
+        return tuple(n for n in names if (a := self.agent(n)) is not None and key in agent_endpoint_keys(a))
+
+    def record(self, decision: Decision) -> None:
+        """Lay the changes of a decision over what is there."""
+        tried = decision.draft
+        if tried is None or tried._base is not self:
+            for change in decision.changes:
+                self.record_change(change)
+            return
+        self._agents.update(tried._agents)
+        self._revision, self._count = tried._revision, tried._count
+        self.changes += tried.changes
+        for mine, theirs in ((self._aliases, tried._aliases), (self._endpoints, tried._endpoints)):
+            for key, names in theirs.items():
+                mine.setdefault(key, []).extend(names)
+
+    def record_change(self, change: Change) -> None:
+        """Lay one change over what is there."""
+        name, agent = change.name, change.agent
+        was_known = self.agent(name) is not None
+        self._count += (agent is not None) - was_known
+        self._agents[name] = agent
+        self._revision = change.revision
+        self.changes.append(change)
+        if agent is None:
+            return
+        for alias in agent.aliases:
+            self._aliases.setdefault(alias, []).append(name)
+        for key in agent_endpoint_keys(agent):
+            self._endpoints.setdefault(key, []).append(name)

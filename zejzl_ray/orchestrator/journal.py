@@ -1,0 +1,219 @@
+"""Memory and store kept the same: loading, committing, and knowing when they may differ."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any, Protocol, TypeVar
+
+import structlog
+
+from zejzl_ray.clock import Clock
+from zejzl_ray.errors import StaleEpoch, StoreUnavailable, VersionConflict, ZejzlError
+from zejzl_ray.ids import new_id
+from zejzl_ray.orchestrator.batch import Batch
+from zejzl_ray.orchestrator.config import RegistryConfig
+from zejzl_ray.orchestrator.history import LogSpan
+from zejzl_ray.orchestrator.persistence import CHANGES_LOG, META, Meta, encode_log_entry, encode_meta, load
+from zejzl_ray.orchestrator.registry import Registry
+from zejzl_ray.orchestrator.repeats import RepeatWindow
+from zejzl_ray.store.protocol import Append, Op, Put, Store, Trim
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+
+class Listener(Protocol):
+    """Told what happened to the committed state; must return at once and not raise."""
+
+    def committed(self, batch: Batch) -> None:
+        """Take note of a commit that is durable and applied."""
+        ...
+
+    def reloaded(self, from_revision: int) -> None:
+        """Take note that the state was read from the store anew; the registry object is another one.
+
+        Args:
+            from_revision: the revision that was known before.
+        """
+        ...
+
+
+class Journal:
+    """The committed registry and the way to change it; the ``Target`` of the group writer.
+
+    Attributes:
+        registry: the committed state. Another object after a reload: do not keep it over an ``await``.
+        repeats: answers of the last commands.
+        epoch: this writer's epoch; 0 before ``open``.
+        is_fenced: another writer has taken over; nothing can be committed any more.
+        fault: why the store was of no use the last time; empty when it was.
+        commit_s: how long the last commit took in the store, seconds.
+    """
+
+    def __init__(self, store: Store, clock: Clock, config: RegistryConfig, listener: Listener) -> None:
+        self._store = store
+        self._clock = clock
+        self._config = config
+        self._listener = listener
+        self._meta = Meta()
+        self._is_in_doubt = False
+        self._under_way: Batch | None = None
+        self.registry = self._new_registry()
+        self.repeats = RepeatWindow(config.repeat_window)
+        self.epoch = 0
+        self.is_fenced = False
+        self.fault = ""
+        self.commit_s = 0.0
+
+    async def open(self) -> None:
+        """Become the writer and load everything.
+
+        Raises:
+            StoreUnavailable: the store cannot be reached in time.
+            StoreError: something stored cannot be read.
+        """
+        self.epoch = await self._in_time(
+            self._store.take_epoch(), "give an epoch", self._config.commit_timeout_s
+        )
+        await self._load()
+
+    def is_changing(self, name: str) -> bool:
+        """Tell whether a commit under way changes this agent."""
+        return self._under_way is not None and self._under_way.draft.touches(name)
+
+    async def prepare(self) -> None:
+        """Read the state again when a commit may or may not have happened."""
+        if self._is_in_doubt:
+            await self._load()
+
+    def begin(self) -> Batch:
+        """Return an empty batch over the committed state."""
+        config = self._config
+        return Batch(
+            self.registry,
+            self.repeats,
+            requests=self._meta.requests,
+            repeat_window=config.repeat_window,
+            max_bytes=config.max_batch_bytes,
+            now_s=self._clock.now_s(),
+        )
+
+    def is_full(self, draft: Batch) -> bool:
+        """Tell whether the batch takes no further command."""
+        return draft.is_full
+
+    async def commit(self, draft: Batch) -> None:
+        """Store a batch, then apply it to the registry and tell the listener.
+
+        Raises:
+            StoreUnavailable: it may or may not have happened; the next ``prepare`` finds out.
+            StaleEpoch, VersionConflict: nothing happened.
+        """
+        if not draft.ops:
+            self._apply_renewals(draft)
+            return
+        changes = draft.draft.changes
+        through = self.registry.history.trim_through(len(changes))
+        meta = Meta(
+            revision=draft.draft.revision,
+            requests=draft.requests,
+            log_index=self._meta.log_index + bool(changes),
+            version=self._meta.version + 1,
+        )
+        ops: list[Op] = [*draft.ops, Put(META, encode_meta(meta))]
+        if changes:
+            ops.append(Append(CHANGES_LOG, encode_log_entry(draft.now_s, draft.log_changes)))
+        if through:
+            ops.append(Trim(CHANGES_LOG, through))
+        self._under_way = draft
+        try:
+            await self._store_ops(ops)
+        finally:
+            self._under_way = None
+        self._meta = meta
+        self.registry.apply(LogSpan(meta.log_index, len(changes)), changes, through)
+        for machine in draft.machines.values():
+            self.registry.machines.put(machine)
+        for answer in draft.answers.values():
+            self.repeats.add(answer)
+        self._apply_renewals(draft)
+        self._listener.committed(draft)
+
+    async def _store_ops(self, ops: list[Op]) -> None:
+        started = time.perf_counter()
+        # Until the store has answered, a failure of any kind leaves open whether the commit happened.
+        self._is_in_doubt = True
+        try:
+            async with asyncio.timeout(self._config.commit_timeout_s):
+                await self._store.commit(
+                    ops, epoch=self.epoch, expect={META: self._meta.version}, commit_id=new_id("commit")
+                )
+        except TimeoutError:
+            error = StoreUnavailable(
+                f"The store did not finish a commit within {self._config.commit_timeout_s:g} s.",
+                "The command may still take effect; repeat it with the same request_id.",
+            )
+            self.fault = error.message
+            raise error from None
+        except StaleEpoch as error:
+            self.is_fenced = True
+            self.fault = error.message
+            _log.error("another writer has taken over", epoch=self.epoch)
+            raise
+        except VersionConflict:
+            raise
+        except ZejzlError as error:
+            self.fault = error.message
+            raise
+        self._is_in_doubt = False
+        self.fault = ""
+        self.commit_s = time.perf_counter() - started
+
+    async def _load(self) -> None:
+        before = self.registry
+        try:
+            loaded = await self._in_time(
+                load(self._store, self._config.repeat_window), "load", self._config.command_timeout_s
+            )
+        except ZejzlError as error:
+            self.fault = error.message
+            raise
+        registry = self._new_registry()
+        for agent in loaded.agents:
+            registry.put(agent.name, agent)
+        registry.revision = loaded.meta.revision
+        for span, changes in loaded.log:
+            registry.history.add(span, changes)
+        registry.restore_machines(loaded.machines)
+        registry.restore_seen(loaded.seen)
+        registry.restore_seen({agent.name: agent.last_seen_at_s or 0.0 for agent in before.agents()})
+        registry.grant_grace(self._clock.now_s())
+        repeats = RepeatWindow(self._config.repeat_window)
+        for answer in loaded.answers:
+            repeats.add(answer)
+        for machine in before.machines.listed(self._clock.now_s()):
+            registry.machines.put_newer(machine)
+        self._meta, self.registry, self.repeats = loaded.meta, registry, repeats
+        self._is_in_doubt = False
+        self.fault = ""
+        self._listener.reloaded(before.revision)
+        _log.info("registry loaded", agents=len(registry), revision=registry.revision, epoch=self.epoch)
+
+    def _apply_renewals(self, draft: Batch) -> None:
+        for name in draft.renewed:
+            self.registry.renew(name, draft.now_s)
+
+    def _new_registry(self) -> Registry:
+        return Registry(
+            history_length=self._config.history_length, machine_alive_s=self._config.machine_alive_s
+        )
+
+    @staticmethod
+    async def _in_time(work: Coroutine[Any, Any, T], what: str, timeout_s: float) -> T:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await work
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"The store did not {what} within {timeout_s:g} s.", "Is it running?"
+            ) from None

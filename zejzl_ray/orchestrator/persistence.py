@@ -1,0 +1,244 @@
+"""What the registry keeps in its store, under which keys, and how it reads it back.
+
+========================  =========================================================================================
+``meta``                  format, revision, number of the last command and of the last log entry; its version guards
+                          every commit, so that one which arrives late is refused instead of undoing newer ones
+``agent/<name>``          the record, as JSON
+``machine/<name>``        the machine with the report that last changed its hardware
+``request/<slot>``        the answer of a command; the slots are a ring
+``renewals``              agent name -> when it was last seen, written in batches
+log ``changes``           one entry a commit: its changes with the records after them
+========================  =========================================================================================
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+from pydantic import ValidationError
+
+from zejzl_ray.contracts.base import Contract
+from zejzl_ray.contracts.machines import Machine
+from zejzl_ray.contracts.orchestrator import OPERATIONS, Agent, AgentState
+from zejzl_ray.errors import StoreError
+from zejzl_ray.orchestrator.changes import Change
+from zejzl_ray.orchestrator.history import LogSpan
+from zejzl_ray.orchestrator.records import changed
+from zejzl_ray.orchestrator.repeats import Answer, RequestKey
+from zejzl_ray.store.protocol import LogEntry, Op, Put, Store
+
+FORMAT: Final = 1
+META: Final = "meta"
+RENEWALS: Final = "renewals"
+CHANGES_LOG: Final = "changes"
+_AGENT: Final = "agent/"
+_MACHINE: Final = "machine/"
+_REQUEST: Final = "request/"
+_PAGE: Final = 1000
+# An entry of a bulk registration is large: few of them at a time.
+_LOG_PAGE: Final = 100
+
+REPLY_TYPES: Final[dict[str, type[Contract]]] = {operation.name: operation.reply for operation in OPERATIONS}
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """Counters that must not go back.
+
+    Attributes:
+        revision: of the last change.
+        requests: number of the last remembered command.
+        log_index: of the last entry of the change log.
+        version: of the key ``meta`` in the store; 0 before the first commit.
+    """
+
+    revision: int = 0
+    requests: int = 0
+    log_index: int = 0
+    version: int = 0
+
+
+@dataclass(slots=True)
+class Loaded:
+    """Everything that was stored."""
+
+    meta: Meta
+    agents: list[Agent] = field(default_factory=list)
+    machines: list[Machine] = field(default_factory=list)
+    seen: dict[str, float] = field(default_factory=dict)
+    log: list[tuple[LogSpan, list[Change]]] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+
+
+def agent_key(name: str) -> str:
+    """Return the key of an agent's record."""
+    return _AGENT + name
+
+
+def encode_agent(agent: Agent) -> bytes:
+    """Return a record as JSON."""
+    return agent.__pydantic_serializer__.to_json(agent)
+
+
+def encode_change(change: Change, record: bytes | None) -> dict[str, Any]:
+    """Return a change as one element of a log entry.
+
+    Args:
+        record: the encoded record, written once and used for the key and the log.
+    """
+    entry: dict[str, Any] = {"kind": change.kind, "name": change.name, "revision": change.revision}
+    if change.caused_by:
+        entry["by"] = change.caused_by
+    if change.from_state is not None:
+        entry["from"] = change.from_state.value
+    if record is None:
+        entry["reason"] = change.reason
+    else:
+        entry["agent"] = orjson.Fragment(record)
+    return entry
+
+
+def encode_log_entry(at_s: float, changes: Sequence[dict[str, Any]]) -> bytes:
+    """Return a log entry: all changes of one commit."""
+    return orjson.dumps({"at_s": at_s, "changes": changes})
+
+
+def encode_meta(meta: Meta) -> bytes:
+    """Return the counters as JSON; the version is the store's."""
+    return orjson.dumps(
+        {"format": FORMAT, "revision": meta.revision, "requests": meta.requests, "log_index": meta.log_index}
+    )
+
+
+def put_answer(number: int, key: RequestKey, reply: Contract, window: int) -> Put:
+    """Return the operation that stores an answer in its slot of the ring."""
+    value = orjson.dumps(
+        {
+            "number": number,
+            "id": key.request_id,
+            "operation": key.operation,
+            "target": key.target,
+            "reply": orjson.Fragment(reply.__pydantic_serializer__.to_json(reply)),
+        }
+    )
+    return Put(f"{_REQUEST}{number % window:05d}", value)
+
+
+def put_machine(machine: Machine) -> Put:
+    """Return the operation that stores a machine."""
+    return Put(_MACHINE + machine.name, machine.model_dump_json().encode())
+
+
+def put_renewals(agents: Iterable[Agent]) -> Op:
+    """Return the operation that stores when agents were last seen."""
+    return Put(
+        RENEWALS, orjson.dumps({a.name: a.last_seen_at_s for a in agents if a.last_seen_at_s is not None})
+    )
+
+
+def decode_reply(answer: Answer) -> Contract:
+    """Return the answer as a model."""
+    if isinstance(answer.reply, Contract):
+        return answer.reply
+    return REPLY_TYPES[answer.key.operation].model_validate_json(answer.reply)
+
+
+async def load(store: Store, repeat_window: int) -> Loaded:
+    """Read everything back.
+
+    Raises:
+        StoreError: something stored cannot be read by this version; names the key.
+        StoreUnavailable: the store cannot be reached.
+    """
+    loaded = Loaded(await _load_meta(store))
+    at = META
+    try:
+        async for at, value in _scan(store, _AGENT):
+            loaded.agents.append(changed(Agent.model_validate_json(value)))
+        async for at, value in _scan(store, _MACHINE):
+            loaded.machines.append(Machine.model_validate_json(value))
+        at = RENEWALS
+        if (renewals := await store.get(RENEWALS)) is not None:
+            loaded.seen = orjson.loads(renewals.value)
+        current = {agent.name: agent for agent in loaded.agents}
+        after = 0
+        while entries := await store.read_log(CHANGES_LOG, after=after, limit=_LOG_PAGE):
+            for entry in entries:
+                at, after = f"log {CHANGES_LOG}, entry {entry.index}", entry.index
+                loaded.log.append(_decode_entry(entry, current))
+        numbered: list[tuple[int, Answer]] = []
+        async for at, value in _scan(store, _REQUEST):
+            numbered.append(_decode_answer(value))
+    except (ValidationError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"The registry's store holds something unreadable at {at}: {type(error).__name__}.",
+            "Start the version that wrote it, or restore the store from its backup.",
+        ) from error
+    numbered.sort(key=lambda each: each[0])
+    loaded.answers = [answer for _, answer in numbered[-repeat_window:]]
+    return loaded
+
+
+async def _load_meta(store: Store) -> Meta:
+    stored = await store.get(META)
+    if stored is None:
+        return Meta()
+    try:
+        values = orjson.loads(stored.value)
+        if values["format"] != FORMAT:
+            raise StoreError(
+                f"The registry's store has format {values['format']}; this version reads {FORMAT}.",
+                "Start the version that wrote it.",
+            )
+        return Meta(values["revision"], values["requests"], values["log_index"], stored.version)
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"The registry's store holds something unreadable at {META}: {type(error).__name__}.",
+            "Restore the store from its backup.",
+        ) from error
+
+
+async def _scan(store: Store, prefix: str) -> Any:
+    after = ""
+    while page := await store.scan(prefix, after=after, limit=_PAGE):
+        for key, stored in page:
+            after = key
+            yield key, stored.value
+
+
+def _decode_entry(entry: LogEntry, current: dict[str, Agent]) -> tuple[LogSpan, list[Change]]:
+    values = orjson.loads(entry.value)
+    changes = [_decode_change(each, values["at_s"], current) for each in values["changes"]]
+    return LogSpan(entry.index, len(changes)), changes
+
+
+def _decode_change(values: dict[str, Any], at_s: float, current: dict[str, Agent]) -> Change:
+    name, revision, from_state, record = (
+        values["name"],
+        values["revision"],
+        values.get("from"),
+        values.get("agent"),
+    )
+    agent = None
+    if record is not None:
+        # the newest change of an agent shares the record with the registry
+        known = current.get(name)
+        is_current = known is not None and known.revision == revision
+        agent = known if is_current else changed(Agent.model_validate(record))
+    return Change(
+        values["kind"],
+        name,
+        revision,
+        at_s,
+        values.get("by", ""),
+        AgentState(from_state) if from_state is not None else None,
+        agent,
+        values.get("reason", ""),
+    )
+
+
+def _decode_answer(value: bytes) -> tuple[int, Answer]:
+    values = orjson.loads(value)
+    key = RequestKey(values["id"], values["operation"], values["target"])
+    return values["number"], Answer(key, orjson.dumps(values["reply"]))

@@ -1,0 +1,112 @@
+"""Finding the cluster: which way to it, and with which token."""
+
+import sys
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from zejzl_ray.contracts.caller import Caller
+from zejzl_ray.errors import InvalidInput, ServiceUnavailable, Unauthenticated
+from zejzl_ray.sdk.async_client import DEFAULT_TIMEOUT_S, AsyncClient
+from zejzl_ray.sdk.client import Client
+from zejzl_ray.sdk.http_caller import HttpCaller
+from zejzl_ray.settings import Settings, load_settings
+
+# far above any token; a larger file is something else
+_MAX_TOKEN_BYTES = 64 * 1024
+
+
+def connect(
+    address: str | None = None,
+    *,
+    token: str | SecretStr | None = None,
+    token_file: str | Path | None = None,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+) -> Client:
+    """Return a client for blocking code: scripts, threads, Jupyter.
+
+    Nothing is sent yet; the first call says whether the cluster answers.
+
+    Args:
+        address: ``http://host:port`` from outside the cluster, ``ray`` over actor handles from a process
+            that Ray runs or that has called ``ray.init``. Null takes ``ZEJZL_ADDRESS``, else actor handles
+            where this process is connected to Ray, else HTTP on this machine at ``ZEJZL_HTTP_PORT``.
+        token: proof of who is calling; read from ``token_file`` when not given.
+        token_file: file with the token; null takes ``ZEJZL_TOKEN_FILE``, else ``token`` in the data
+            directory.
+        timeout_s: limit of a call that is given none, seconds.
+
+    Raises:
+        InvalidInput: the address cannot be used.
+        Unauthenticated: there is no token; the message names the file.
+        ServiceUnavailable: actor handles are asked for in a process that is not connected to Ray.
+        SettingsInvalid: an environment variable has a wrong value.
+    """
+    return Client(connect_async(address, token=token, token_file=token_file, timeout_s=timeout_s))
+
+
+def connect_async(
+    address: str | None = None,
+    *,
+    token: str | SecretStr | None = None,
+    token_file: str | Path | None = None,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+) -> AsyncClient:
+    """Return a client for code in a running event loop; everything else as ``connect``."""
+    if not timeout_s > 0:
+        raise InvalidInput(f"timeout_s is {timeout_s}.", "Give seconds above 0.")
+    settings = load_settings()
+    address = (
+        address or settings.address or ("ray" if _is_in_ray() else f"http://127.0.0.1:{settings.http_port}")
+    )
+    given = SecretStr(token) if isinstance(token, str) else token
+    path = Path(token_file) if token_file is not None else settings.token_file
+    if address == "ray" or address.startswith("ray://"):
+        proof = given or _read_token(path, settings, is_required=path is not None)
+        return AsyncClient(_over_actors(address, settings), token=proof, timeout_s=timeout_s)
+    proof = given or _read_token(path, settings, is_required=True)
+    return AsyncClient(HttpCaller(address, proof, timeout_s), token=proof, timeout_s=timeout_s)
+
+
+def _is_in_ray() -> bool:
+    """Whether this process is connected to Ray; never imports it."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
+def _over_actors(address: str, settings: Settings) -> Caller:
+    if address not in {"ray", "ray://"}:
+        raise InvalidInput(
+            f"The address {address!r} cannot be used.",
+            "Give `ray` in a process that is connected to Ray, or the ingress's http://host:port.",
+        )
+    if not _is_in_ray():
+        raise ServiceUnavailable(
+            "This process is not connected to Ray.",
+            "Call ray.init(address=...) first, or give the ingress's http://host:port.",
+        )
+    from zejzl_ray.cluster.actor_caller import ActorCaller  # noqa: PLC0415 - the only part that imports ray
+
+    return ActorCaller(settings.namespace)
+
+
+def _read_token(path: Path | None, settings: Settings, *, is_required: bool) -> SecretStr | None:
+    path = (path or settings.data_path / "token").expanduser()
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_TOKEN_BYTES + 1)
+    except FileNotFoundError:
+        if not is_required:
+            return None
+        raise Unauthenticated(
+            f"There is no token file {path}.",
+            "`zejzl up` writes it; on another machine give token or token_file, or set ZEJZL_TOKEN_FILE.",
+        ) from None
+    except OSError as error:
+        raise Unauthenticated(
+            f"The token file {path} cannot be read: {error.strerror}.", "Only its owner may read it."
+        ) from None
+    text = content.decode("ascii", errors="replace").strip()
+    if not text or len(content) > _MAX_TOKEN_BYTES:
+        raise Unauthenticated(f"The file {path} holds no token.", "`zejzl up` writes it anew.")
+    return SecretStr(text)

@@ -1,0 +1,201 @@
+"""The life of one service in its process: open the store, start, run, serve health, stop."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from zejzl_ray.clock import Clock
+from zejzl_ray.contracts.call import CallContext
+from zejzl_ray.contracts.health import Check, CheckStatus, GetHealth, ServiceHealth
+from zejzl_ray.errors import ServiceUnavailable, ZejzlError
+from zejzl_ray.log import get_logger
+from zejzl_ray.shell.health_server import HealthServer
+from zejzl_ray.store.protocol import Store
+from zejzl_ray.version import __version__
+
+_log = get_logger("shell")
+_FIRST_WAIT_S = 0.2
+_LONGEST_WAIT_S = 5.0
+_STOP_TIMEOUT_S = 20.0
+
+
+class Service(Protocol):
+    """What a service gives its shell."""
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether a newer instance has taken over."""
+        ...
+
+    async def start(self) -> None:
+        """Take the epoch and load the state; afterwards the service can work."""
+        ...
+
+    async def run(self, stop_event: asyncio.Event) -> None:
+        """Do what is due until ``stop_event`` is set or the service is fenced."""
+        ...
+
+    async def health(self, request: GetHealth, call: CallContext) -> ServiceHealth:
+        """Return the outcome of every check."""
+        ...
+
+    async def stop(self) -> None:
+        """Write what is pending; safe to repeat."""
+        ...
+
+
+S = TypeVar("S", bound=Service)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Where a service process is."""
+
+    service: str
+    machine: str
+    node_id: str
+
+
+class ServiceShell(Generic[S]):
+    """Runs one service.
+
+    The store is opened and the service started in the background, with backoff while the store is away; until then
+    calls wait up to ``ready_wait_s`` and then raise ``ServiceUnavailable`` with the reason. A service that is fenced has
+    been replaced, and one whose loop has failed cannot be trusted: ``on_fatal`` is called, so that the process ends.
+
+    Args:
+        identity: name and place, for health answers.
+        open_store: opens the service's namespace of the store; the shell closes it.
+        build: makes the service from its store.
+        clock: source of time.
+        on_fatal: called with the reason when the process must end.
+        health_server: serves health over HTTP; None where somebody else does (the ingress, for core_orchestrator).
+        ready_wait_s: how long a call waits for a service that is starting.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        open_store: Callable[[], Awaitable[Store]],
+        build: Callable[[Store], S],
+        clock: Clock,
+        on_fatal: Callable[[str], None],
+        health_server: HealthServer | None = None,
+        ready_wait_s: float = 10.0,
+    ) -> None:
+        self._identity = identity
+        self._open_store = open_store
+        self._build = build
+        self._on_fatal = on_fatal
+        self._health_server = health_server
+        self._ready_wait_s = ready_wait_s
+        self._started_at_s = clock.now_s()
+        self._service: S | None = None
+        self._ready = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._reason = "starting"
+        self._task: asyncio.Task[None] | None = None
+
+    def launch(self) -> None:
+        """Begin to start in the background; needs a running event loop."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"shell:{self._identity.service}")
+
+    async def service(self) -> S:
+        """Return the service once it can work.
+
+        Raises:
+            ServiceUnavailable: not ready within ``ready_wait_s``, or stopping; says why.
+        """
+        if self._service is not None:
+            return self._service
+        if not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._ready_wait_s):
+                    await self._ready.wait()
+        if self._service is None:
+            raise ServiceUnavailable(f"{self._identity.service} is not ready: {self._reason}.")
+        return self._service
+
+    async def health(self) -> ServiceHealth:
+        """Return how the service is, with the reason of everything that is not well."""
+        service = self._service
+        epoch = 0
+        if service is None:
+            checks: tuple[Check, ...] = (Check(name="started", status=CheckStatus.FAILED, reason=self._reason),)
+        else:
+            own = await service.health(GetHealth(), CallContext())
+            checks, epoch = own.checks, own.epoch
+        if self._health_server is not None:
+            checks = (*checks, self._health_server.check())
+        return ServiceHealth(
+            service=self._identity.service,
+            is_ready=all(check.status is not CheckStatus.FAILED for check in checks),
+            checks=checks,
+            machine=self._identity.machine,
+            node_id=self._identity.node_id,
+            pid=os.getpid(),
+            started_at_s=self._started_at_s,
+            epoch=epoch,
+            version=__version__,
+        )
+
+    async def stop(self) -> None:
+        """Stop serving, write what is pending, close the store; safe to repeat."""
+        self._stopping.set()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=_STOP_TIMEOUT_S)
+        if self._health_server is not None:
+            await self._health_server.stop()
+
+    async def _run(self) -> None:
+        if self._health_server is not None:
+            await self._health_server.start(self.health)
+        started = await self._start_with_backoff()
+        if started is None:
+            return
+        service, store = started
+        self._service = service
+        self._ready.set()
+        _log.info("service ready")
+        failure = ""
+        try:
+            await service.run(self._stopping)
+        except Exception as error:
+            failure = f"its loop failed: {type(error).__name__}"
+            _log.exception("the service's loop failed")
+        self._service = None
+        self._reason = "stopping"
+        with contextlib.suppress(ZejzlError):
+            await service.stop()
+        await store.close()
+        if not self._stopping.is_set():
+            self._on_fatal(failure or "a newer instance has taken over")
+
+    async def _start_with_backoff(self) -> tuple[S, Store] | None:
+        wait_s = _FIRST_WAIT_S
+        while not self._stopping.is_set():
+            try:
+                store = await self._open_store()
+                service = self._build(store)
+                try:
+                    await service.start()
+                except BaseException:
+                    await store.close()
+                    raise
+            except ZejzlError as error:
+                self._reason = str(error)
+                _log.warning("start failed, trying again", error=str(error), wait_s=wait_s)
+            except Exception as error:
+                self._reason = f"internal error ({type(error).__name__})"
+                _log.exception("start failed, trying again")
+            else:
+                return service, store
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._stopping.wait()
+            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+        return None

@@ -1,0 +1,80 @@
+"""From a URL to a store."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from zejzl_ray.clock import Clock
+from zejzl_ray.errors import SettingsInvalid
+from zejzl_ray.store.memory import MemoryStore
+from zejzl_ray.store.operations import check_namespace
+from zejzl_ray.store.protocol import Store
+from zejzl_ray.store.sqlite import SqliteStore
+
+MAX_TIMEOUT_S = 3600.0
+MAX_REPLICAS = 16
+
+
+async def open_store(url: str, namespace: str, *, clock: Clock, owner: str) -> Store:
+    """Open the store that the URL names; there is no falling back from one to another.
+
+    Args:
+        url: ``sqlite:///absolute/directory`` (``sqlite://relative/directory``), ``redis://``, ``rediss://``
+            or ``redis+sentinel://`` with ``?replicas=1`` and ``?timeout_s=5`` as options of its own, or
+            ``memory://``, which forgets everything with the process and is for tests and trying things out.
+        namespace: the service's name; each has its own file or key prefix.
+        clock: what expiry is measured by.
+        owner: who opens it, such as ``resource_manager on pc2``; shown to whoever is refused because of it.
+
+    Raises:
+        SettingsInvalid: the URL or namespace cannot be used. The URL is not repeated: it may hold a password.
+        StoreLocked: another process has the SQLite store open.
+        StoreUnavailable: nobody answers at the address.
+        StoreError: what is there is no store of this version.
+    """
+    check_namespace(namespace)
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        scheme = ""
+    match scheme:
+        case "memory":
+            return MemoryStore(clock=clock, name=f"{namespace} in memory")
+        case "sqlite":
+            return await _open_sqlite(url, namespace, clock, owner)
+        case "redis" | "rediss" | "redis+sentinel":
+            return await _open_redis(url, namespace, clock, owner)
+        case _:
+            raise SettingsInvalid(
+                f"the store's address has the scheme {scheme!r}.",
+                "Use sqlite:///directory, redis://host:port/0, rediss://, redis+sentinel:// or, for tests, memory://.",
+            )
+
+
+async def _open_sqlite(url: str, namespace: str, clock: Clock, owner: str) -> Store:
+    directory = unquote(url.removeprefix("sqlite://"))
+    if not directory.strip("/"):
+        raise SettingsInvalid(
+            "the store's address names no directory.", "Write it as sqlite:///var/lib/zejzl."
+        )
+    return await SqliteStore.open(Path(directory), namespace, clock=clock, owner=owner)
+
+
+async def _open_redis(url: str, namespace: str, clock: Clock, owner: str) -> Store:
+    # The Redis client takes a quarter of a second to import: only who uses it waits for that.
+    from zejzl_ray.store.redis import DEFAULT_TIMEOUT_S, RedisStore  # noqa: PLC0415 - as said above
+    from zejzl_ray.store.redis_connection import split_options  # noqa: PLC0415 - as said above
+
+    target, options = split_options(url)
+    try:
+        timeout_s = float(options.get("timeout_s", DEFAULT_TIMEOUT_S))
+        replicas = int(options.get("replicas", 0))
+    except ValueError:
+        timeout_s, replicas = 0.0, 0
+    if not (0 < timeout_s <= MAX_TIMEOUT_S and 0 <= replicas <= MAX_REPLICAS):
+        raise SettingsInvalid(
+            "timeout_s or replicas in the store's address has no usable value.",
+            f"timeout_s: above 0, up to {MAX_TIMEOUT_S:g}; replicas: 0 to {MAX_REPLICAS}.",
+        )
+    return await RedisStore.open(
+        target, namespace, clock=clock, owner=owner, timeout_s=timeout_s, replicas=replicas
+    )
