@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from serve_apps.haproxy.environment import haproxy_environment
 from zejzl_ray.cluster.local_nodes import exclusive
 from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, TOKEN_FILE, node_agent_settings
-from zejzl_ray.cluster.node_start import NodeStart
+from zejzl_ray.cluster.node_start import NodeStart, client_environment
 from zejzl_ray.cluster.record import ClusterRecord
 from zejzl_ray.cluster.secret_file import ensure_token
 from zejzl_ray.errors import ClusterError
@@ -61,17 +61,17 @@ def start_launched_services(
     Raises:
         ClusterError: something did not start; says what and why.
     """
-    from actors.bootstrap import Plan, bring_up
-    from actors.local_system import connected
-
     if node.machine not in fleet.machines:
         raise ClusterError(
             f"The fleet declares no machine {node.machine}.", "Name this machine as in the fleet file."
         )
     data_dir = settings.data_path
+    os.environ.update(node_environment(settings) | client_environment(data_dir / RAY_TOKEN_FILE))
+    from actors.bootstrap import Plan, bring_up
+    from actors.local_system import connected
+
     token_file = data_dir / TOKEN_FILE
     token = ensure_token(token_file)
-    os.environ.update(node_environment(settings))
     record = head_record(settings, node)
     plan = Plan(
         settings=settings,

@@ -5,13 +5,17 @@ from typing import TypeVar
 
 from actors.place import ServiceOptions, end_process, own_identity, prepare_process
 from zejzl_ray.clock import SystemClock
+from zejzl_ray.cluster.actor_caller import ActorCaller
+from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
 from zejzl_ray.settings import Settings
-from zejzl_ray.shell import Service, ServiceShell
+from zejzl_ray.shell import Presence, Service, ServiceShell
 from zejzl_ray.shell.health_server import HealthServer
 from zejzl_ray.store.open import open_store
 from zejzl_ray.store.protocol import Store
 
 S = TypeVar("S", bound=Service)
+
+_REGISTRY_TIMEOUT_S = 3.0
 
 _HEALTH_PORT: dict[str, Callable[[Settings], int]] = {
     "resource_manager": lambda settings: settings.resource_manager_port,
@@ -39,13 +43,16 @@ def launch_shell(service: str, options: ServiceOptions, build: Callable[[Store],
     async def open_own_store() -> Store:
         return await open_store(settings.resolved_store_url(), service, clock=clock, owner=service)
 
+    identity = own_identity(service)
+    registry = CoreOrchestratorClient(ActorCaller(settings.namespace, timeout_s=_REGISTRY_TIMEOUT_S))
     shell = ServiceShell(
-        own_identity(service),
+        identity,
         open_store=open_own_store,
         build=build,
         clock=clock,
         on_fatal=end_process,
         health_server=server,
+        presence=Presence(service, identity.machine, registry, period_s=settings.lease_s / 6),
     )
     shell.launch()
     return shell

@@ -241,6 +241,7 @@ class RegistryReplica:
         self._copy.load(snapshot)
         self._ring.reset(snapshot.revision)
         self._is_loaded = True
+        self._last_error = "no answer to the last call"
         self._agents_confirmed_at_s = self._renewed_at_s = started_at_s
         self._wake()
 

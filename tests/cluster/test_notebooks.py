@@ -10,39 +10,49 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 CELL_TIMEOUT_S = 120
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def _read(path: Path) -> Any:
+    return nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call] # nbformat has no types
+
+
+def _cell(notebook: Any, cell_id: str) -> Any:
+    (cell,) = (cell for cell in notebook.cells if cell.id == cell_id)
+    return cell
 
 
 def _printed(notebook: Any, cell_id: str) -> str:
-    (cell,) = (cell for cell in notebook.cells if cell.id == cell_id)
-    return "".join(output.get("text", "") for output in cell.outputs)
+    return "".join(output.get("text", "") for output in _cell(notebook, cell_id).outputs)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_against_the_cluster(path: Path, running_system: Any) -> None:
-    notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
-    )
-    client.execute(env={**os.environ, **running_system.environment})
-    errors = [output for cell in notebook.cells for output in cell.get("outputs", ()) if output.output_type == "error"]
-    assert errors == []
-
-
-def test_the_first_look_sees_its_own_agent_come_and_the_cards(running_system: Any) -> None:
-    path = next(path for path in NOTEBOOKS if path.stem == "01_first_look")
-    notebook = nbformat.read(path, as_version=4)
-    resources = {"metadata": {"path": str(path.parent)}}
-    client = NotebookClient(notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", resources=resources)
-    client.execute(env={**os.environ, **running_system.environment})
+def check_first_look(notebook: Any) -> None:
     assert "agent_registered NotebookVisitor" in _printed(notebook, "watch")
-    (vram,) = (cell for cell in notebook.cells if cell.id == "vram")
-    shown = any("image/png" in output.get("data", {}) for output in vram.outputs)
-    assert shown or "No machine reports a card." in _printed(notebook, "vram")
+    is_plotted = any("image/png" in output.get("data", {}) for output in _cell(notebook, "vram").outputs)
+    assert is_plotted or "No machine reports a card." in _printed(notebook, "vram")
     assert "agents at revision" in _printed(notebook, "async")
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+CHECKS = {"01_first_look": check_first_look}
+
+
+@each_notebook
+def test_a_notebook_runs_and_shows_what_it_promises(path: Path, running_system: Any) -> None:
+    notebook = _read(path)
+    NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT_S,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+    ).execute(env={**os.environ, **running_system.environment})
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert outputs
+    assert [output for output in outputs if output.output_type == "error"] == []
+    CHECKS[path.stem](notebook)
+
+
+@each_notebook
 def test_a_notebook_is_kept_without_outputs(path: Path) -> None:
-    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    cells = [cell for cell in _read(path).cells if cell.cell_type == "code"]
     assert cells
     assert all(cell.outputs == [] and cell.execution_count is None for cell in cells)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.hosts.commands import CommandFailed
 from tests.hosts.hosts import Host, reason_to_skip
 from tests.hosts.leftovers import BASE, clean_leftovers, own_prefix
 from tests.hosts.network import Network
+from tests.hosts.ray_cluster import RayCluster, two_hosts
 
 _HERE = Path(__file__).parent
 _REASON = reason_to_skip()
@@ -43,6 +45,17 @@ def bare_hosts(prefix: str) -> Iterator[tuple[Host, Host]]:
         first = stack.enter_context(Host(network, "one", 1, neighbours=names))
         second = stack.enter_context(Host(network, "two", 2, neighbours=names))
         yield first, second
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(prefix: str) -> Iterator[RayCluster]:
+    """Two hosts on which ``ray up cluster.yaml`` has run once."""
+    with two_hosts(f"{prefix}r") as cluster:
+        try:
+            cluster.up()
+        except CommandFailed as error:
+            raise AssertionError(f"{error}\n{cluster.logs()}") from None
+        yield cluster
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ from typing import Any
 import orjson
 from rich.console import Console
 
-output = Console(soft_wrap=False)
+_WIDE = 160  # columns when nobody looks: a file or a pipe must not cut names
+
+output = Console(width=None if sys.stdout.isatty() else _WIDE)
 errors = Console(stderr=True)
 
 

@@ -1,5 +1,6 @@
 """``zejzl up``: the whole system on this machine."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,8 @@ def load_checked_fleet(settings: Settings, named: Path | None) -> tuple[Fleet, P
         FleetInvalid: it has errors; all of them are in the message.
     """
     source = named or settings.fleet_file or default_fleet_file()
-    return load_fleet([source], overlay=overlay_file(source, settings.environment)).raise_if_invalid(), source
+    overlay = overlay_file(source, settings.environment)
+    return load_fleet([source], environment=os.environ, overlay=overlay).raise_if_invalid(), source
 
 
 def up(

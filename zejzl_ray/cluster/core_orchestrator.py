@@ -37,6 +37,16 @@ class CoreOrchestratorClient:
         """Look an agent up by name or alias."""
         return await self._call("get_agent", request, call, wire.Agent)
 
+    async def heartbeat(
+        self, request: wire.Heartbeat, call: CallContext | None = None
+    ) -> wire.HeartbeatAccepted:
+        """Renew an agent's lease and say how it is."""
+        return await self._call("heartbeat", request, call, wire.HeartbeatAccepted)
+
+    async def update_agent(self, request: wire.UpdateAgent, call: CallContext | None = None) -> wire.Agent:
+        """Change some fields of an agent."""
+        return await self._call("update_agent", request, call, wire.Agent)
+
     async def list_agents(self, request: wire.ListAgents, call: CallContext | None = None) -> wire.AgentPage:
         """Return one page of agents."""
         return await self._call("list_agents", request, call, wire.AgentPage)

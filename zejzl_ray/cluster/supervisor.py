@@ -21,7 +21,7 @@ import stamina
 
 from zejzl_ray.cluster.launcher_config import LauncherConfig, worker_stop_commands
 from zejzl_ray.cluster.node_processes import find_node_processes, stop_node
-from zejzl_ray.cluster.node_start import ray_start_command
+from zejzl_ray.cluster.node_start import MARKER, node_marker, ray_start_command
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor_record import SupervisorRecord
 from zejzl_ray.errors import ClusterError
@@ -146,6 +146,7 @@ class Supervisor:
         with (self._data_dir / "services.log").open("ab") as output:
             subprocess.Popen(
                 list(self._plan.services),
+                env={**os.environ, MARKER: node_marker(self._node.cluster_id, self._node.machine)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

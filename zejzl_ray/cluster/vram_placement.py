@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import ray
+import stamina
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError
 from ray.util.state import list_actors
+from ray.util.state.exception import RayStateApiException, ServerUnavailable
 
 from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
 from zejzl_ray.cluster.names import MACHINE_LABEL, VRAM_RESOURCE
@@ -70,8 +72,11 @@ def list_placed() -> tuple[PlacedActor, ...]:
         for node in ray.nodes()  # type: ignore[no-untyped-call]  # Ray gives it no types
     }
     try:
-        rows = list_actors(detail=True, limit=_MAX_ACTORS, timeout=_STATE_TIMEOUT_S)
-    except Exception as error:  # the state API raises several unrelated kinds
+        # The dashboard answers some moments after the cluster does.
+        for attempt in stamina.retry_context(on=(ConnectionError, RayStateApiException), attempts=5, timeout=10.0):
+            with attempt:
+                rows = list_actors(detail=True, limit=_MAX_ACTORS, timeout=_STATE_TIMEOUT_S)
+    except (ConnectionError, RayStateApiException, ServerUnavailable) as error:
         raise ClusterError(
             f"Ray's actor table cannot be read ({type(error).__name__}).", "Is the dashboard running?"
         ) from error

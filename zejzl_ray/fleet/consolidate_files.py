@@ -61,13 +61,19 @@ def consolidate_files(
     known corrections are made too. The new files are read back and must say what was intended.
 
     Raises:
-        FleetInvalid: a file cannot be read, or cannot be edited safely.
+        FleetInvalid: a file cannot be read, is not of its machine, or cannot be edited safely.
     """
     files = {"mainpc": mainpc, "pc2": pc2}
     names = _new_names(mainpc, pc2)
     texts = {names[machine]: read_text(path) for machine, path in files.items()}
     before = _without_folders(load_fleet([mainpc, pc2], environment=environment), [mainpc, pc2])
     old_fleet = _fleet_of(before)
+    for source, machine in zip(before.sources, names, strict=True):
+        if source.machine != machine:
+            raise FleetInvalid(
+                f"{source.path} is not an old startup file of {machine}.",
+                "Give MainPC's file, then PC2's file.",
+            )
     start, corrected_texts = old_fleet, tuple[Corrected, ...]()
     if is_correcting:
         texts, corrected_texts = correct_texts(texts)

@@ -83,6 +83,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
+        reason = getattr(problem, "strerror", None) or "it is not UTF-8"
         raise FleetInvalid(
-            f"{path}: cannot be read: {problem}.", "Check the path and its permissions."
+            f"{path}: cannot be read: {reason}.", "Check the path and its permissions."
         ) from None

@@ -1,7 +1,7 @@
 """What a decision is made of: changes of agents, and what is stored and answered with them."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.machines import Machine
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 ChangeKind = Literal["agent_registered", "agent_updated", "agent_state_changed", "agent_deregistered"]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One change of one agent; the small form of ``AgentEvent`` that the history keeps by the thousand.
 
     Attributes:

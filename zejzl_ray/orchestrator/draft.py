@@ -73,9 +73,8 @@ class Draft:
 
     def agent(self, name: str) -> Agent | None:
         """Return the record of this name."""
-        if name in self._agents:
-            return self._agents[name]
-        return self._base.agent(name)
+        drafted = self._agents
+        return drafted[name] if name in drafted else self._base.agent(name)
 
     def resolve(self, name: str) -> Agent | None:
         """Return the record of this name or alias; a name goes before an alias."""
@@ -125,8 +124,7 @@ class Draft:
     def record_change(self, change: Change) -> None:
         """Lay one change over what is there."""
         name, agent = change.name, change.agent
-        was_known = self.agent(name) is not None
-        self._count += (agent is not None) - was_known
+        self._count += (agent is not None) - (change.from_state is not None)
         self._agents[name] = agent
         self._revision = change.revision
         self.changes.append(change)

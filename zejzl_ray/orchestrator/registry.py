@@ -3,24 +3,21 @@
 Reads see this and nothing else. Commands are decided on a ``Draft`` over it (``draft.py``) and come back as changes.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 from zejzl_ray.contracts.machines import Machine
 from zejzl_ray.contracts.orchestrator import Agent, AgentKind, AgentState
+from zejzl_ray.orchestrator.agent_indexes import AgentIndexes
 from zejzl_ray.orchestrator.changes import Change
-from zejzl_ray.orchestrator.endpoint import agent_endpoint_keys
 from zejzl_ray.orchestrator.history import History, LogSpan
-from zejzl_ray.orchestrator.indexes import Claims, GroupIndex, NameGroup
+from zejzl_ray.orchestrator.indexes import NameGroup
 from zejzl_ray.orchestrator.leases import LeaseTable
 from zejzl_ray.orchestrator.machines import MachineTable
-from zejzl_ray.orchestrator.records import changed, lease_end_s, text_of
+from zejzl_ray.orchestrator.records import changed, lease_end_s
 from zejzl_ray.orchestrator.states import LIVE
 
 # Above this many changes at once, orders are made anew at the next read instead of being kept up to date.
 _BULK = 256
-# Longer values are found through their key and compared one by one.
-_LONGEST_INDEXED_TEXT = 128
 
 
 class Registry:
@@ -37,16 +34,7 @@ class Registry:
         self.leases = LeaseTable()
         self.machines = MachineTable(machine_alive_s)
         self._agents: dict[str, Agent] = {}
-        self._names = NameGroup()
-        self._aliases = Claims()
-        self._endpoints = Claims()
-        self._machine: GroupIndex[str] = GroupIndex()
-        self._capability: GroupIndex[str] = GroupIndex()
-        self._type: GroupIndex[str] = GroupIndex()
-        self._kind: GroupIndex[AgentKind] = GroupIndex()
-        self._state: GroupIndex[AgentState] = GroupIndex()
-        self._metadata_key: GroupIndex[str] = GroupIndex()
-        self._metadata_text: GroupIndex[tuple[str, str]] = GroupIndex()
+        self._indexes = AgentIndexes(self._agents)
 
     # --- reads --------------------------------------------------------------------------------------------------
 
@@ -61,7 +49,7 @@ class Registry:
     def resolve(self, name: str) -> Agent | None:
         """Return the record of this name or alias; a name goes before an alias."""
         agent = self._agents.get(name)
-        if agent is None and (holders := self._aliases.holders(name)):
+        if agent is None and (holders := self._indexes.aliases.holders(name)):
             agent = self._agents[holders[0]]
         return agent
 
@@ -71,49 +59,44 @@ class Registry:
 
     def alias_holders(self, alias: str) -> tuple[str, ...]:
         """Return the names of agents with this alias, the one it resolves to first."""
-        return self._aliases.holders(alias)
+        return self._indexes.aliases.holders(alias)
 
     def endpoint_holders(self, key: str) -> tuple[str, ...]:
         """Return the names of agents with this endpoint key."""
-        return self._endpoints.holders(key)
+        return self._indexes.endpoints.holders(key)
 
     @property
     def names(self) -> NameGroup:
         """All names."""
-        return self._names
+        return self._indexes.names
 
     def by_machine(self, machine: str) -> NameGroup:
         """Return the agents on a machine."""
-        return self._machine.group(machine)
+        return self._indexes.machine.group(machine)
 
     def by_capability(self, capability: str) -> NameGroup:
         """Return the agents with a capability."""
-        return self._capability.group(capability)
+        return self._indexes.capability.group(capability)
 
     def by_type(self, agent_type: str) -> NameGroup:
         """Return the agents of a type."""
-        return self._type.group(agent_type)
+        return self._indexes.agent_type.group(agent_type)
 
     def by_kind(self, kind: AgentKind) -> NameGroup:
         """Return the agents of a kind."""
-        return self._kind.group(kind)
+        return self._indexes.kind.group(kind.value)
 
     def by_state(self, state: AgentState) -> NameGroup:
         """Return the agents in a state."""
-        return self._state.group(state)
+        return self._indexes.state.group(state.value)
 
     def by_metadata(self, key: str, text: str | None = None) -> NameGroup:
         """Return the agents with a metadata key, and those only whose value reads as ``text`` where one is given."""
-        if text is None:
-            return self._metadata_key.group(key)
-        if len(text) <= _LONGEST_INDEXED_TEXT:
-            return self._metadata_text.group((key, text))
-        having = self._metadata_key.group(key).members
-        return NameGroup(*(name for name in having if text_of(self._agents[name].metadata[key]) == text))
+        return self._indexes.metadata.group(key, text)
 
     def live_count(self) -> int:
         """Return how many agents count as there."""
-        return sum(len(self._state.group(state)) for state in LIVE)
+        return sum(len(self._indexes.state.group(state.value)) for state in LIVE)
 
     # --- changes ------------------------------------------------------------------------------------------------
 
@@ -125,7 +108,7 @@ class Registry:
             trim_through: history up to this log index was forgotten with the same commit.
         """
         if len(changes) > _BULK:
-            self._forget_orders()
+            self._indexes.forget_order()
         for change in changes:
             self.put(change.name, change.agent)
         if changes:
@@ -137,29 +120,19 @@ class Registry:
     def put(self, name: str, agent: Agent | None) -> None:
         """Replace or remove one record and bring every index up to date. For ``apply`` and for loading."""
         before = self._agents.get(name)
-        if before is not None and agent is not None and agent.metadata == before.metadata:
-            # a move between states, the most frequent change, touches one index
-            self._move(before, agent)
-        else:
-            if before is not None:
-                self._each_index(before, "discard")
-            if agent is not None:
-                self._each_index(agent, "add")
         if agent is None:
             self._agents.pop(name, None)
-            self._names.discard(name)
             self.leases.drop(name)
-            return
-        if before is not None and (before.last_seen_at_s or 0.0) > (agent.last_seen_at_s or 0.0):
-            # renewed in memory while the change was on its way to the store
-            agent = changed(agent, last_seen_at_s=before.last_seen_at_s)
-        self._agents[name] = agent
-        if before is None:
-            self._names.add(name)
-        if agent.lease_expires_at_s is not None:
-            self.leases.set(name, agent.lease_expires_at_s)
         else:
-            self.leases.drop(name)
+            if before is not None and (before.last_seen_at_s or 0.0) > (agent.last_seen_at_s or 0.0):
+                # renewed in memory while the change was on its way to the store
+                agent = changed(agent, last_seen_at_s=before.last_seen_at_s)
+            self._agents[name] = agent
+            if agent.lease_expires_at_s is not None:
+                self.leases.set(name, agent.lease_expires_at_s)
+            else:
+                self.leases.drop(name)
+        self._indexes.replace(before, agent)
 
     def renew(self, name: str, now_s: float, reason: str | None = None) -> Agent | None:
         """Note a sign of life in memory: later ``last_seen_at_s`` and lease end, same revision.
@@ -203,100 +176,13 @@ class Registry:
         for machine in machines:
             self.machines.put(machine)
 
-    # --- indexes ------------------------------------------------------------------------------------------------
-
-    def _move(self, before: Agent, after: Agent) -> None:
-        for field, index in self._single_indexes():
-            old, new = getattr(before, field), getattr(after, field)
-            if old != new:
-                index.discard(old, before.name)
-                index.add(new, after.name)
-        if before.capabilities != after.capabilities:
-            for capability in before.capabilities:
-                self._capability.discard(capability, before.name)
-            for capability in after.capabilities:
-                self._capability.add(capability, after.name)
-        if before.aliases != after.aliases:
-            for alias in before.aliases:
-                self._aliases.discard(alias, before.name)
-            for alias in after.aliases:
-                self._aliases.add(alias, after.name)
-        old_keys, new_keys = agent_endpoint_keys(before), agent_endpoint_keys(after)
-        if old_keys != new_keys:
-            for key in old_keys:
-                self._endpoints.discard(key, before.name)
-            for key in new_keys:
-                self._endpoints.add(key, after.name)
-
-    def _single_indexes(self) -> tuple[tuple[str, GroupIndex[Any]], ...]:
-        return (
-            ("state", self._state),
-            ("machine", self._machine),
-            ("agent_type", self._type),
-            ("kind", self._kind),
-        )
-
-    def _each_index(self, agent: Agent, action: str) -> None:
-        name = agent.name
-        for field, index in self._single_indexes():
-            getattr(index, action)(getattr(agent, field), name)
-        many: tuple[tuple[Iterable[Any], Callable[[Any, str], None]], ...] = (
-            (agent.capabilities, getattr(self._capability, action)),
-            (agent.aliases, getattr(self._aliases, action)),
-            (agent_endpoint_keys(agent), getattr(self._endpoints, action)),
-        )
-        for keys, act in many:
-            for key in keys:
-                act(key, name)
-        if agent.metadata:
-            on_key, on_text = getattr(self._metadata_key, action), getattr(self._metadata_text, action)
-            for key, value in agent.metadata.items():
-                on_key(key, name)
-                text = text_of(value)
-                if len(text) <= _LONGEST_INDEXED_TEXT:
-                    on_text((key, text), name)
-
-    def _forget_orders(self) -> None:
-        self._names.forget_order()
-        for index in (self._machine, self._capability, self._type, self._metadata_key):
-            index.forget_order()
-        self._kind.forget_order()
-        self._state.forget_order()
-        self._metadata_text.forget_order()
-
     # --- checks -------------------------------------------------------------------------------------------------
 
     def validate(self) -> None:
         """Check that every index says what the records say; raises ``AssertionError`` where not. For tests."""
         agents = self._agents
         assert all(name == agent.name for name, agent in agents.items())
-        assert self._names.members == set(agents)
-        assert self._names.ordered() == sorted(agents)
-        for field, index in self._single_indexes():
-            _same(index, {(getattr(agent, field), name) for name, agent in agents.items()}, field)
-        _same(
-            self._capability,
-            {(key, name) for name, agent in agents.items() for key in agent.capabilities},
-            "capability",
-        )
-        _same(
-            self._metadata_key,
-            {(key, name) for name, agent in agents.items() for key in agent.metadata},
-            "metadata",
-        )
-        texts = {
-            ((key, text_of(value)), name)
-            for name, agent in agents.items()
-            for key, value in agent.metadata.items()
-            if len(text_of(value)) <= _LONGEST_INDEXED_TEXT
-        }
-        _same(self._metadata_text, texts, "metadata text")
-        assert self._aliases.as_pairs() == {
-            (key, name) for name, agent in agents.items() for key in agent.aliases
-        }
-        assert self._endpoints.as_pairs() == {
-            (key, name) for name, agent in agents.items() for key in agent_endpoint_keys(agent)
-        }
+        self._indexes.validate()
         leased = {
             name: agent.lease_expires_at_s
             for name, agent in agents.items()
@@ -311,7 +197,3 @@ class Registry:
         self.history.validate()
         assert self.history.oldest_revision(self.revision) + len(self.history) == self.revision + 1
 
-
-def _same(index: GroupIndex[Any], pairs: set[tuple[Any, str]], what: str) -> None:
-    found = {(key, name) for key, names in index.as_sets().items() for name in names}
-    assert found == pairs, f"index by {what}: {found ^ pairs}"

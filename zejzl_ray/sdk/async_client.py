@@ -20,6 +20,7 @@ from zejzl_ray.contracts.services import OPERATIONS
 from zejzl_ray.errors import DeadlineExceeded, NotFound, ZejzlError
 from zejzl_ray.ids import new_id
 from zejzl_ray.sdk.fields import AgentChanges, AgentFields, AgentFilters, build
+from zejzl_ray.sdk.patience import Patience
 from zejzl_ray.sdk.registration import Registration
 from zejzl_ray.sdk.watching import follow
 
@@ -46,6 +47,7 @@ class AsyncClient:
         token: proof of who is calling; null leaves it to the caller.
         timeout_s: limit of a method that is given none.
         clock: where deadlines are read.
+        patience: with which pauses ``watch`` tries again while the registry is away.
     """
 
     def __init__(
@@ -55,11 +57,13 @@ class AsyncClient:
         token: SecretStr | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         clock: Clock | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self._caller = caller
         self._token = token
         self._timeout_s = timeout_s
         self._clock: Clock = clock or SystemClock()
+        self._patience = patience or Patience(attempts=None, first_wait_s=0.2, longest_wait_s=5.0)
         self._registrations: set[Registration] = set()
         self._is_closed = False
 
@@ -209,7 +213,13 @@ class AsyncClient:
             return await self._send(request, wire.WatchBatch, wait_s + _POLL_GRACE_S)
 
         changes = follow(
-            poll, self.snapshot, from_revision, clock=self._clock, timeout_s=timeout_s, outage_s=outage_s
+            poll,
+            self.snapshot,
+            from_revision,
+            clock=self._clock,
+            timeout_s=timeout_s,
+            outage_s=outage_s,
+            patience=self._patience,
         )
         async with contextlib.aclosing(changes):
             async for event in changes:

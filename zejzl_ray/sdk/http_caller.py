@@ -7,7 +7,6 @@ from ipaddress import ip_address
 from typing import Final
 
 import httpx2
-import stamina
 from pydantic import SecretStr, ValidationError
 
 from zejzl_ray.clock import Clock, SystemClock
@@ -26,13 +25,11 @@ from zejzl_ray.errors import (
 from zejzl_ray.sdk.headers import to_headers
 from zejzl_ray.sdk.http_request import HttpRequest, to_http
 from zejzl_ray.sdk.own_writes import OwnWrites
+from zejzl_ray.sdk.patience import Patience
 from zejzl_ray.sdk.problem_reply import retry_after_s, to_error
 from zejzl_ray.version import __version__
 
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
-ATTEMPTS: Final = 4
-_FIRST_WAIT_S: Final = 0.1
-_LONGEST_WAIT_S: Final = 2.0
 
 
 class HttpCaller:
@@ -49,6 +46,7 @@ class HttpCaller:
         timeout_s: limit of a call that brings no deadline.
         transport: replaces the network in tests.
         clock: where deadlines are read.
+        patience: how often a repeatable call is tried, and with which pauses.
 
     Raises:
         InvalidInput: the address is none.
@@ -60,13 +58,16 @@ class HttpCaller:
         base_url: str,
         token: SecretStr | None = None,
         timeout_s: float = 10.0,
+        *,
         transport: httpx2.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self._url = _checked(base_url)
         self._token = _sound(token)
         self._timeout_s = timeout_s
         self._clock: Clock = clock or SystemClock()
+        self._patience = patience or Patience()
         self._own_writes = OwnWrites(self._clock)
         self._client = httpx2.AsyncClient(
             base_url=self._url,
@@ -113,33 +114,23 @@ class HttpCaller:
         return replace(sent, query=sent.query + self._own_writes.query(operation))
 
     async def _with_retries(self, operation: Operation, request: HttpRequest, call: CallContext) -> Contract:
-        wanted_pause_s: float | None = None
-
-        def is_worth_repeating(error: Exception) -> bool | float:
-            if not isinstance(error, ZejzlError) or wire_status(error).retry_after_s is None:
-                return False
-            if wanted_pause_s is None:
-                return True
-            left_s = (call.deadline_at_s or 0.0) - self._clock.now_s()
-            return wanted_pause_s if wanted_pause_s < left_s else False
+        asked_pause_s: float | None = None
 
         async def once() -> Contract:
-            nonlocal wanted_pause_s
-            wanted_pause_s = None
+            nonlocal asked_pause_s
+            asked_pause_s = None
             response, body = await self._send(operation, request, call)
             if response.is_success:
                 return _parse(operation, response.status_code, body)
-            wanted_pause_s = retry_after_s(response.headers.get("retry-after"))
+            asked_pause_s = retry_after_s(response.headers.get("retry-after"))
             raise to_error(response.status_code, body, where=f"{operation.name} at {self._url}")
 
-        patiently = stamina.AsyncRetryingCaller(
-            attempts=ATTEMPTS if operation.is_repeatable else 1,
-            timeout=None,  # the deadline around it bounds it
-            wait_initial=_FIRST_WAIT_S,
-            wait_max=_LONGEST_WAIT_S,
-            wait_jitter=_FIRST_WAIT_S,
-        )
-        return await patiently(is_worth_repeating, once)
+        def pause_after(error: BaseException) -> float | None:
+            is_temporary = isinstance(error, ZejzlError) and wire_status(error).retry_after_s is not None
+            return (asked_pause_s or 0.0) if is_temporary else None
+
+        patience = self._patience if operation.is_repeatable else replace(self._patience, attempts=1)
+        return await patience.run(once, pause_after, (call.deadline_at_s or 0.0) - self._clock.now_s())
 
     async def _send(
         self, operation: Operation, request: HttpRequest, call: CallContext

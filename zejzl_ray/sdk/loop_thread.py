@@ -6,7 +6,7 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from zejzl_ray.errors import DeadlineExceeded, ZejzlError
 
@@ -45,18 +45,17 @@ class LoopThread:
                     "A blocking client was called from its own event loop.", "Use AsyncClient there."
                 )
             raise ZejzlError("This client is closed.", "Connect again.")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._worker.loop)
+        call = _Call(coroutine)
+        # Ctrl-C may strike at any point from here on, and nothing may go on in the background then
         try:
-            return future.result(limit_s)
-        except concurrent.futures.TimeoutError:
-            if future.done():  # the coroutine's own TimeoutError
-                raise
-            future.cancel()
-            raise DeadlineExceeded(
-                f"No result within {limit_s:.1f} s.", "Wait longer, or see the log."
-            ) from None
-        except BaseException:  # Ctrl-C while waiting: nothing may go on in the background
-            future.cancel()
+            future = asyncio.run_coroutine_threadsafe(call.run(), self._worker.loop)
+            done, _ = concurrent.futures.wait((future,), limit_s)
+            if not done:
+                raise DeadlineExceeded(f"No result within {limit_s:.1f} s.", "Wait longer, or see the log.")
+            return future.result()
+        except BaseException:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and the coroutine with it
+                self._worker.loop.call_soon_threadsafe(call.abandon)
             raise
 
     @property
@@ -67,6 +66,27 @@ class LoopThread:
     def close(self) -> None:
         """Cancel what still runs and end the thread; safe to repeat."""
         self._closer()
+
+
+class _Call(Generic[T]):
+    """A coroutine that can be cancelled before it has begun, too."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._coroutine = coroutine
+        self._task: asyncio.Task[Any] | None = None
+        self._is_abandoned = False
+
+    async def run(self) -> T:
+        if self._is_abandoned:
+            self._coroutine.close()
+            raise asyncio.CancelledError
+        self._task = asyncio.current_task()
+        return await self._coroutine
+
+    def abandon(self) -> None:
+        self._is_abandoned = True
+        if self._task is not None:
+            self._task.cancel()
 
 
 class _Worker:

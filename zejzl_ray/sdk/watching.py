@@ -3,19 +3,16 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
-from typing import Final, TypeVar
-
-import stamina
+from typing import Final
 
 from zejzl_ray.clock import Clock
 from zejzl_ray.contracts.orchestrator import AgentEvent, RegistrySnapshot, WatchBatch
 from zejzl_ray.errors import DeadlineExceeded, RevisionCompacted, Unavailable
+from zejzl_ray.sdk.patience import Patience
 
 POLL_S: Final = 20.0
 # between empty answers, so that a server that does not wait is not asked in a tight loop
 _PAUSE_S: Final = 0.02
-
-T = TypeVar("T")
 
 
 def changes_over_gap(known: set[str], after_revision: int, snapshot: RegistrySnapshot) -> list[AgentEvent]:
@@ -55,6 +52,7 @@ async def follow(
     clock: Clock,
     timeout_s: float | None,
     outage_s: float,
+    patience: Patience,
 ) -> AsyncGenerator[AgentEvent, None]:
     """Yield changes in the order of revisions, each once.
 
@@ -65,6 +63,7 @@ async def follow(
         clock: measures ``timeout_s``.
         timeout_s: end after this long; null goes on until the caller stops.
         outage_s: how long the registry may be away before its error is raised.
+        patience: with which pauses it is tried in that time.
 
     Raises:
         Unavailable: away for longer than ``outage_s``.
@@ -73,7 +72,7 @@ async def follow(
     end_s = None if timeout_s is None else clock.monotonic_s() + timeout_s
     known: set[str] = set()  # names as of `revision`; complete only when the watch began with a snapshot
     if from_revision is None:
-        now = await _patiently(snapshot, outage_s)
+        now = await patience.run(snapshot, _pause_after, outage_s)
         known, revision = {agent.name for agent in now.agents}, now.revision
     else:
         revision = from_revision
@@ -81,9 +80,9 @@ async def follow(
         left_s = POLL_S if end_s is None else min(POLL_S, end_s - clock.monotonic_s())
         if left_s <= 0:
             return
-        batch = await _patiently(partial(_poll, poll, revision, left_s), outage_s)
+        batch = await patience.run(partial(_poll, poll, revision, left_s), _pause_after, outage_s)
         if batch is None:
-            now = await _patiently(snapshot, outage_s)
+            now = await patience.run(snapshot, _pause_after, outage_s)
             # a registry that is behind us was restored from an older copy: everything may have changed
             events = changes_over_gap(known, revision if now.revision >= revision else 0, now)
             known, revision = {agent.name for agent in now.agents}, now.revision
@@ -108,8 +107,5 @@ async def _poll(
         return None
 
 
-async def _patiently(ask: Callable[[], Awaitable[T]], outage_s: float) -> T:
-    patiently = stamina.AsyncRetryingCaller(
-        attempts=None, timeout=outage_s, wait_initial=0.2, wait_max=5.0, wait_jitter=0.2
-    )
-    return await patiently((Unavailable, DeadlineExceeded), ask)
+def _pause_after(error: BaseException) -> float | None:
+    return 0.0 if isinstance(error, Unavailable | DeadlineExceeded) else None

@@ -13,6 +13,7 @@ from zejzl_ray.contracts.health import Check, CheckStatus, GetHealth, ServiceHea
 from zejzl_ray.errors import ServiceUnavailable, ZejzlError
 from zejzl_ray.log import get_logger
 from zejzl_ray.shell.health_server import HealthServer
+from zejzl_ray.shell.presence import Presence
 from zejzl_ray.store.protocol import Store
 from zejzl_ray.version import __version__
 
@@ -73,6 +74,7 @@ class ServiceShell(Generic[S]):
         clock: source of time.
         on_fatal: called with the reason when the process must end.
         health_server: serves health over HTTP; None where somebody else does (the ingress, for core_orchestrator).
+        presence: keeps the service's entry in the registry alive; None leaves it out.
         ready_wait_s: how long a call waits for a service that is starting.
     """
 
@@ -85,6 +87,7 @@ class ServiceShell(Generic[S]):
         clock: Clock,
         on_fatal: Callable[[str], None],
         health_server: HealthServer | None = None,
+        presence: Presence | None = None,
         ready_wait_s: float = 10.0,
     ) -> None:
         self._identity = identity
@@ -92,6 +95,7 @@ class ServiceShell(Generic[S]):
         self._build = build
         self._on_fatal = on_fatal
         self._health_server = health_server
+        self._presence = presence
         self._ready_wait_s = ready_wait_s
         self._started_at_s = clock.now_s()
         self._service: S | None = None
@@ -162,11 +166,16 @@ class ServiceShell(Generic[S]):
         self._ready.set()
         _log.info("service ready")
         failure = ""
+        over = asyncio.Event()
+        reporting = asyncio.create_task(self._presence.run(self.health, over)) if self._presence else None
         try:
             await service.run(self._stopping)
         except Exception as error:
             failure = f"its loop failed: {type(error).__name__}"
             _log.exception("the service's loop failed")
+        over.set()
+        if reporting is not None:
+            await asyncio.wait({reporting}, timeout=_STOP_TIMEOUT_S)
         self._service = None
         self._reason = "stopping"
         with contextlib.suppress(ZejzlError):

@@ -6,8 +6,8 @@ stated policy; when it raises ``VersionConflict``, ``StaleEpoch`` or ``StoreUnav
 has happened. A ``StoreUnavailable`` raised while the answer was on its way leaves it open whether the commit
 happened: ``commit_id`` makes repeating it safe.
 
-A writer that was left in the open does one of two things before its next commit: it repeats the same one with the
-same ``commit_id``, or it takes a new epoch and loads its state again.
+A writer that was left in the open does one of two things before its next commit: it repeats the same one with
+the same ``commit_id``, or it takes a new epoch and loads its state again.
 """
 
 from collections.abc import Mapping, Sequence

@@ -74,7 +74,7 @@ class RedisStore:
         self._owner = owner
         self._timeout_s = timeout_s
         self._replicas = replicas
-        # Both go with each commit, so that one held up on a dead connection cannot overtake what came after it.
+        # Both go with each commit: one held up on a dead connection must not overtake what came after it.
         self._sender = new_id("sender")
         self._attempts = 0
         self._committer = GroupCommitter(self._name, self._send, timeout_s=timeout_s)

@@ -162,8 +162,8 @@ class SqliteStore:
                 await self._in_thread(self._read_thread, reader.close)
         if not self._is_released:
             self._is_released = True
-            # One job closes and unlocks, so that the lock cannot go before the file does. The wait does not cancel
-            # it: a job cancelled while it queues behind a slow disk would never unlock.
+            # One job closes and unlocks, so that the lock cannot go before the file does. The wait does not
+            # cancel it: a job cancelled while it queues behind a slow disk would never unlock.
             job = asyncio.wrap_future(self._write_thread.submit(self._finish))
             await asyncio.wait({job}, timeout=self._timeout_s)
         self._read_thread.shutdown(wait=False)

@@ -1,12 +1,13 @@
-"""A child process that commits as fast as it can and says which commits were acknowledged, until it is killed.
+"""A child process that commits as fast as it can and says what was acknowledged, until it is killed.
 
-Arguments: the store's URL; for SQLite the number of the SQL statement before which it kills itself (0: never).
+Arguments: the store's URL; for SQLite the number of the statement before which it kills itself (0: never).
 """
 
 import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from zejzl_ray.clock import SystemClock
@@ -16,7 +17,7 @@ from zejzl_ray.store.sqlite import SqliteStore
 NAMESPACE = "crash"
 
 
-def die_at(statement_number: int):
+def die_at(statement_number: int) -> Callable[[str], None]:
     seen = 0
 
     def count(_: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from typing import Any
 
 import pytest
 
@@ -113,7 +114,7 @@ async def test_a_trim_leaves_what_is_appended_after_it(store: Store, epoch: int)
     assert await store.read_log("l") == [LogEntry(3, b"c")]
 
 
-async def test_an_expired_key_reads_as_absent(store: Store, epoch: int, backend) -> None:
+async def test_an_expired_key_reads_as_absent(store: Store, epoch: int, backend: Any) -> None:
     at_s = backend.clock.now_s() + 10
     await store.commit([Put("a", b"1", at_s), Put("b", b"2"), Put("c", b"3", at_s + 5)], epoch=epoch)
     backend.clock.advance(9.5)
@@ -126,7 +127,7 @@ async def test_an_expired_key_reads_as_absent(store: Store, epoch: int, backend)
 
 
 async def test_an_expired_key_is_absent_for_expect_and_starts_at_version_1(
-    store: Store, epoch: int, backend
+    store: Store, epoch: int, backend: Any
 ) -> None:
     at_s = backend.clock.now_s() + 10
     await store.commit([Put("a", b"1", at_s), Put("b", b"1", at_s), Put("b", b"2", at_s)], epoch=epoch)
@@ -140,7 +141,7 @@ async def test_an_expired_key_is_absent_for_expect_and_starts_at_version_1(
     assert await store.get("b") == Versioned(b"new", 1)
 
 
-async def test_a_put_without_expiry_ends_an_earlier_one(store: Store, epoch: int, backend) -> None:
+async def test_a_put_without_expiry_ends_an_earlier_one(store: Store, epoch: int, backend: Any) -> None:
     at_s = backend.clock.now_s() + 10
     await store.commit([Put("a", b"1", at_s), Put("b", b"1", at_s)], epoch=epoch)
     await store.commit([Put("a", b"2"), Put("b", b"2"), Put("b", b"3")], epoch=epoch)
@@ -150,13 +151,15 @@ async def test_a_put_without_expiry_ends_an_earlier_one(store: Store, epoch: int
     assert await store.get("b") == Versioned(b"3", 3)
 
 
-async def test_a_put_that_is_expired_already_is_a_delete(store: Store, epoch: int, backend) -> None:
+async def test_a_put_that_is_expired_already_is_a_delete(store: Store, epoch: int, backend: Any) -> None:
     await store.commit([Put("a", b"1")], epoch=epoch)
     await store.commit([Put("a", b"2", backend.clock.now_s())], epoch=epoch)
     assert await store.get("a") is None
 
 
-async def test_expired_keys_are_removed_a_bounded_number_at_a_time(store: Store, epoch: int, backend) -> None:
+async def test_expired_keys_are_removed_a_bounded_number_at_a_time(
+    store: Store, epoch: int, backend: Any
+) -> None:
     at_s = backend.clock.now_s() + 10
     extra = CLEANUP_PER_COMMIT + 10
     await store.commit(
@@ -170,7 +173,7 @@ async def test_expired_keys_are_removed_a_bounded_number_at_a_time(store: Store,
     assert await backend.count_kept_keys() == 1
 
 
-async def test_a_scan_goes_past_many_expired_keys(store: Store, epoch: int, backend) -> None:
+async def test_a_scan_goes_past_many_expired_keys(store: Store, epoch: int, backend: Any) -> None:
     at_s = backend.clock.now_s() + 10
     await store.commit(
         [Put(f"a{number:04d}", b"", at_s) for number in range(2500)] + [Put("b", b"")], epoch=epoch
@@ -181,7 +184,7 @@ async def test_a_scan_goes_past_many_expired_keys(store: Store, epoch: int, back
 
 async def test_a_commit_with_a_wrong_expectation_changes_nothing(store: Store, epoch: int) -> None:
     await store.commit([Put("a", b"1"), Append("l", b"1")], epoch=epoch)
-    ops = [Put("a", b"2"), Put("new", b"2"), Delete("a"), Append("l", b"2"), Trim("l", 1)]
+    ops: list[Op] = [Put("a", b"2"), Put("new", b"2"), Delete("a"), Append("l", b"2"), Trim("l", 1)]
     for expect in ({"a": 2}, {"a": 0}, {"new": 1}, {"a": 1, "new": 3}):
         with pytest.raises(VersionConflict) as caught:
             await store.commit(ops, epoch=epoch, expect=expect)
@@ -232,7 +235,7 @@ async def test_a_commit_id_is_applied_once(store: Store, epoch: int) -> None:
     assert await store.read_log("l") == [LogEntry(1, b"1")]
 
 
-async def test_a_commit_id_is_known_to_the_next_writer_after_a_restart(backend) -> None:
+async def test_a_commit_id_is_known_to_the_next_writer_after_a_restart(backend: Any) -> None:
     store = await backend.open()
     first = await store.take_epoch()
     await store.commit([Append("l", b"1")], epoch=first, commit_id="same")
@@ -316,7 +319,7 @@ async def test_a_caller_that_gives_up_hurts_nobody(store: Store, epoch: int) -> 
     assert values >= set(range(1, 20, 2))
 
 
-async def test_everything_committed_is_there_after_a_restart(backend) -> None:
+async def test_everything_committed_is_there_after_a_restart(backend: Any) -> None:
     store = await backend.open()
     first = await store.take_epoch()
     await store.commit([Put("a", b"1"), Put("b", b"1"), Append("l", b"1"), Append("l", b"2")], epoch=first)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from zejzl_ray.store import Append, Put, Store, open_store
+from zejzl_ray.store import Append, Op, Put, Store, open_store
 from zejzl_ray.testing import ManualClock
 from zejzl_ray.testing.redis_server import RedisServer
 
 WRITER = Path(__file__).with_name("crash_writer.py")
-# 1 to 18 create the file, 19 to 22 take the first epoch, 23 to 35 are a commit alone, 36 to 54 a group of two.
+# 1 to 18 create the file, 19 to 22 take the first epoch, 23 to 35 are a lone commit, 36 to 54 a group of two.
 STATEMENTS = range(1, 56)
 
 
@@ -95,21 +95,22 @@ async def test_a_killed_redis_loses_no_acknowledged_commit_and_doubles_none(serv
     epoch = await store.take_epoch()
     known: set[int] = set()
     is_over = asyncio.Event()
+    progress = asyncio.Semaphore(0)
 
     async def write(worker: int) -> None:
         number = worker
         while not is_over.is_set():
             value = b"%d" % number
-            ops = [Put(f"a/{number}", value), Put(f"b/{number}", value), Append("l", value)]
+            ops: list[Op] = [Put(f"a/{number}", value), Put(f"b/{number}", value), Append("l", value)]
             await store.commit(ops, epoch=epoch)
             known.add(number)
+            progress.release()
             number += 8
 
     workers = [asyncio.create_task(write(worker)) for worker in range(8)]
     for _ in range(4):
-        wanted = len(known) + 100
-        while len(known) < wanted:
-            await asyncio.sleep(0.001)
+        for _ in range(100):
+            await progress.acquire()
         await asyncio.to_thread(server.kill)
         await asyncio.to_thread(server.start)
     is_over.set()
@@ -133,7 +134,7 @@ async def test_a_torn_end_of_the_append_only_file_is_no_half_commit(
     epoch = await store.take_epoch()
     for number in range(3):
         value = b"%d" % number
-        ops = [Put(f"a/{number}", value), Put(f"b/{number}", value), Append("l", value)]
+        ops: list[Op] = [Put(f"a/{number}", value), Put(f"b/{number}", value), Append("l", value)]
         await store.commit(ops, epoch=epoch)
     await store.close()
     await asyncio.to_thread(server.kill)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -104,7 +105,7 @@ class Model:
         return "done"
 
 
-async def run(history: list[Commit | Wait | Restart], backend) -> None:
+async def run(history: list[Commit | Wait | Restart], backend: Any) -> None:
     store = await backend.open()
     model = Model(backend.clock.now_s(), epoch=await store.take_epoch())
     try:

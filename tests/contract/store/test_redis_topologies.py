@@ -4,9 +4,10 @@ import asyncio
 import datetime
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -44,7 +45,7 @@ async def test_all_keys_of_a_namespace_lie_in_one_cluster_slot() -> None:
         await use(store)
         await store.close()
         async with Redis.from_url(server.url) as client:
-            keys = await client.keys("*")
+            keys = [bytes(key) async for key in client.scan_iter()]
             slots = {key_slot(key) for key in keys}
         assert len(keys) >= 6
         assert all(key.startswith(b"{zejzl:topology}:") for key in keys)
@@ -54,23 +55,39 @@ async def test_all_keys_of_a_namespace_lie_in_one_cluster_slot() -> None:
 async def test_a_server_in_cluster_mode_takes_every_operation() -> None:
     with RedisServer(settings=("cluster-enabled yes",)) as server:
         async with Redis.from_url(server.url) as client:
-            await client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
-            while (await client.execute_command("CLUSTER INFO"))["cluster_state"] != "ok":
-                await asyncio.sleep(0.05)
+            run: Any = client.execute_command
+            await run("CLUSTER", "ADDSLOTS", *range(16384))
+
+            async def is_ready() -> bool:
+                return bool((await run("CLUSTER INFO"))["cluster_state"] == "ok")
+
+            await until(is_ready)
         store = await RedisStore.open(server.url, NAMESPACE, clock=ManualClock())
         await use(store)
         await store.close()
 
 
+async def until(is_true: Callable[[], Awaitable[bool]]) -> None:
+    """Ask again and again, for half a minute at most: these servers announce nothing."""
+    for _ in range(600):
+        if await is_true():
+            return
+        await asyncio.sleep(0.05)
+    raise TimeoutError
+
+
 async def wait_for_replica(server: RedisServer) -> None:
     async with Redis.from_url(server.url) as client:
-        while (await client.info("replication"))["connected_slaves"] < 1 or not await client.wait(1, 100):
-            await asyncio.sleep(0.05)
+
+        async def has_replica() -> bool:
+            return bool((await client.info("replication"))["connected_slaves"] and await client.wait(1, 100))
+
+        await until(has_replica)
 
 
 async def test_a_commit_can_wait_for_a_replica() -> None:
     with RedisServer() as primary, RedisServer(settings=(f"replicaof 127.0.0.1 {primary.port}",)) as replica:
-        await asyncio.wait_for(wait_for_replica(primary), 30)
+        await wait_for_replica(primary)
         store = await open_store(
             f"{primary.url}?replicas=1&timeout_s=1", NAMESPACE, clock=ManualClock(), owner="test"
         )
@@ -91,11 +108,11 @@ async def test_a_commit_can_wait_for_a_replica() -> None:
 
 async def test_a_replica_is_no_place_to_write() -> None:
     with RedisServer() as primary, RedisServer(settings=(f"replicaof 127.0.0.1 {primary.port}",)) as replica:
-        await asyncio.wait_for(wait_for_replica(primary), 30)
+        await wait_for_replica(primary)
         store = await RedisStore.open(primary.url, NAMESPACE, clock=ManualClock())
         epoch = await store.take_epoch()
         behind = await RedisStore.open(replica.url, NAMESPACE, clock=ManualClock(), timeout_s=0.3)
-        with pytest.raises(StoreUnavailable, match="READONLY|read only"):
+        with pytest.raises(StoreUnavailable, match=r"READONLY|read only"):
             await behind.commit([Put("k", b"")], epoch=epoch)
         await behind.close()
         await store.close()
@@ -105,7 +122,7 @@ async def test_sentinel_leads_the_store_to_the_new_primary() -> None:
     with ExitStack() as stack:
         primary = stack.enter_context(RedisServer())
         replica = stack.enter_context(RedisServer(settings=(f"replicaof 127.0.0.1 {primary.port}",)))
-        await asyncio.wait_for(wait_for_replica(primary), 30)
+        await wait_for_replica(primary)
         sentinel = stack.enter_context(
             RedisServer(
                 is_sentinel=True,
@@ -117,8 +134,12 @@ async def test_sentinel_leads_the_store_to_the_new_primary() -> None:
             )
         )
         async with Redis.from_url(sentinel.url) as client:
-            while (await client.sentinel_master("zejzl"))["num-slaves"] < 1:
-                await asyncio.sleep(0.05)
+
+            async def knows_the_replica() -> bool:
+                state: Any = await client.sentinel_master("zejzl")
+                return bool(state["num-slaves"])
+
+            await until(knows_the_replica)
         url = f"redis+sentinel://{sentinel.address}/zejzl/0?replicas=0&timeout_s=40"
         store = await open_store(url, NAMESPACE, clock=ManualClock(), owner="test")
         epoch = await store.take_epoch()
@@ -204,5 +225,5 @@ async def test_rediss_speaks_tls_and_checks_the_certificate(
         store = await RedisStore.open(f"{url}?ssl_ca_certs={certificate}", "tls", clock=ManualClock())
         await use(store)
         await store.close()
-        with pytest.raises(StoreUnavailable, match="(?i)certificate"):
+        with pytest.raises(StoreUnavailable, match=r"(?i)certificate"):
             await RedisStore.open(url, "tls", clock=ManualClock(), timeout_s=2)

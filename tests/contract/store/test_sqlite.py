@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from zejzl_ray.store.sqlite import SqliteStore
 from zejzl_ray.testing import ManualClock
 
 
-async def open_here(directory: Path, **options) -> SqliteStore:
+async def open_here(directory: Path, **options: Any) -> SqliteStore:
     return await SqliteStore.open(directory, "errors", clock=ManualClock(), owner="the first", **options)
 
 
@@ -144,11 +145,25 @@ async def test_damaged_pages_are_an_error_and_no_empty_store(tmp_path: Path) -> 
     content[4096:] = b"\xee" * (len(content) - 4096)
     path.write_bytes(content)
     with pytest.raises(StoreError, match="damaged"):
-        store = await open_here(tmp_path)
-        try:
-            await store.get("1")
-        finally:
-            await store.close()
+        await open_here(tmp_path)
+
+
+async def test_damage_found_by_a_read_or_a_commit_is_an_error(tmp_path: Path) -> None:
+    store = await open_here(tmp_path)
+    epoch = await store.take_epoch()
+    await store.commit([Put(f"{n:03d}", b"x" * 500) for n in range(500)], epoch=epoch)
+    await store.close()
+    path = tmp_path / "errors.sqlite3"
+    content = bytearray(path.read_bytes())
+    content[20 * 4096 :] = b"\xee" * (len(content) - 20 * 4096)
+    path.write_bytes(content)
+    store = await open_here(tmp_path)
+    with pytest.raises(StoreError, match="damaged"):
+        await store.scan("")
+    epoch = await store.take_epoch()
+    with pytest.raises(StoreError, match="damaged"):
+        await store.commit([Put(f"{n:03d}", b"y" * 500) for n in range(500)], epoch=epoch)
+    await store.close()
 
 
 async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from zejzl_ray.cli.fleet import app
 from zejzl_ray.errors import AgentNotFound, Conflict, FleetInvalid
@@ -107,7 +106,9 @@ def test_the_fleet_is_shown_as_a_table_and_as_json() -> None:
 
 
 def test_one_member_is_shown_by_name_or_alias() -> None:
-    assert "ServiceRegistry (alias of core_orchestrator)" in run("show", "ServiceRegistry").stdout
+    shown = run("show", "ServiceRegistry").stdout
+    assert "alias of" in shown
+    assert "core_orchestrator" in shown
     assert json.loads(run("show", "core_orchestrator", "--json").stdout)["part"] == "service"
     assert "5000" in run("show", "A").stdout
     assert isinstance(run("show", "Nobody").exception, AgentNotFound)

@@ -245,6 +245,7 @@ def test_the_machine_is_told_by_the_scripts_or_by_the_entry(load_text: LoadText)
         ("A: {script_path: s, port: '${NO_SUCH'}", "bad-expression", "port"),
         ("A: {script_path: s, port: 5001, required: perhaps}", "wrong-type", "required"),
         ("A: {script_path: s, port: 5001, required: {}}", "wrong-type", "required"),
+        ("A: {script_path: s, port: 5001, required: ' '}", "wrong-type", "required"),
         (
             "A: {script_path: s, port: 5001, required: \"${NO_SUCH} == 'x'\"}",
             "unresolved-variable",

@@ -10,6 +10,7 @@ from zejzl_ray.fleet.consolidate import consolidate_fleet, rewire
 from zejzl_ray.fleet.consolidate_files import consolidate_files
 from zejzl_ray.fleet.consolidation_files import consolidation_files
 from zejzl_ray.fleet.consolidation_report import report_data, report_markdown
+from zejzl_ray.fleet.corrections import CORRECTIONS, TEXT_CORRECTIONS
 from zejzl_ray.fleet.load import load_fleet
 from zejzl_ray.fleet.model import Fleet, ServiceDeclaration
 from zejzl_ray.fleet.order import canonical_names, start_levels
@@ -178,6 +179,16 @@ def test_files_of_one_name_get_their_machine_in_front(tmp_path: Path) -> None:
     assert list(consolidate_files(*paths).texts) == ["mainpc_startup_config.yaml", "pc2_startup_config.yaml"]
 
 
+def test_files_in_the_wrong_order_or_schema_are_refused(small: tuple[Path, Path], tmp_path: Path) -> None:
+    mainpc, pc2 = small
+    with pytest.raises(FleetInvalid, match=r"pc2\.yaml is not an old startup file of mainpc"):
+        consolidate_files(pc2, mainpc)
+    unified = tmp_path / "fleet.yaml"
+    unified.write_text(consolidate_files(mainpc, pc2).unified)
+    with pytest.raises(FleetInvalid, match=r"fleet\.yaml is not an old startup file of pc2"):
+        consolidate_files(mainpc, unified)
+
+
 def test_what_cannot_be_edited_in_place_is_refused(tmp_path: Path) -> None:
     mainpc, pc2 = tmp_path / "mainpc.yaml", tmp_path / "pc2.yaml"
     mainpc.write_text(
@@ -262,3 +273,14 @@ def test_the_shipped_fleet_has_no_faults() -> None:
     assert loaded.findings == ()
     fleet = loaded.raise_if_invalid()
     assert (len(fleet.agents), len(fleet.services)) == (67, 5)
+
+
+def test_the_migration_guide_names_every_correction_and_every_old_name() -> None:
+    page = (REPOSITORY / "docs" / "migration.md").read_text(encoding="utf-8")
+    names = (
+        {rule.name for rule in CORRECTIONS} | {rule.name for rule in TEXT_CORRECTIONS} | {"merge-repeated"}
+    )
+    assert all(f"| `{name}` |" in page for name in names)
+    for plan in REPLACEMENTS:
+        assert f"| {plan.service} | {plan.home}, {plan.fallback} | {plan.port} |" in page
+        assert all(old in page for old in plan.replaces)

@@ -69,7 +69,6 @@ def test_a_variable_gets_a_default_once() -> None:
     assert rule.apply_to_text(text, "f.yaml") is None
 
 
-def test_every_correction_has_a_name_of_its_own_and_a_reason() -> None:
-    rules = (*CORRECTIONS, *TEXT_CORRECTIONS)
-    assert len({rule.name for rule in rules}) == len(rules)
-    assert all(rule.reason for rule in rules)  # type: ignore[attr-defined]  # every rule of ours has one
+def test_every_correction_has_a_name_of_its_own() -> None:
+    names = [*(rule.name for rule in CORRECTIONS), *(rule.name for rule in TEXT_CORRECTIONS)]
+    assert len(set(names)) == len(names)

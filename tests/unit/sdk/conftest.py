@@ -1,15 +1,15 @@
 """A scripted ``Caller`` and a few records, for the tests of the SDK."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import stamina
 
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.contracts.orchestrator import Agent, AgentEvent, AgentKind, AgentState
+from zejzl_ray.sdk.patience import Patience
 from zejzl_ray.testing import ManualClock
 
 Answer = Contract | Exception | Callable[[Any], Contract]
@@ -41,12 +41,13 @@ class ScriptedCaller:
         self.closed += 1
 
 
-@pytest.fixture(autouse=True)
-def no_pauses() -> Iterator[None]:
-    """Retries happen at once, at most four times."""
-    stamina.set_testing(True, attempts=4, cap=True)
-    yield
-    stamina.set_testing(False)
+@pytest.fixture
+def patience() -> Patience:
+    """Try at once, at most four times; a pause that would be too long still ends the tries."""
+
+    async def no_sleep(_: float) -> None: ...
+
+    return Patience(attempts=4, sleep=no_sleep)
 
 
 @pytest.fixture

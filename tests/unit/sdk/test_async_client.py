@@ -19,6 +19,7 @@ from zejzl_ray.contracts.services import OPERATIONS
 from zejzl_ray.errors import ZejzlError
 from zejzl_ray.sdk.async_client import AsyncClient
 from zejzl_ray.sdk.http_caller import HttpCaller
+from zejzl_ray.sdk.patience import Patience
 from zejzl_ray.testing import ManualClock
 
 MACHINE = Machine(name="pc2", is_alive=True, first_seen_at_s=1, last_seen_at_s=2, revision=3)
@@ -229,14 +230,16 @@ def _classes(parent: type[ZejzlError] = ZejzlError) -> list[type[ZejzlError]]:
 
 
 @pytest.mark.parametrize("cls", _classes(), ids=lambda cls: cls.__name__)
-async def test_both_ways_raise_the_same_exception(caller: Any, cls: type[ZejzlError]) -> None:
+async def test_both_ways_raise_the_same_exception(
+    caller: Any, cls: type[ZejzlError], patience: Patience
+) -> None:
     raised = cls("what is wrong", "what to do")
 
     def answer(_: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(wire_status(raised).http, content=problem_of(raised).model_dump_json())
 
     caller.on("get_agent", raised)
-    http = HttpCaller("http://127.0.0.1", transport=httpx2.MockTransport(answer))
+    http = HttpCaller("http://127.0.0.1", transport=httpx2.MockTransport(answer), patience=patience)
     caught: list[ZejzlError] = []
     for way in (caller, http):
         with pytest.raises(ZejzlError) as info:

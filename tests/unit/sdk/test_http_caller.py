@@ -14,6 +14,7 @@ from zejzl_ray.contracts.problems import problem_of, wire_status
 from zejzl_ray.errors import ZejzlError
 from zejzl_ray.sdk import http_caller
 from zejzl_ray.sdk.http_caller import HttpCaller
+from zejzl_ray.sdk.patience import Patience
 
 OPERATIONS = {operation.name: operation for operation in wire.OPERATIONS}
 GET_AGENT = OPERATIONS["get_agent"]
@@ -21,9 +22,13 @@ SCOUT = wire.GetAgent(name="Scout")
 Handler = Callable[[httpx2.Request], httpx2.Response]
 
 
+async def no_sleep(_: float) -> None: ...
+
+
 def over(handler: Handler, token: str | None = "secret", url: str = "http://127.0.0.1:7000") -> HttpCaller:
     proof = None if token is None else SecretStr(token)
-    return HttpCaller(url, proof, timeout_s=5.0, transport=httpx2.MockTransport(handler))
+    transport = httpx2.MockTransport(handler)
+    return HttpCaller(url, proof, timeout_s=5.0, transport=transport, patience=Patience(sleep=no_sleep))
 
 
 def answering(*answers: httpx2.Response | Exception) -> tuple[Handler, list[httpx2.Request]]:
@@ -116,7 +121,7 @@ async def test_tries_are_bounded() -> None:
     handler, seen = answering(refused(errors.Overloaded("full")))
     with pytest.raises(errors.Overloaded):
         await over(handler).call(GET_AGENT, SCOUT, CallContext())
-    assert len(seen) == http_caller.ATTEMPTS
+    assert len(seen) == Patience().attempts
 
 
 async def test_an_operation_that_must_not_be_repeated_is_tried_once() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from zejzl_ray.errors import DeadlineExceeded, ZejzlError
-from zejzl_ray.sdk.loop_thread import LoopThread
+from zejzl_ray.sdk.loop_thread import LoopThread, _Call
 
 
 @pytest.fixture
@@ -71,6 +71,15 @@ def test_ctrl_c_cancels_what_runs(loop: LoopThread) -> None:
         loop.run(endless.run(), 30.0)
     thread.join(20)
     assert endless.ended.wait(20)
+
+
+async def test_a_call_that_is_abandoned_before_it_begins_never_runs() -> None:
+    endless = Endless()
+    call = _Call(endless.run())
+    call.abandon()
+    with pytest.raises(asyncio.CancelledError):
+        await call.run()
+    assert not endless.began.is_set()
 
 
 def test_closing_cancels_what_runs_in_other_threads(loop: LoopThread) -> None:

@@ -6,6 +6,7 @@ import pytest
 from zejzl_ray import errors
 from zejzl_ray.contracts.orchestrator import Agent, AgentEvent, RegistrySnapshot, WatchBatch
 from zejzl_ray.sdk.async_client import AsyncClient
+from zejzl_ray.sdk.patience import Patience
 from zejzl_ray.sdk.watching import POLL_S, changes_over_gap
 from zejzl_ray.testing import ManualClock
 
@@ -43,7 +44,7 @@ async def test_a_watch_from_a_revision_takes_no_snapshot(caller: Any, make_event
 
 
 async def test_a_watch_goes_on_where_it_was_over_silence_and_outages(
-    caller: Any, make_event: MakeEvent
+    caller: Any, make_event: MakeEvent, patience: Patience
 ) -> None:
     caller.on(
         "watch_agents",
@@ -53,7 +54,7 @@ async def test_a_watch_goes_on_where_it_was_over_silence_and_outages(
         errors.DeadlineExceeded("slow"),
         WatchBatch(events=(make_event("C", 4),), revision=4),
     )
-    names = [name for _, name, _ in await take(AsyncClient(caller).watch(0), 3)]
+    names = [name for _, name, _ in await take(AsyncClient(caller, patience=patience).watch(0), 3)]
     assert names == ["A", "B", "C"]
     assert [request.from_revision for request in caller.requests("watch_agents")] == [0, 2, 3, 3, 3]
 
@@ -120,7 +121,8 @@ async def test_names_seen_in_events_count_as_known(
 async def test_an_outage_that_lasts_is_raised(caller: Any) -> None:
     caller.on("watch_agents", errors.ServiceUnavailable("away"))
     with pytest.raises(errors.ServiceUnavailable, match="away"):
-        await take(AsyncClient(caller).watch(0), 1)
+        await take(AsyncClient(caller).watch(0, outage_s=0.01), 1)
+    assert len(caller.requests("watch_agents")) == 1
 
 
 async def test_an_error_that_waiting_does_not_help_is_raised_at_once(caller: Any) -> None:

@@ -1,60 +1,27 @@
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
-import httpx2
 import pytest
-from fastapi import FastAPI
 
-from serve_apps.app import create_app
 from serve_apps.config import IngressConfig
-from serve_apps.middleware.authentication import BearerToken
-from serve_apps.registry_replica import RegistryReplica
 from tests.unit.serve_apps.fake_registry import FakeRegistry
+from tests.unit.serve_apps.running import QUICK, Ingress, StartIngress
 from zejzl_ray.clock import Clock, SystemClock
-
-TOKEN = "t" * 40
-
-
-class Ingress:
-    """The application over a fake registry, and a client with the token."""
-
-    def __init__(self, registry: FakeRegistry, replica: RegistryReplica, app: FastAPI) -> None:
-        self.registry = registry
-        self.replica = replica
-        self.app = app
-        self.client = httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(app, raise_app_exceptions=False),
-            base_url="http://ingress",
-            headers={"authorization": f"Bearer {TOKEN}"},
-        )
-
-    async def settle(self) -> None:
-        """Wait until the replica has every change of the registry."""
-        while self.replica.machines_staleness_s == float("inf"):
-            await self.replica.wait_for_change(0.01)
-        await self.replica.wait_for_revision(self.registry.revision)
-        while self.replica.staleness_s == float("inf"):
-            await self.replica.wait_for_change(0.01)
-
-
-Start = Callable[..., "object"]
 
 
 @pytest.fixture
-async def start() -> AsyncIterator[Callable[..., object]]:
-    """Return a function that starts an ingress; all are stopped at the end."""
+async def start_ingress() -> AsyncIterator[StartIngress]:
     async with AsyncExitStack() as stack:
 
         async def begin(
-            config: IngressConfig | None = None, clock: Clock | None = None, registry: FakeRegistry | None = None
+            *,
+            config: IngressConfig = QUICK,
+            clock: Clock | None = None,
+            registry: FakeRegistry | None = None,
         ) -> Ingress:
-            registry = registry or FakeRegistry()
-            config = config or IngressConfig(poll_s=0.02, min_revision_wait_s=0.05, stream_keep_alive_s=0.02)
-            clock = clock or SystemClock()
-            replica = RegistryReplica(registry, clock, config)
-            ingress = Ingress(registry, replica, create_app(registry, replica, config, clock, BearerToken(TOKEN)))
-            await replica.start()
-            stack.push_async_callback(replica.stop)
+            ingress = Ingress(registry or FakeRegistry(), config, clock or SystemClock())
+            await ingress.replica.start()
+            stack.push_async_callback(ingress.replica.stop)
             stack.push_async_callback(ingress.client.aclose)
             return ingress
 
@@ -62,9 +29,8 @@ async def start() -> AsyncIterator[Callable[..., object]]:
 
 
 @pytest.fixture
-async def ingress(start: Callable[..., object]) -> Ingress:
-    """Return an ingress that has read an empty registry."""
-    begun = await start()  # type: ignore[misc]  # the fixture's function is a coroutine function
-    assert isinstance(begun, Ingress)
+async def ingress(start_ingress: StartIngress) -> Ingress:
+    """An ingress that has read an empty registry."""
+    begun = await start_ingress()
     await begun.settle()
     return begun

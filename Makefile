@@ -1,0 +1,147 @@
+# One entry to everything; `make` alone lists the targets.
+#
+# The first target that needs Python makes .venv from constraints.txt by itself. `make test VENV=/path/to/venv` uses
+# an environment that is there already, as it is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+PYTHON ?= python3
+ifdef VENV
+READY := given-venv
+else
+VENV := .venv
+READY := .venv/.ready
+endif
+BIN := $(abspath $(VENV))/bin
+PY := $(BIN)/python
+ZEJZL := $(PY) -m zejzl_ray.cli.main
+PIP_QUIET := -qq --disable-pip-version-check --no-input
+
+# Child processes of the tests, Ray's workers too, find the code and the coverage plugin by this.
+export PYTHONPATH := $(CURDIR)
+# No Ray process reports anything to anybody.
+export RAY_USAGE_STATS_ENABLED := 0
+
+SOURCES := zejzl_ray actors serve_apps tests benchmarks tools
+FLEET := config/fleet.yaml
+PORT_MATRIX := docs/PORT_ALLOCATION_MATRIX.md
+step = @printf '==> %s\n' $(1)
+
+.PHONY: help setup given-venv up down status check test test-unit test-contract test-cluster test-hosts test-gpu \
+	bench ports docs pins format clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- set-up ----------------------------------------------------------------------------------------------------------
+
+setup: $(READY) ## make .venv with everything that the project needs
+
+.venv/.ready: pyproject.toml constraints.txt
+	$(call step,'set-up: .venv (about a minute)')
+	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON); install Python 3.11 or newer" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; \
+		sys.exit(None if v >= (3, 11) else f"error: $(PYTHON) is Python {v[0]}.{v[1]}; 3.11 or newer is needed: " \
+		"name one with make PYTHON=...")'
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+		|| { echo "error: $(PYTHON) has no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@[ -x .venv/bin/python ] || $(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install $(PIP_QUIET) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+given-venv:
+	@[ -x $(PY) ] || { echo "error: VENV=$(VENV) holds no Python; leave VENV out to have .venv made" >&2; exit 1; }
+
+# --- the system on this machine --------------------------------------------------------------------------------------
+
+up: $(READY) ## start the whole system on this machine
+	@$(ZEJZL) up
+
+down: $(READY) ## stop it
+	@$(ZEJZL) down
+
+status: $(READY) ## show machines, services and agents
+	@$(ZEJZL) status
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+
+check: $(READY) ## everything that is checked without running the tests
+	$(call step,'format: ruff format')
+	@$(BIN)/ruff format --check --quiet . \
+		|| { $(BIN)/ruff format --check . || true; echo "error: run \`make format\`" >&2; exit 1; }
+	$(call step,'lint: ruff check')
+	@$(BIN)/ruff check --quiet .
+	$(call step,'types: mypy --strict')
+	@$(BIN)/mypy --no-error-summary
+	$(call step,'imports: import-linter')
+	@$(BIN)/lint-imports --no-logo | sed -n '/KEPT\|BROKEN\|^Contracts:\|^- \|not allowed/p'
+	$(call step,'documentation: generated pages are not stale')
+	@$(PY) tools/generate_docs.py --check
+	$(call step,'fleet: validator')
+	@$(ZEJZL) fleet validate $(FLEET)
+	$(call step,'ports: matrix is not stale')
+	@$(ZEJZL) fleet ports --check $(PORT_MATRIX) $(FLEET)
+	$(call step,'house: names, sizes, links, preservation table')
+	@$(PY) -m pytest -q --no-header -p no:cacheprovider --durations=0 --durations-min=10 tests/unit/test_house.py
+	$(call step,'wheel: builds and holds what it should')
+	@$(PY) tools/check_wheel.py
+	@echo 'check: all well'
+
+format: $(READY) ## format the code
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+# --- tests -----------------------------------------------------------------------------------------------------------
+
+test: $(READY) ## unit, contract and cluster tests, with both coverage gates
+	$(call step,'tests: unit, contract, cluster')
+	@$(PY) -m coverage erase
+	@$(PY) -m coverage run -m pytest -q tests/unit tests/contract tests/cluster $(ARGS)
+	$(call step,'coverage: library and whole')
+	@$(PY) -m coverage combine --quiet
+	@mkdir -p build
+	@$(PY) -m coverage json --quiet -o build/coverage.json
+	@$(PY) tools/coverage_gates.py build/coverage.json
+
+test-unit: $(READY) ## unit tests only; ARGS='-k name' goes to pytest
+	@$(PY) -m pytest -q tests/unit $(ARGS)
+
+test-contract: $(READY) ## every implementation of a protocol against its one suite
+	@$(PY) -m pytest -q tests/contract $(ARGS)
+
+test-cluster: $(READY) ## what only a real Ray cluster shows
+	@$(PY) -m pytest -q tests/cluster $(ARGS)
+
+test-hosts: $(READY) ## two hosts in namespaces of this machine (root; skipped otherwise)
+	@if [ "$$(id -u)" -eq 0 ]; then sh tests/hosts/prerequisites.sh; \
+		else echo 'test-hosts: not root, so the tests of two hosts are skipped'; fi
+	@$(PY) -m pytest -q tests/hosts $(ARGS)
+
+test-gpu: $(READY) ## a real NVIDIA card (skipped where there is none)
+	@$(PY) -m pytest -q -c tests/gpu/pytest.ini --rootdir=. tests/gpu $(ARGS)
+
+bench: $(READY) ## the numbers of the README
+	@for file in benchmarks/[a-z]*.py; do \
+		name=$$(basename $$file .py); printf '==> benchmark: %s\n' $$name; $(PY) -m benchmarks.$$name $(ARGS); \
+	done
+
+# --- generated files -------------------------------------------------------------------------------------------------
+
+docs: $(READY) ## write the generated references and the port matrix
+	@$(PY) tools/generate_docs.py
+	@$(ZEJZL) fleet ports $(FLEET) > $(PORT_MATRIX).new && mv $(PORT_MATRIX).new $(PORT_MATRIX)
+
+ports: $(READY) ## show the port matrix
+	@$(ZEJZL) fleet ports $(FLEET)
+
+pins: $(READY) ## write constraints.txt from this environment
+	@$(PY) tools/pin_constraints.py
+
+clean: ## remove what make made
+	@rm -rf .venv build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,84 @@
+"""Work that needs video memory goes where the video memory is."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import pytest
+import ray
+
+from tests.cluster.system import System
+from zejzl_ray.cluster.actor_caller import ActorCaller
+from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
+from zejzl_ray.cluster.vram_placement import Placement, VramPlacer, list_placed
+from zejzl_ray.errors import NoCapacity
+
+
+class Model:
+    """Stands for an agent that holds a model."""
+
+    @ray.method
+    def where(self) -> str:
+        return ray.get_runtime_context().get_node_labels()["zejzl.io/machine"]
+
+
+@pytest.fixture
+def placer(ray_cluster: System, namespace: str) -> Iterator[VramPlacer]:
+    caller = ActorCaller(ray_cluster.info["namespace"])
+    yield VramPlacer(CoreOrchestratorClient(caller), namespace)
+
+
+async def end(*placements: Placement) -> None:
+    """End the actors and wait until Ray has their memory back."""
+    for placement in placements:
+        ray.kill(placement.handle)
+    for _ in range(200):
+        if ray.available_resources().get("vram_mib") == ray.cluster_resources()["vram_mib"]:
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail("Ray did not take the video memory back within 10 s")
+
+
+async def test_work_goes_to_the_big_card_then_to_the_other_and_is_refused_when_no_card_has_room(
+    ray_cluster: System, placer: VramPlacer
+) -> None:
+    small = await placer.start(Model, name="small", vram_mib=8_000)
+    assert small.machine == "mainpc"
+    await end(small)
+
+    large = await placer.start(Model, name="large", vram_mib=20_000)
+    further = await placer.start(Model, name="further", vram_mib=8_000)
+    assert (large.machine, further.machine) == ("mainpc", "pc2")
+    assert ray.get(large.handle.where.remote(), timeout=30) == "mainpc"
+    assert ray.get(further.handle.where.remote(), timeout=30) == "pc2"
+
+    with pytest.raises(NoCapacity, match=r"30000 MiB .* largest free card is 4564 MiB \(RTX 4090 on mainpc\)"):
+        await placer.start(Model, name="giant", vram_mib=30_000)
+
+    shown = json.loads(ray_cluster.zejzl("status", "--placement", "--json").stdout)
+    asked = {row["name"]: (row["vram_mib"], row["machine"]) for row in shown if row["vram_mib"]}
+    assert asked == {"large": (20_000, "mainpc"), "further": (8_000, "pc2")}
+    await end(large, further)
+
+
+async def test_two_that_fit_on_the_big_card_share_it(placer: VramPlacer) -> None:
+    first = await placer.start(Model, name="first", vram_mib=12_000)
+    second = await placer.start(Model, name="second", vram_mib=8_000)
+    assert (first.machine, second.machine) == ("mainpc", "mainpc")
+    assert first.gpu_uuid == second.gpu_uuid == "GPU-sim-mainpc-0"
+    await end(first, second)
+
+
+async def test_starters_that_decide_at_the_same_moment_do_not_overcommit_a_card(
+    ray_cluster: System, namespace: str
+) -> None:
+    caller = ActorCaller(ray_cluster.info["namespace"])
+    placers = [VramPlacer(CoreOrchestratorClient(caller), namespace, start_timeout_s=15) for _ in range(3)]
+    outcomes = await asyncio.gather(
+        *(placer.start(Model, name=f"racer-{i}", vram_mib=20_000) for i, placer in enumerate(placers)),
+        return_exceptions=True,
+    )
+    started = [outcome for outcome in outcomes if isinstance(outcome, Placement)]
+    assert len(started) == 1, outcomes
+    assert sum(actor.vram_mib for actor in list_placed()) == 20_000
+    await end(*started)
