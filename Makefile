@@ -27,12 +27,11 @@ export PYTHONPATH := $(CURDIR)
 # No Ray process reports anything to anybody.
 export RAY_USAGE_STATS_ENABLED := 0
 
-SOURCES := zejzl_ray actors serve_apps tests benchmarks tools
 FLEET := config/fleet.yaml
 PORT_MATRIX := docs/PORT_ALLOCATION_MATRIX.md
-step = @printf '==> %s\n' $(1)
+say := @printf '==> %s\n'
 
-.PHONY: help setup given-venv up down status check test test-unit test-contract test-cluster test-hosts test-gpu \
+.PHONY: help setup given-venv up down status check check-ports test test-unit test-contract test-cluster test-hosts test-gpu \
 	bench ports docs pins format clean
 
 help: ## list the targets
@@ -43,7 +42,7 @@ help: ## list the targets
 setup: $(READY) ## make .venv with everything that the project needs
 
 .venv/.ready: pyproject.toml constraints.txt
-	$(call step,'set-up: .venv (about a minute)')
+	$(say) 'set-up: .venv (about a minute)'
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON); install Python 3.11 or newer" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info; \
 		sys.exit(None if v >= (3, 11) else f"error: $(PYTHON) is Python {v[0]}.{v[1]}; 3.11 or newer is needed: " \
@@ -71,26 +70,31 @@ status: $(READY) ## show machines, services and agents
 # --- checks ----------------------------------------------------------------------------------------------------------
 
 check: $(READY) ## everything that is checked without running the tests
-	$(call step,'format: ruff format')
+	$(say) 'format: ruff format'
 	@$(BIN)/ruff format --check --quiet . \
 		|| { $(BIN)/ruff format --check . || true; echo "error: run \`make format\`" >&2; exit 1; }
-	$(call step,'lint: ruff check')
+	$(say) 'lint: ruff check'
 	@$(BIN)/ruff check --quiet .
-	$(call step,'types: mypy --strict')
+	$(say) 'types: mypy --strict'
 	@$(BIN)/mypy --no-error-summary
-	$(call step,'imports: import-linter')
-	@$(BIN)/lint-imports --no-logo | sed -n '/KEPT\|BROKEN\|^Contracts:\|^- \|not allowed/p'
-	$(call step,'documentation: generated pages are not stale')
+	$(say) 'imports: import-linter'
+	@report=$$(COLUMNS=150 $(BIN)/lint-imports --no-logo) || { echo "$$report" >&2; exit 1; }; \
+		echo "$$report" | grep -E 'KEPT|BROKEN|^Contracts:'
+	$(say) 'documentation: generated pages are not stale'
 	@$(PY) tools/generate_docs.py --check
-	$(call step,'fleet: validator')
-	@$(ZEJZL) fleet validate $(FLEET)
-	$(call step,'ports: matrix is not stale')
-	@$(ZEJZL) fleet ports --check $(PORT_MATRIX) $(FLEET)
-	$(call step,'house: names, sizes, links, preservation table')
+	@$(MAKE) check-ports VENV='$(VENV)'
+	$(say) 'house: names, sizes, links, preservation table'
 	@$(PY) -m pytest -q --no-header -p no:cacheprovider --durations=0 --durations-min=10 tests/unit/test_house.py
-	$(call step,'wheel: builds and holds what it should')
+	$(say) 'wheel: builds and holds what it should'
 	@$(PY) tools/check_wheel.py
 	@echo 'check: all well'
+
+check-ports: $(READY) ## the fleet has no fault, no port twice, and the port matrix is not stale
+	$(say) 'fleet: validator, port conflicts'
+	@$(ZEJZL) fleet validate $(FLEET)
+	@for name in dev staging prod; do $(ZEJZL) fleet validate --overlay $$name $(FLEET); done
+	$(say) 'ports: matrix is not stale'
+	@$(ZEJZL) fleet ports --check $(PORT_MATRIX) $(FLEET)
 
 format: $(READY) ## format the code
 	@$(BIN)/ruff format --quiet .
@@ -99,10 +103,10 @@ format: $(READY) ## format the code
 # --- tests -----------------------------------------------------------------------------------------------------------
 
 test: $(READY) ## unit, contract and cluster tests, with both coverage gates
-	$(call step,'tests: unit, contract, cluster')
+	$(say) 'tests: unit, contract, cluster'
 	@$(PY) -m coverage erase
 	@$(PY) -m coverage run -m pytest -q tests/unit tests/contract tests/cluster $(ARGS)
-	$(call step,'coverage: library and whole')
+	$(say) 'coverage: library and whole'
 	@$(PY) -m coverage combine --quiet
 	@mkdir -p build
 	@$(PY) -m coverage json --quiet -o build/coverage.json
@@ -126,7 +130,7 @@ test-gpu: $(READY) ## a real NVIDIA card (skipped where there is none)
 	@$(PY) -m pytest -q -c tests/gpu/pytest.ini --rootdir=. tests/gpu $(ARGS)
 
 bench: $(READY) ## the numbers of the README
-	@for file in benchmarks/[a-z]*.py; do \
+	@for file in $$(grep -l '__main__' benchmarks/*.py); do \
 		name=$$(basename $$file .py); printf '==> benchmark: %s\n' $$name; $(PY) -m benchmarks.$$name $(ARGS); \
 	done
 

@@ -120,14 +120,13 @@ async def bring_up(plan: Plan, report: Report) -> Running:
         await asyncio.wait_for(ingress, max(1.0, deadline_s - time.monotonic()))
     except TimeoutError:
         raise ClusterError(
-            f"The ingress did not start within {settings.start_timeout_s:.0f} s.", "See Serve's page of the dashboard."
+            f"The ingress did not start within {settings.start_timeout_s:.0f} s.",
+            "See Serve's page of the dashboard.",
         ) from None
     finally:
         ingress.cancel()
         await caller.close()
-    return Running(
-        services=healths, machines=tuple(present), fleet=declared, missing_machines=tuple(missing)
-    )
+    return Running(services=healths, machines=tuple(present), fleet=declared, missing_machines=tuple(missing))
 
 
 def start_services(plan: Plan, *, is_health_served: bool = True) -> None:
@@ -181,12 +180,14 @@ async def _wait_for_machines(machines: Sequence[str], limit_s: float, report: Re
     deadline_s = time.monotonic() + limit_s
     told = False
     while True:
-        nodes = await asyncio.to_thread(ray.nodes)  # type: ignore[no-untyped-call]  # Ray gives it no types
+        nodes = await asyncio.to_thread(ray.nodes)
         present = {node["Labels"].get(MACHINE_LABEL) for node in nodes if node["Alive"]}
         missing = [machine for machine in machines if machine not in present]
         if not missing or time.monotonic() >= deadline_s:
             for machine in missing:
-                report(f"machine {machine} has not joined within {limit_s:.0f} s; its services go to the fallback")
+                report(
+                    f"machine {machine} has not joined within {limit_s:.0f} s; its services go to the fallback"
+                )
             return missing
         if not told:
             report(f"waiting for {', '.join(missing)} to join (at most {limit_s:.0f} s)")
@@ -194,13 +195,17 @@ async def _wait_for_machines(machines: Sequence[str], limit_s: float, report: Re
         await asyncio.sleep(_POLL_S)
 
 
-async def _wait_until_ready(caller: ActorCaller, deadline_s: float, report: Report) -> tuple[ServiceHealth, ...]:
+async def _wait_until_ready(
+    caller: ActorCaller, deadline_s: float, report: Report
+) -> tuple[ServiceHealth, ...]:
     async def one(service: str) -> ServiceHealth:
         why = "it has not answered yet"
         while time.monotonic() < deadline_s:
             try:
                 limit_s = time.time() + min(_CALL_LIMIT_S, max(0.5, deadline_s - time.monotonic()))
-                answer = await caller.call(health_operation(service), GetHealth(), CallContext(deadline_at_s=limit_s))
+                answer = await caller.call(
+                    health_operation(service), GetHealth(), CallContext(deadline_at_s=limit_s)
+                )
             except ZejzlError as error:
                 why = str(error)
             else:
@@ -209,7 +214,9 @@ async def _wait_until_ready(caller: ActorCaller, deadline_s: float, report: Repo
                     notes = [c.reason for c in answer.checks if c.status is not CheckStatus.OK]
                     report(f"{service} on {answer.machine}" + (f" ({'; '.join(notes)})" if notes else ""))
                     return answer
-                why = "; ".join(f"{c.name}: {c.reason}" for c in answer.checks if c.status is CheckStatus.FAILED)
+                why = "; ".join(
+                    f"{c.name}: {c.reason}" for c in answer.checks if c.status is CheckStatus.FAILED
+                )
             await asyncio.sleep(_POLL_S)
         raise ClusterError(f"{service} is not ready: {why}", "Mend it and run the same command again.")
 

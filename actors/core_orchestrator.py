@@ -19,7 +19,9 @@ class CoreOrchestratorActor:
     """core_orchestrator as a named actor. A command that returned is in the store; see ``CoreOrchestrator``."""
 
     def __init__(self, options: ServiceOptions) -> None:
-        config = RegistryConfig(lease_s=options.settings.lease_s, probe_period_s=options.settings.probe_period_s)
+        config = RegistryConfig(
+            lease_s=options.settings.lease_s, probe_period_s=options.settings.probe_period_s
+        )
 
         def build(store: Store) -> CoreOrchestrator:
             return CoreOrchestrator(store, SystemClock(), config)

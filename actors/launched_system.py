@@ -67,8 +67,8 @@ def start_launched_services(
         )
     data_dir = settings.data_path
     os.environ.update(node_environment(settings) | client_environment(data_dir / RAY_TOKEN_FILE))
-    from actors.bootstrap import Plan, bring_up
-    from actors.local_system import connected
+    from actors.bootstrap import Plan, bring_up  # noqa: PLC0415  imports ray
+    from actors.local_system import connected  # noqa: PLC0415  as above
 
     token_file = data_dir / TOKEN_FILE
     token = ensure_token(token_file)

@@ -6,6 +6,7 @@ the environment is set.
 
 import asyncio
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -135,7 +136,7 @@ def connected(record: ClusterRecord, ray_token_file: Path) -> Iterator[None]:
             address=record.address,
             namespace=record.namespace,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             configure_logging=False,
             _temp_dir=None,
         )

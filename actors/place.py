@@ -33,11 +33,11 @@ def start_service(
 ) -> "ActorHandle[Any]":
     """Start a service actor or return the running one; safe to repeat.
 
-    The actor is detached (it outlives the starter), restarted for ever, and lives at its home or fallback machine.
-    A caller's retry is safe because every command carries a request id; Ray's own task retries stay off, so that the
-    caller decides.
+    The actor is detached (it outlives the starter), restarted for ever, and lives at its home or fallback
+    machine. A caller's retry is safe because every command carries a request id; Ray's own task retries stay off, so
+    that the caller decides.
     """
-    return (
+    handle: ActorHandle[Any] = (
         ray.remote(actor)
         .options(
             name=place.service,
@@ -52,13 +52,14 @@ def start_service(
         )
         .remote(options)
     )
+    return handle
 
 
 def own_identity(service: str) -> Identity:
     """Return where this process runs, as Ray tells it."""
     context = ray.get_runtime_context()
-    labels: dict[str, str] = context.get_node_labels()
-    return Identity(service=service, machine=labels.get(MACHINE_LABEL, ""), node_id=context.get_node_id())
+    machine = str(context.get_node_labels().get(MACHINE_LABEL, ""))
+    return Identity(service=service, machine=machine, node_id=context.get_node_id())
 
 
 def end_process(reason: str) -> None:

@@ -36,7 +36,8 @@ from zejzl_ray.clock import Clock
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.caller import Caller
 from zejzl_ray.contracts.operation import Operation
-from zejzl_ray.contracts.orchestrator import OPERATIONS, SERVICE
+from zejzl_ray.contracts.orchestrator import SERVICE
+from zejzl_ray.contracts.services import OPERATIONS
 
 
 class GetFleet(Contract):
@@ -98,22 +99,24 @@ def create_app(
         exception_handlers={HTTPException: _refuse, FastApiHttpException: _refuse},
     )
     reads: dict[str, Callable[[Operation, RegistryReplica], Endpoint]] = {
-        "get_agent": GetAgentEndpoint,
-        "list_agents": ListAgentsEndpoint,
-        "get_machine": GetMachineEndpoint,
-        "list_machines": ListMachinesEndpoint,
-        "get_fleet": GetFleetEndpoint,
+        "core_orchestrator.get_agent": GetAgentEndpoint,
+        "core_orchestrator.list_agents": ListAgentsEndpoint,
+        "core_orchestrator.get_machine": GetMachineEndpoint,
+        "core_orchestrator.list_machines": ListMachinesEndpoint,
+        "core_orchestrator.get_fleet": GetFleetEndpoint,
     }
 
     def endpoint_of(operation: Operation) -> Endpoint:
-        if operation.name in reads:
-            return reads[operation.name](operation, replica)
-        if operation.name == "watch_agents":
+        if operation.key in reads:
+            return reads[operation.key](operation, replica)
+        if operation.key == "core_orchestrator.watch_agents":
             return WatchEndpoint(operation, caller, replica, clock=clock, config=config, watchers=watchers)
         return CallEndpoint(operation, caller, clock, config)
 
     # the most frequent route first: routes are tried in their order
-    ordered = sorted((*OPERATIONS, GET_FLEET), key=lambda operation: operation.name != "get_agent")
+    ordered = sorted(
+        (*OPERATIONS, GET_FLEET), key=lambda operation: operation.key != "core_orchestrator.get_agent"
+    )
     app.router.routes[:0] = [operation_route(operation, endpoint_of(operation)) for operation in ordered]
     ready = ReadyzEndpoint(caller, replica, clock, config)
     app.router.routes += [

@@ -25,7 +25,7 @@ class HttpRefusal(Exception):
         headers: further headers of the answer.
     """
 
-    def __init__(  # noqa: PLR0917  # exceptions are pickled by position
+    def __init__(  # exceptions are pickled by position
         self,
         status: int,
         code: str,

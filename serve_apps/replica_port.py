@@ -1,9 +1,9 @@
 """Closes a port of Ray Serve that would let anybody run code in a replica.
 
-Every replica of Serve (2.60) opens a gRPC server on a free port of all interfaces and unpickles what arrives there,
-without a token; only ``RAY_USE_TLS`` protects it. Serve's own calls do not use it unless
-``RAY_SERVE_USE_GRPC_BY_DEFAULT`` is set. Here it is bound to a socket file in a directory that only this user can
-enter, so that nothing listens on the network.
+Every replica of Serve (2.60) opens a gRPC server on a free port of all interfaces and unpickles what arrives
+there, without a token; only ``RAY_USE_TLS`` protects it. Serve's own calls do not use it unless
+``RAY_SERVE_USE_GRPC_BY_DEFAULT`` is set. Here it is bound to a socket file in a directory that only this user
+can enter, so that nothing listens on the network.
 """
 
 import os
@@ -21,7 +21,7 @@ _FUNCTION: Final = "add_port_to_grpc_server"
 
 
 def close_replica_port() -> None:
-    """Let the replica of this process open its gRPC server on a private socket file; call it before it starts.
+    """Let this process open its replica's gRPC server on a private socket file; call it before it starts.
 
     Raises:
         ClusterError: this version of Serve opens the port in another way.

@@ -10,7 +10,10 @@ from serve_apps.openapi import documented, problem_responses, responses_of
 from zejzl_ray.contracts.operation import Operation
 
 # operations that a replica answers from its copy; they take min_revision
-COPY_READS: Final = frozenset({"get_agent", "list_agents", "get_machine", "list_machines", "get_fleet"})
+COPY_READS: Final = frozenset(
+    f"core_orchestrator.{name}"
+    for name in ("get_agent", "list_agents", "get_machine", "list_machines", "get_fleet")
+)
 _STREAM_CONTENT: Final = {
     "text/event-stream": {
         "schema": {"type": "string"},
@@ -36,18 +39,18 @@ class OperationRoute(APIRoute):
 def operation_route(operation: Operation, endpoint: Endpoint) -> OperationRoute:
     """Return the route of an operation; its OpenAPI entry shows the scope as ``x-scope``."""
     responses = responses_of(operation)
-    if operation.name == "watch_agents":
+    if operation.key == "core_orchestrator.watch_agents":
         responses[operation.status] = {"content": _STREAM_CONTENT}
     extra: dict[str, Any] = {"x-scope": operation.scope}
     if operation.is_public:
         extra["security"] = []
     return OperationRoute(
         operation.path,
-        documented(operation, takes_min_revision=operation.name in COPY_READS),
+        documented(operation, takes_min_revision=operation.key in COPY_READS),
         endpoint,
         methods=[operation.verb],
-        name=operation.name,
-        operation_id=operation.name,
+        name=operation.key,
+        operation_id=operation.key,
         response_model=operation.reply,
         status_code=operation.status,
         responses=responses,

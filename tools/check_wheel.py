@@ -19,7 +19,13 @@ def build(directory: Path) -> Path:
         SystemExit: it cannot be built; pip's last words are printed.
     """
     command = [sys.executable, "-m", "pip", "wheel", "-qq", "--no-deps", "--no-build-isolation", "--no-index"]
-    done = subprocess.run([*command, "-w", str(directory), str(ROOT)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [*command, "-w", str(directory), str(ROOT)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     if done.returncode:
         sys.exit(f"error: the wheel cannot be built:\n{done.stderr[-2000:]}")
     return next(directory.glob("*.whl"))
@@ -53,7 +59,7 @@ def import_problem(wheel: Path) -> str:
         "import zejzl_ray.cli.main, zejzl_ray; assert sys.argv[1] in zejzl_ray.__file__, zejzl_ray.__file__"
     )
     command = [sys.executable, "-P", "-E", "-c", program, str(wheel), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=wheel.parent)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, cwd=wheel.parent)
     return done.stderr.strip()[-1000:] if done.returncode else ""
 
 

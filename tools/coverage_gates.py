@@ -73,7 +73,7 @@ def verdict(name: str, covered: Covered, bar_percent: float) -> tuple[bool, str]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the figures and the files with the most that was not run; return 1 below a bar, 2 without data."""
+    """Print the figures and the files with the most that was not run; 1 below a bar, 2 without data."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("report", type=Path, help="what `coverage json` wrote")
     path: Path = parser.parse_args(arguments).report

@@ -1,7 +1,7 @@
-"""Write ``constraints.txt``: the versions of this environment's packages that the project needs, directly or not.
+"""Write ``constraints.txt``: the versions here of all packages that the project needs, directly or not.
 
-Run it in an environment where the tests pass; ``make pins`` does. The file names packages and versions only, so that
-any package index can serve them.
+Run it in an environment where the tests pass; ``make pins`` does. The file names packages and versions only,
+so that any package index can serve them.
 """
 
 import sys
@@ -19,7 +19,7 @@ HEADER = """\
 
 
 def wanted_requirements(pyproject: Path) -> list[Requirement]:
-    """Return what the project, its development extra and its build need; the project's own extras are resolved."""
+    """Return what the project, its extras and its build need; its own name is left out."""
     data = tomllib.loads(pyproject.read_text(encoding="utf-8"))
     project = data["project"]
     extras: dict[str, list[str]] = project.get("optional-dependencies", {})
@@ -27,7 +27,9 @@ def wanted_requirements(pyproject: Path) -> list[Requirement]:
     for group in extras.values():
         texts += group
     requirements = [Requirement(text) for text in texts]
-    return [item for item in requirements if canonicalize_name(item.name) != canonicalize_name(project["name"])]
+    return [
+        item for item in requirements if canonicalize_name(item.name) != canonicalize_name(project["name"])
+    ]
 
 
 def closure(requirements: list[Requirement]) -> dict[str, str]:
@@ -58,7 +60,9 @@ def main() -> int:
     try:
         versions = closure(wanted_requirements(ROOT / "pyproject.toml"))
     except PackageNotFoundError as error:
-        print(f"error: {error.name} is needed and not installed here. Run `make setup` first.", file=sys.stderr)
+        print(
+            f"error: {error.name} is needed and not installed here. Run `make setup` first.", file=sys.stderr
+        )
         return 1
     lines = [f"{name}=={version}" for name, version in sorted(versions.items())]
     local = [line for line in lines if "+" in line]

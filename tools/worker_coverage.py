@@ -1,7 +1,7 @@
 """Coverage plugin: saves what Ray's workers have run, every half second.
 
-Ray ends its workers without letting Python finish, so coverage's own saving at exit never happens there; what a worker
-did in its last half second is not counted. In every other process this does nothing.
+Ray ends its workers without letting Python finish, so coverage's own saving at exit never happens there;
+what a worker did in its last half second is not counted. In every other process this does nothing.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ _PERIOD_S = 0.5
 
 
 def coverage_init(registry: Any, options: dict[str, str]) -> None:
-    """Start to save, when this process is a Ray worker; coverage calls this in every process that it measures."""
+    """Start to save, when this process is a Ray worker; coverage calls this wherever it measures."""
     if any(argument.endswith("default_worker.py") for argument in sys.orig_argv):
         threading.Thread(target=_save_for_ever, name="worker-coverage", daemon=True).start()
 

@@ -5,7 +5,8 @@ import os
 import re
 import secrets
 
-# Agent names come from two legacy files (CamelCase) and from users; no separators that mean something in a path or key.
+# Agent names come from two legacy files (CamelCase) and from users; no separators that mean something in a path
+# or key.
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_.-]{0,127}$"
 NAME_REGEX = re.compile(NAME_PATTERN)
 

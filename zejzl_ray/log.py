@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, TextIO, cast
 
 import structlog
@@ -13,6 +13,10 @@ _SECRET_KEY = re.compile(r"(?i)(^|_)(token|password|passwd|secret|authorization|
 _BEARER = re.compile(r"(?i)\bbearer\s+[A-Za-z0-9._~+/=-]+")
 _URL_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+]*://)(?P<user>[^/\s:@]*):[^/\s@]+@")
 _HIDDEN = "[hidden]"
+# Frames without their local variables: those hold tokens and requests.
+_show_exception = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
 
 
 def redact(text: str) -> str:
@@ -20,16 +24,23 @@ def redact(text: str) -> str:
     return _URL_PASSWORD.sub(rf"\g<scheme>\g<user>:{_HIDDEN}@", _BEARER.sub(f"Bearer {_HIDDEN}", text))
 
 
-def hide_secrets(
-    logger: object, method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
-    """Replace values whose key names a secret, and secrets inside texts; a structlog processor."""
+def hide_secrets(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replace values whose key names a secret, and secrets inside texts, however deep; a structlog processor."""
     for key, value in event.items():
-        if isinstance(value, SecretStr) or (_SECRET_KEY.search(key) and value):
-            event[key] = _HIDDEN
-        elif isinstance(value, str):
-            event[key] = redact(value)
+        event[key] = _clean(key, value)
     return event
+
+
+def _clean(key: object, value: Any) -> Any:
+    if isinstance(value, SecretStr | bytes) or (value and isinstance(key, str) and _SECRET_KEY.search(key)):
+        return _HIDDEN
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {inner: _clean(inner, part) for inner, part in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean("", part) for part in value]
+    return value
 
 
 def configure_logging(level: str = "INFO", *, service: str = "", stream: TextIO | None = None) -> None:
@@ -40,12 +51,21 @@ def configure_logging(level: str = "INFO", *, service: str = "", stream: TextIO 
         service: written into every line as ``service``.
         stream: where to write.
     """
+
+
+    def name_service(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        # Not a context variable: those of the starter do not reach the tasks in which an actor's methods run.
+        if service:
+            event.setdefault("service", service)
+        return event
+
     structlog.configure(
         processors=[
+            name_service,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            _show_exception,
             hide_secrets,
             structlog.processors.JSONRenderer(sort_keys=True),
         ],
@@ -54,8 +74,6 @@ def configure_logging(level: str = "INFO", *, service: str = "", stream: TextIO 
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.clear_contextvars()
-    if service:
-        structlog.contextvars.bind_contextvars(service=service)
 
 
 def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:

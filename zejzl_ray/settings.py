@@ -24,47 +24,74 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default=Path("~/.local/share/zejzl"), description="state, tokens and logs of this cluster; mode 0700"
     )
-    fleet_file: Path | None = Field(default=None, description="fleet file; unset: config/fleet.yaml, else the one shipped")
+    fleet_file: Path | None = Field(
+        default=None, description="fleet file; unset: config/fleet.yaml, else the one shipped"
+    )
     store_url: str = Field(
         default="sqlite",
         description="where services keep their state: sqlite (under data_dir), redis://host:6380, rediss://..., memory",
     )
-    redis_password: SecretStr | None = Field(default=None, description="password of the Redis store; not in the URL")
+    redis_password: SecretStr | None = Field(
+        default=None, description="password of the Redis store; not in the URL"
+    )
     address: str = Field(
-        default="", description="where clients find the cluster: http://host:port, or ray; empty: this machine"
+        default="",
+        description="where clients find the cluster: http://host:port, or ray; empty: this machine",
     )
     token_file: Path | None = Field(default=None, description="token of a client; unset: token in data_dir")
     namespace: str = Field(default="zejzl", description="Ray namespace of the named actors")
     bind_host: str = Field(default="127.0.0.1", description="address on which the ingress listens")
     http_port: int = Field(default=7000, ge=1, le=65535, description="port of the ingress")
-    resource_manager_port: int = Field(default=7001, ge=1, le=65535, description="health port of resource_manager")
-    observability_port: int = Field(default=7002, ge=1, le=65535, description="health port of observability_hub")
+    resource_manager_port: int = Field(
+        default=7001, ge=1, le=65535, description="health port of resource_manager"
+    )
+    observability_port: int = Field(
+        default=7002, ge=1, le=65535, description="health port of observability_hub"
+    )
     error_bus_port: int = Field(default=7003, ge=1, le=65535, description="health port of error_bus")
     security_port: int = Field(default=7005, ge=1, le=65535, description="health port of security_gateway")
     ray_port: int | None = Field(
-        default=None, ge=1024, le=65535, description="port of Ray's control store on one machine; unset: a free one"
+        default=None,
+        ge=1024,
+        le=65535,
+        description="port of Ray's control store on one machine; unset: a free one",
     )
     dashboard_port: int | None = Field(
-        default=None, ge=1024, le=65535, description="port of Ray's dashboard; unset: 8265, or a free one if taken"
+        default=None,
+        ge=1024,
+        le=65535,
+        description="port of Ray's dashboard; unset: 8265, or a free one if taken",
     )
     ingress_replicas: int = Field(default=1, ge=1, le=64, description="replicas of the ingress")
-    home_wait_s: float = Field(default=60.0, ge=0, le=3600, description="how long to wait for a declared machine")
-    start_timeout_s: float = Field(default=120.0, gt=0, le=3600, description="how long `up` waits for a service")
+    home_wait_s: float = Field(
+        default=60.0, ge=0, le=3600, description="how long to wait for a declared machine"
+    )
+    start_timeout_s: float = Field(
+        default=120.0, gt=0, le=3600, description="how long `up` waits for a service"
+    )
     gpu_cards: str = Field(
         default="",
         description="cards of each machine: all, none or uuids, such as 'mainpc=all;pc2=none'; unset: all to the first",
     )
     vram_mib: str = Field(
-        default="", description="declared video memory per machine, such as 'mainpc=20000'; unset: what NVML finds"
+        default="",
+        description="declared video memory per machine, such as 'mainpc=20000'; unset: what NVML finds",
     )
     simulated_gpus: str = Field(
-        default="", description="simulated cards per machine, such as 'mainpc=RTX 4090:24564;pc2=RTX 3060:12288'"
+        default="",
+        description="simulated cards per machine, such as 'mainpc=RTX 4090:24564;pc2=RTX 3060:12288'",
     )
     object_store_mib: int = Field(default=256, ge=80, description="Ray's object store on each machine")
-    report_period_s: float = Field(default=2.0, gt=0, le=60, description="how often a node agent reports its machine")
+    report_period_s: float = Field(
+        default=2.0, gt=0, le=60, description="how often a node agent reports its machine"
+    )
     lease_s: float = Field(default=30.0, gt=0, le=3600, description="lease of an agent that names none")
-    probe_period_s: float = Field(default=10.0, gt=0, le=600, description="how often external agents are probed")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="least level logged")
+    probe_period_s: float = Field(
+        default=10.0, gt=0, le=600, description="how often external agents are probed"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="least level logged"
+    )
 
     @property
     def data_path(self) -> Path:

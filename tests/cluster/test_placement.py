@@ -52,7 +52,9 @@ async def test_work_goes_to_the_big_card_then_to_the_other_and_is_refused_when_n
     assert ray.get(large.handle.where.remote(), timeout=30) == "mainpc"
     assert ray.get(further.handle.where.remote(), timeout=30) == "pc2"
 
-    with pytest.raises(NoCapacity, match=r"30000 MiB .* largest free card is 4564 MiB \(RTX 4090 on mainpc\)"):
+    with pytest.raises(
+        NoCapacity, match=r"30000 MiB .* largest free card is 4564 MiB \(RTX 4090 on mainpc\)"
+    ):
         await placer.start(Model, name="giant", vram_mib=30_000)
 
     shown = json.loads(ray_cluster.zejzl("status", "--placement", "--json").stdout)

@@ -1,7 +1,9 @@
-"""Hosts for tests: each with its own processes, mounts, name, network and home, and an ssh server, on one machine.
+"""Hosts for tests: each with its own processes, mounts, name, network and home, and an ssh server, on one
+machine.
 
-A host sees the same files as the machine, except for ``/tmp``, ``/dev/shm``, ``/run`` and the home directory, which are
-its own and vanish with it. Root is needed: for namespaces and mounts. Everything here is bounded in time.
+A host sees the same files as the machine, except for ``/tmp``, ``/dev/shm``, ``/run`` and the home
+directory, which are its own and vanish with it. Root is needed: for namespaces and mounts. Everything here
+is bounded in time.
 """
 
 import contextlib
@@ -25,6 +27,7 @@ PROGRAMS = ("ip", "sshd", "ssh", "ssh-keygen", "rsync", "unshare", "nsenter", "m
 PROJECT = Path(__file__).resolve().parents[2]
 
 _SEARCH_PATH = f"{Path(sys.prefix) / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_UNSHARE = ("unshare", "--pid", "--mount", "--uts", "--ipc", "--fork", "--mount-proc", "--kill-child")
 _START_LIMIT_S = 15.0
 _STOP_LIMIT_S = 10.0
 
@@ -39,7 +42,7 @@ def reason_to_skip() -> str | None:
     if missing:
         return f"programs are missing: {', '.join(missing)} (run tests/hosts/prerequisites.sh)"
     tried = subprocess.run(
-        ["unshare", "--net", "--pid", "--mount", "--uts", "--fork", "--mount-proc", "true"],
+        [*_UNSHARE, "--net", "true"],
         capture_output=True,
         text=True,
         timeout=10,
@@ -161,9 +164,9 @@ class Host:
 
     def run(self, command: str, *, timeout_s: float = 30.0, is_checked: bool = True) -> Finished:
         """Run a shell command on the host as root, in a login shell, without ssh."""
+        enter = ("nsenter", "-t", str(self._first_pid), "-m", "-p", "-u", "-n", "-i", "--wd=/")
         return run_command(
-            ("nsenter", "-t", str(self._first_pid), "-m", "-p", "-u", "-n", "--wd=/")
-            + ("bash", "--login", "-c", f". {self.home}/.bashrc; cd; {command}"),
+            (*enter, "bash", "--login", "-c", f". {self.home}/.bashrc; cd; {command}"),
             timeout_s=timeout_s,
             is_checked=is_checked,
             environment={"HOME": str(self.home), "PATH": _SEARCH_PATH, "LANG": "C.UTF-8"},
@@ -212,20 +215,15 @@ class Host:
         (self.folder / "first.sh").write_text(self._first_program())
 
     def _first_program(self) -> str:
-        """The shell program with process id 1: mounts, then the ssh server; it reaps whatever loses its parent."""
+        """Process 1 of the host: mounts, then the ssh server; it reaps whatever loses its parent."""
         kept = [
             path
             for path in _paths_to_keep()
             if any(path.is_relative_to(top) for top in ("/tmp", "/run", self.home))
         ]
-        stage = "".join(
-            f"mkdir -p {self.folder}/keep/{index}; mount --bind {shlex.quote(str(path))} {self.folder}/keep/{index}\n"
-            for index, path in enumerate(kept)
-        )
-        back = "".join(
-            f"mkdir -p {shlex.quote(str(path))}; mount --bind {self.folder}/keep/{index} {shlex.quote(str(path))}\n"
-            for index, path in enumerate(kept)
-        )
+        pairs = [(shlex.quote(str(path)), f"{self.folder}/keep/{index}") for index, path in enumerate(kept)]
+        stage = "".join(f"mkdir -p {kept_at}; mount --bind {path} {kept_at}\n" for path, kept_at in pairs)
+        back = "".join(f"mkdir -p {path}; mount --bind {kept_at} {path}\n" for path, kept_at in pairs)
         return f"""set -eu
 mount --make-rprivate /
 hostname {self.name}
@@ -246,9 +244,7 @@ while kill -0 $server 2>/dev/null; do wait $server || true; done
     def _start(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self._holder = subprocess.Popen(
-                ["ip", "netns", "exec", self.namespace]
-                + ["unshare", "--pid", "--mount", "--uts", "--ipc", "--fork", "--mount-proc", "--kill-child"]
-                + ["bash", str(self.folder / "first.sh")],
+                ("ip", "netns", "exec", self.namespace, *_UNSHARE, "bash", str(self.folder / "first.sh")),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -20,7 +20,7 @@ def own_prefix() -> str:
 
 
 def clean_leftovers() -> list[str]:
-    """Remove what runs left behind whose process is dead; return the names. Others' names are never touched."""
+    """Remove what runs left behind whose process is dead, and nothing else; return the names."""
     names = {path.name for folder in (_NAMESPACES, BASE) if folder.is_dir() for path in folder.iterdir()}
     dead = sorted(name for name in names if _is_dead(name))
     for name in dead:

@@ -1,4 +1,4 @@
-"""The wire between the test hosts: a bridge in a network namespace of its own, out of reach of the machine's network."""
+"""The wire between the test hosts: a bridge in a network namespace of its own, away from the machine's."""
 
 import contextlib
 from types import TracebackType

@@ -51,20 +51,23 @@ def test_a_frozen_host_goes_on_where_it_stood(bare_hosts: tuple[Host, Host]) -> 
 
 
 def test_nothing_is_left_of_a_host_whose_test_failed(prefix: str) -> None:
-    host: Host | None = None
-    with pytest.raises(RuntimeError, match="the test fails"), Network(f"{prefix}b") as network:
-        with Host(network, "gone", 3) as host:
+    network = Network(f"{prefix}b")
+    host = Host(network, "gone", 3)
+
+    def fail() -> None:
+        with network, host:
             host.run("setsid sleep 1000 >/dev/null 2>&1 &")
             assert len(host.pids()) >= 3
-            folder, namespace = host.folder, Path("/run/netns", host.namespace)
             raise RuntimeError("the test fails")
 
-    assert host is not None
+    with pytest.raises(RuntimeError, match="the test fails"):
+        fail()
+
     assert host.pids() == []
-    assert not namespace.exists()
-    assert not folder.exists()
+    assert not Path("/run/netns", host.namespace).exists()
+    assert not host.folder.exists()
     assert not Path("/run/netns", network.namespace).exists()
-    assert str(folder) not in Path("/proc/self/mounts").read_text()
+    assert str(host.folder) not in Path("/proc/self/mounts").read_text()
 
 
 def test_what_a_killed_run_left_behind_is_removed_and_a_living_run_is_not(dead_pid: int, prefix: str) -> None:

@@ -1,4 +1,4 @@
-"""``ray up cluster.yaml`` and ``ray down`` for real, on two hosts; the tests run in order, the last one stops all."""
+"""``ray up cluster.yaml`` and ``ray down`` for real, on two hosts; in this order, the last one stops all."""
 
 import json
 import shlex
@@ -6,26 +6,28 @@ from typing import Any
 
 import pytest
 
+from tests.hosts.commands import Finished
 from tests.hosts.ray_cluster import VRAM_MIB, RayCluster
 from tests.hosts.waiting import wait_until
 from zejzl_ray.cluster.names import MACHINE_LABEL, SERVICES, VRAM_RESOURCE, node_agent_name
 from zejzl_ray.cluster.topology import PLACES
 
-_NODES = "answer([[n['Labels'], n['Resources'], n['NodeManagerAddress'], n['NodeID']] for n in ray.nodes() if n['Alive']])"
+_NODES = """
+answer([[n['Labels'], n['Resources'], n['NodeManagerAddress'], n['NodeID']] for n in ray.nodes() if n['Alive']])
+"""
 
 
 @pytest.fixture(scope="module")
 def status(ray_cluster: RayCluster) -> dict[str, Any]:
     """What ``zejzl status --json`` says on mainpc once everything is ready."""
 
-    def ask() -> dict[str, Any] | None:
-        done = ray_cluster.mainpc.run("zejzl status --json", is_checked=False, timeout_s=30)
-        return json.loads(done.output) if done.status == 0 else None
-
     try:
-        return wait_until(ask, limit_s=90, what="every service is ready", every_s=1.0) or {}
-    except AssertionError as error:
-        raise AssertionError(f"{error}\n{ray_cluster.logs()}") from None
+        wait_until(lambda: _status(ray_cluster).status == 0, limit_s=90, what="every service is ready")
+    except AssertionError:
+        last = _status(ray_cluster)
+        raise AssertionError(f"{last.output}\n{last.errors}\n{ray_cluster.logs()}") from None
+    found: dict[str, Any] = json.loads(_status(ray_cluster).output)
+    return found
 
 
 def test_both_nodes_are_alive_with_their_labels_and_video_memory(ray_cluster: RayCluster) -> None:
@@ -51,7 +53,7 @@ def test_a_program_without_the_token_is_refused(ray_cluster: RayCluster) -> None
     program = f"import ray; ray.init(address={address!r}, log_to_driver=False); print('inside')"
 
     done = ray_cluster.pc2.run(
-        f"RAY_AUTH_MODE=disabled timeout 20 python -c {shlex.quote(program)} 2>&1", is_checked=False
+        f"RAY_AUTH_MODE=disabled timeout 10 python -c {shlex.quote(program)} 2>&1", is_checked=False
     )
 
     assert "inside" not in done.output.splitlines()
@@ -127,7 +129,9 @@ def test_ray_down_leaves_nothing_running_on_either_host(ray_cluster: RayCluster)
 
     def leftovers() -> list[str]:
         hosts = (ray_cluster.mainpc, ray_cluster.pc2)
-        return [f"{host.name}: {line[:200]}" for host in hosts for line in host.processes() if not _is_own(line)]
+        return [
+            f"{host.name}: {line[:200]}" for host in hosts for line in host.processes() if not _is_own(line)
+        ]
 
     wait_until(lambda: not leftovers(), limit_s=60, what="nothing runs any more")
     assert leftovers() == []
@@ -135,10 +139,14 @@ def test_ray_down_leaves_nothing_running_on_either_host(ray_cluster: RayCluster)
         assert host.run("find /dev/shm -type f").output == ""
 
 
+def _status(ray_cluster: RayCluster) -> Finished:
+    return ray_cluster.mainpc.run("zejzl status --json", is_checked=False, timeout_s=30)
+
+
 def _two(nodes: list[Any]) -> list[Any]:
     return nodes if len(nodes) == 2 else []
 
 
 def _is_own(line: str) -> bool:
-    """Whether it is part of the host itself, as it was before anything was started, or Ray's own ssh master."""
+    """Whether it was there before anything was started, or is Ray's own ssh master."""
     return line.startswith(("unshare --pid", "bash /var/tmp/", "sshd: ", "ssh: ", "/usr/sbin/sshd"))

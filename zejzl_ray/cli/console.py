@@ -14,4 +14,6 @@ errors = Console(stderr=True)
 
 def print_json(value: Any) -> None:
     """Write a value as indented JSON on standard output, uncoloured."""
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode() + "\n")
+    sys.stdout.write(
+        orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode() + "\n"
+    )

@@ -1,8 +1,10 @@
 """The ``zejzl`` command: its commands, and how errors become exit codes.
 
-Exit codes: 0 done, 1 the command failed (one message on standard error), 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 the command failed (one message on standard error), 2 wrong usage, 130 interrupted. A traceback
+of an error that nobody foresaw is written only when ``ZEJZL_LOG_LEVEL`` is DEBUG.
 """
 
+import os
 import sys
 
 import typer
@@ -10,6 +12,7 @@ import typer
 from zejzl_ray.cli import down, fleet, node, status, up
 from zejzl_ray.cli.console import errors
 from zejzl_ray.errors import ZejzlError
+from zejzl_ray.log import configure_logging, get_logger, redact
 from zejzl_ray.version import __version__
 
 app = typer.Typer(
@@ -35,14 +38,28 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    is_debugging = os.environ.get("ZEJZL_LOG_LEVEL") == "DEBUG"
+    configure_logging("DEBUG" if is_debugging else "WARNING")
     try:
         app(standalone_mode=True)
     except ZejzlError as error:
-        errors.print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        _say(f"error: {error}")
         sys.exit(1)
     except KeyboardInterrupt:
-        errors.print("interrupted", style="bold red")
+        _say("interrupted")
         sys.exit(130)
+    except Exception as error:  # the last resort: nobody reads a traceback
+        if is_debugging:
+            get_logger("cli").exception("internal error")
+        _say(
+            f"internal error: {type(error).__name__}: {redact(str(error))}\n"
+            "Please report it. ZEJZL_LOG_LEVEL=DEBUG shows where it happened."
+        )
+        sys.exit(1)
+
+
+def _say(text: str) -> None:
+    errors.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``zejzl node``: the part of this machine in a cluster of several machines; what ``cluster.yaml`` calls on each.
+"""``zejzl node``: this machine's part in a cluster of several; what ``cluster.yaml`` calls on each.
 
 Exit codes: 0 done, 1 the command failed (one message on standard error), 2 wrong usage.
 """
@@ -47,14 +47,14 @@ IsWithServices = Annotated[
 
 @app.command()
 def token() -> None:
-    """Make the Ray token of the cluster if there is none, and print where it lies; every machine needs a copy."""
+    """Make the cluster's Ray token if there is none, and print where it lies; all machines need a copy."""
     path = load_settings().data_path / RAY_TOKEN_FILE
     ensure_token(path)
     output.print(str(path), highlight=False, soft_wrap=True)
 
 
 @app.command()
-def start(
+def start(  # noqa: PLR0917  typer calls it by name
     head: IsHead = False,
     address: Address = "",
     machine: Machine = "",
@@ -63,7 +63,7 @@ def start(
     cpus: Cpus = None,
     services: IsWithServices = True,
 ) -> None:
-    """Start the Ray node of this machine, and at the head the services; does nothing when it is up already."""
+    """Start the Ray node of this machine, and at the head the services; nothing when it is up already."""
     from actors.launched_system import node_environment
 
     if head == bool(address):
@@ -107,7 +107,7 @@ def start(
 
 @app.command()
 def stop() -> None:
-    """Stop the Ray node of this machine and everything that it started; at the head, those of the workers too."""
+    """Stop the Ray node of this machine and all that it started; at the head, those of the workers too."""
     record = stop_supervised(load_settings().data_path)
     name = f"node {record.node.machine}" if record is not None else "node"
     output.print(f"{name}: {'stopped' if record is not None else 'was not running'}", highlight=False)

@@ -13,7 +13,7 @@ from zejzl_ray.cluster.names import SERVICES
 from zejzl_ray.contracts.health import Check, CheckStatus, ServiceHealth
 from zejzl_ray.contracts.machines import Machine
 from zejzl_ray.contracts.orchestrator import RegistryStatus
-from zejzl_ray.errors import Unavailable
+from zejzl_ray.errors import DeadlineExceeded, Unavailable
 from zejzl_ray.sdk.client import Client
 from zejzl_ray.sdk.connect import connect
 from zejzl_ray.settings import load_settings
@@ -26,7 +26,9 @@ _STATE_ORDER = ("healthy", "degraded", "unhealthy", "starting", "lost", "stopped
 
 
 def status(
-    placement: Annotated[bool, typer.Option("--placement", help="what each actor asked for and where it sits")] = False,
+    placement: Annotated[
+        bool, typer.Option("--placement", help="what each actor asked for and where it sits")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Show machines with their video memory, services, and agents by state.
@@ -57,7 +59,7 @@ def status(
 def _health(client: Client, service: str) -> ServiceHealth:
     try:
         return client.service_health(service)
-    except Unavailable as error:
+    except (Unavailable, DeadlineExceeded) as error:
         failed = Check(name="answer", status=CheckStatus.FAILED, reason=error.message)
         return ServiceHealth(service=service, is_alive=False, is_ready=False, checks=(failed,))
 
@@ -65,8 +67,12 @@ def _health(client: Client, service: str) -> ServiceHealth:
 def _print(machines: Sequence[Machine], services: Sequence[ServiceHealth], registry: RegistryStatus) -> None:
     output.print(machine_table(machines))
     output.print(service_table(services))
-    counts = ", ".join(f"{registry.by_state[state]} {state}" for state in _STATE_ORDER if registry.by_state.get(state))
-    output.print(f"agents: {registry.agents} ({counts or 'none'}), revision {registry.revision}", highlight=False)
+    counts = ", ".join(
+        f"{registry.by_state[state]} {state}" for state in _STATE_ORDER if registry.by_state.get(state)
+    )
+    output.print(
+        f"agents: {registry.agents} ({counts or 'none'}), revision {registry.revision}", highlight=False
+    )
     if registry.alarm:
         output.print(f"alarm: {registry.alarm}", style="bold red", markup=False)
 
@@ -85,18 +91,24 @@ def machine_table(machines: Sequence[Machine]) -> Table:
         cpu = f"{snapshot.cpu_busy_ratio:.0%} of {snapshot.cpu_count}"
         ram = f"{snapshot.ram_used_mib / 1024:.1f} of {snapshot.ram_total_mib / 1024:.1f} GiB"
         cards = [
-            (f"{gpu.name}{' (simulated)' if gpu.is_simulated else ''}", vram_bar(gpu.vram_used_mib, gpu.vram_total_mib))
+            (
+                f"{gpu.name}{' (simulated)' if gpu.is_simulated else ''}",
+                vram_bar(gpu.vram_used_mib, gpu.vram_total_mib),
+            )
             for gpu in snapshot.gpus
         ] or [(snapshot.gpu_note or "no GPU", Text())]
         for index, (name, bar) in enumerate(cards):
-            table.add_row(*([machine.name, state, cpu, ram] if index == 0 else [""] * 4), name, bar)
+            # Text, because brackets in foreign words would be read as markup.
+            table.add_row(*([machine.name, state, cpu, ram] if index == 0 else [""] * 4), Text(name), bar)
     return table
 
 
 def vram_bar(used_mib: int, total_mib: int) -> Text:
     """Return a bar such as ``#####--------------- 6144 of 24564 MiB``."""
-    filled = round(_BAR_CELLS * used_mib / total_mib) if total_mib else 0
-    return Text.assemble(("█" * filled, "cyan"), ("░" * (_BAR_CELLS - filled), "dim"), f" {used_mib} of {total_mib} MiB")
+    filled = min(_BAR_CELLS, round(_BAR_CELLS * used_mib / total_mib)) if total_mib else 0
+    return Text.assemble(
+        ("█" * filled, "cyan"), ("░" * (_BAR_CELLS - filled), "dim"), f" {used_mib} of {total_mib} MiB"
+    )
 
 
 def service_table(services: Sequence[ServiceHealth]) -> Table:
@@ -105,9 +117,11 @@ def service_table(services: Sequence[ServiceHealth]) -> Table:
     for column in ("service", "machine", "state", "epoch", "notes"):
         table.add_column(column)
     for service in services:
-        notes = "; ".join(f"{check.name}: {check.reason}" for check in service.checks if check.status is not CheckStatus.OK)
+        notes = "; ".join(
+            f"{check.name}: {check.reason}" for check in service.checks if check.status is not CheckStatus.OK
+        )
         state = Text("ready", "green") if service.is_ready else Text("not ready", "red")
-        table.add_row(service.service, service.machine, state, str(service.epoch), notes)
+        table.add_row(service.service, service.machine, state, str(service.epoch), Text(notes))
     return table
 
 
@@ -138,6 +152,12 @@ def placement_table(actors: "Sequence[PlacedActor]") -> Table:
     for actor in actors:
         vram = str(actor.vram_mib) if actor.vram_mib else ""
         table.add_row(
-            actor.machine, actor.name, actor.actor_class, actor.state.lower(), vram, f"{actor.cpus:g}", actor.gpu_uuid
+            actor.machine,
+            actor.name,
+            actor.actor_class,
+            actor.state.lower(),
+            vram,
+            f"{actor.cpus:g}",
+            actor.gpu_uuid,
         )
     return table

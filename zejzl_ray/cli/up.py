@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from zejzl_ray.cli.console import errors, print_json
 from zejzl_ray.fleet.load import load_fleet
@@ -28,7 +29,9 @@ def up(
     fleet: Annotated[
         Path | None, typer.Option(help="fleet file; default: config/fleet.yaml here, else the shipped one")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON, without progress")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print the result as JSON, without progress")
+    ] = False,
 ) -> None:
     """Start the whole system on this machine; repeated, it changes nothing.
 
@@ -42,7 +45,7 @@ def up(
 
     def report(line: str) -> None:
         if not as_json:
-            errors.print(f"  [green]✓[/] {line}", highlight=False)
+            errors.print(f"  [green]✓[/] {escape(line)}", highlight=False, soft_wrap=True)
 
     system = start_local_system(settings, declared, str(source), report)
     record, running = system.record, system.running

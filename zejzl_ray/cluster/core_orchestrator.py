@@ -23,7 +23,9 @@ class CoreOrchestratorClient:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
-    async def register_agent(self, request: wire.RegisterAgent, call: CallContext | None = None) -> wire.Agent:
+    async def register_agent(
+        self, request: wire.RegisterAgent, call: CallContext | None = None
+    ) -> wire.Agent:
         """Register an agent or replace its record."""
         return await self._call("register_agent", request, call, wire.Agent)
 

@@ -1,9 +1,10 @@
 """The node of this machine in a cluster of several: plan it, start its supervisor, stop it.
 
-``ray up`` runs the start command again whenever it likes, so a start changes nothing while a node of the same plan is
-up, and replaces one of another plan.
+``ray up`` runs the start command again whenever it likes, so a start changes nothing while a node of the
+same plan is up, and replaces one of another plan.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -111,13 +112,21 @@ def start_supervised(
     if process.stdin is not None:
         process.stdin.write(given)
         process.stdin.close()
-    _wait_until_up(data_dir, process.pid, process)
+    try:
+        _wait_until_up(data_dir, process.pid, process)
+    except ClusterError:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_LIMIT_S)
+        raise
     process.returncode = 0  # it stays behind; without this the interpreter warns that it still runs
     return "started"
 
 
 def stop_supervised(data_dir: Path) -> SupervisorRecord | None:
-    """End the supervisor and everything of its node; safe to repeat. Returns the record, None when there was none.
+    """End the supervisor and everything of its node; safe to repeat.
+
+    Returns:
+        The record of the node; None when there was none.
 
     Raises:
         ClusterError: something did not end in 30 s; names it.

@@ -1,4 +1,4 @@
-"""What the head learns from the file that `ray up` puts there: its own address, and how to reach the workers."""
+"""What the head learns from the file that `ray up` puts there: its address, and the way to the workers."""
 
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def read_launcher_config(path: Path) -> LauncherConfig:
 
 
 def worker_stop_commands(config: LauncherConfig, command: str) -> tuple[tuple[str, ...], ...]:
-    """Return one ssh command a worker that runs ``command`` there; never asks, gives up connecting after 5 s."""
+    """Return one ssh command a worker that runs ``command`` there; never asks, connects within 5 s."""
     options = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "StrictHostKeyChecking=no"]
     options += ["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
     if config.ssh_private_key:

@@ -26,9 +26,12 @@ def exclusive(data_dir: Path) -> Iterator[None]:
     """Keep a second `up` or `down` of the same data directory away.
 
     Raises:
-        ClusterError: one is running.
+        ClusterError: one is running, or the directory cannot be used.
     """
-    descriptor = os.open(data_dir / "cluster.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(data_dir / "cluster.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise ClusterError(f"Cannot write into {data_dir}: {error.strerror}.") from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -42,32 +45,57 @@ def exclusive(data_dir: Path) -> Iterator[None]:
 
 
 def running_cluster(data_dir: Path) -> ClusterRecord | None:
-    """Return the record of this data directory's cluster if all its nodes live and its control store answers."""
+    """Return the record of this data directory's cluster if all its nodes live and its control store answers.
+
+    Raises:
+        ClusterError: there is a record that cannot be read.
+    """
     record = read_record(data_dir)
     if record is None:
         return None
     host, _, port = record.address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=2).close()
-    except OSError:
+    except (OSError, ValueError):
         return None
     alive = all(is_node_running(record.cluster_id, machine) for machine in record.machines)
     return record if alive else None
 
 
-def start_nodes(plan: LocalPlan, data_dir: Path, extra_environment: Mapping[str, str], report: Report) -> None:
+def start_nodes(
+    plan: LocalPlan,
+    data_dir: Path,
+    extra_environment: Mapping[str, str],
+    report: Report,
+    *,
+    timeout_s: float = NODE_START_TIMEOUT_S,
+) -> None:
     """Start the nodes, head first. The record is on disk before the first process starts.
 
+    Args:
+        plan: what to start.
+        data_dir: where record and logs lie.
+        extra_environment: laid over this process's own, for all nodes.
+        report: told of each node before it is started.
+        timeout_s: how long each `ray start` may take.
+
     Raises:
-        ClusterError: a node did not start; its last output is in the message.
+        ClusterError: a node did not start; its last output is in the message. No process is left; Ray's own logs
+            are.
     """
     plan.record.write(data_dir)
-    for node in plan.nodes:
-        report(f"Ray node {node.machine}: {node.cpus} CPU, {node.vram_mib} MiB VRAM")
-        _start(node, data_dir, extra_environment)
+    try:
+        for node in plan.nodes:
+            report(f"Ray node {node.machine}: {node.cpus} CPU, {node.vram_mib} MiB VRAM")
+            _start(node, data_dir, extra_environment, timeout_s)
+    except ClusterError:
+        stop_node(plan.record.cluster_id)
+        raise
 
 
-def _start(node: NodeStart, data_dir: Path, extra_environment: Mapping[str, str]) -> None:
+def _start(
+    node: NodeStart, data_dir: Path, extra_environment: Mapping[str, str], timeout_s: float
+) -> None:
     command = ray_start_command(node)
     # A file, not a pipe: the processes that stay behind keep it open, and a pipe would keep us waiting for them.
     log_path = data_dir / f"ray_start_{node.machine}.log"
@@ -79,18 +107,23 @@ def _start(node: NodeStart, data_dir: Path, extra_environment: Mapping[str, str]
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                timeout=NODE_START_TIMEOUT_S,
+                timeout=timeout_s,
                 start_new_session=True,
                 check=False,
             )
             failure = f"`ray start` ended with {done.returncode}" if done.returncode else ""
-        except FileNotFoundError:
-            raise ClusterError(f"No program {command.argv[0]}.", "Install the project with its dependencies.") from None
+        except OSError as error:
+            raise ClusterError(
+                f"Cannot run {command.argv[0]}: {error.strerror}.",
+                "Install the project with its dependencies.",
+            ) from None
         except subprocess.TimeoutExpired:
-            failure = f"`ray start` did not end within {NODE_START_TIMEOUT_S:.0f} s"
+            failure = f"`ray start` did not end within {timeout_s:g} s"
     if failure:
         tail = log_path.read_text(errors="replace")[-_LOG_TAIL_CHARS:].strip()
-        raise ClusterError(f"Ray node {node.machine} did not start: {failure}.\n{tail}", f"The whole log: {log_path}")
+        raise ClusterError(
+            f"Ray node {node.machine} did not start: {failure}.\n{tail}", f"The whole log: {log_path}"
+        )
 
 
 def stop_all(data_dir: Path) -> StopReport:

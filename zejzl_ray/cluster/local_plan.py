@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zejzl_ray.cluster.node_start import NodePorts, NodeRole, NodeStart
-from zejzl_ray.cluster.ports import free_ports, is_port_free, require_free
+from zejzl_ray.cluster.ports import free_ports, is_port_free, require_distinct, require_free
 from zejzl_ray.cluster.record import ClusterRecord
 from zejzl_ray.errors import SettingsInvalid
 from zejzl_ray.machine.settings import GpuSettings, NodeAgentSettings, for_machine
@@ -30,12 +30,17 @@ class LocalPlan:
 
 
 def cluster_id(data_dir: Path) -> str:
-    """Return the id of the cluster that belongs to a data directory: the same at every start, so `down` finds it."""
-    return "zejzl-" + hashlib.sha256(str(data_dir).encode()).hexdigest()[:10]
+    """Return the id of the cluster that belongs to a data directory.
+
+    It is the same at every start, however the directory is written, so that `down` finds the processes.
+    """
+    return "zejzl-" + hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:10]
 
 
 def gpu_settings(settings: Settings, machine: str, *, is_first: bool = True) -> GpuSettings:
-    """Return which cards a machine has; on one computer all real cards belong to the first machine by default.
+    """Return which cards a machine has.
+
+    On one computer all real cards belong to the first machine by default.
 
     Raises:
         SettingsInvalid: a text is not understood.
@@ -53,7 +58,9 @@ def gpu_settings(settings: Settings, machine: str, *, is_first: bool = True) -> 
     )
 
 
-def node_agent_settings(settings: Settings, machine: str, *, is_first: bool, cpus: int | None) -> NodeAgentSettings:
+def node_agent_settings(
+    settings: Settings, machine: str, *, is_first: bool, cpus: int | None
+) -> NodeAgentSettings:
     """Return how the node agent of a machine works."""
     return NodeAgentSettings(
         gpus=gpu_settings(settings, machine, is_first=is_first),
@@ -78,18 +85,25 @@ def plan_local_cluster(settings: Settings, machines: tuple[str, ...]) -> LocalPl
 
     Raises:
         PortInUse: a port of the services is taken.
-        SettingsInvalid: cards or memory are set in a way that is not understood.
+        ClusterError: the address to listen on is not of this machine.
+        SettingsInvalid: two settings name one port; cards or memory are set in a way that is not understood.
     """
-    require_free(service_ports(settings), settings.bind_host)
+    services = service_ports(settings)
+    require_distinct(services)
+    require_free(services, settings.bind_host)
+    kept = {*services.values(), settings.ray_port or 0}
     identity = cluster_id(settings.data_path)
     dashboard = settings.dashboard_port or (
-        _DASHBOARD_PORT if is_port_free(LOOPBACK, _DASHBOARD_PORT) else free_ports(1)[0]
+        _DASHBOARD_PORT
+        if _DASHBOARD_PORT not in kept and is_port_free(LOOPBACK, _DASHBOARD_PORT)
+        else free_ports(1, avoid=kept)[0]
     )
     named = {"ZEJZL_DASHBOARD_PORT": dashboard}
     if settings.ray_port is not None:
         named["ZEJZL_RAY_PORT"] = settings.ray_port
+    require_distinct({**services, **named})
     require_free(named, LOOPBACK)
-    gcs, client = free_ports(2, avoid=[dashboard, settings.ray_port or 0, *service_ports(settings).values()])
+    gcs, client = free_ports(2, avoid={dashboard, *kept})
     gcs = settings.ray_port or gcs
     record = ClusterRecord(
         cluster_id=identity,
@@ -134,4 +148,6 @@ def service_ports(settings: Settings) -> dict[str, int]:
 
 
 def _reachable(host: str) -> str:
-    return LOOPBACK if host in ("0.0.0.0", "::", "") else host  # noqa: S104  compares, does not bind
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104  compares, does not bind
+        return LOOPBACK
+    return f"[{host}]" if ":" in host else host

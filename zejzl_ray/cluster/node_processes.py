@@ -1,8 +1,9 @@
 """Find and stop the processes of our own Ray nodes, and nobody else's.
 
-``ray stop`` ends every Ray process that it can see. Here a node is known by its marker in the environment of the
-processes that ``ray start`` left behind. Processes that write their own title (Ray's agents, its dashboard's parts)
-overwrite the memory from which the kernel answers for the environment; they are found as descendants of the others.
+``ray stop`` ends every Ray process that it can see. Here a node is known by its marker in the environment of
+the processes that ``ray start`` left behind. Processes that write their own title (Ray's agents, its
+dashboard's parts) overwrite the memory from which the kernel answers for the environment; they are found as
+descendants of the others.
 """
 
 import contextlib

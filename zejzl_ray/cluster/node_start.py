@@ -19,7 +19,7 @@ MARKER: Final = "ZEJZL_NODE_MARKER"
 """Environment variable in every process of a node; see :func:`node_marker`."""
 
 _MIB: Final = 1024 * 1024
-# Linux allows 107 bytes for a socket's path; Ray appends session_<date>_<time>_<pid>/sockets/plasma_store.<n>.
+# Linux allows 107 bytes for a socket's path; Ray appends session_<date>_<pid>/sockets/plasma_store.<n>.
 _LONGEST_TEMP_DIR: Final = 40
 
 
@@ -31,7 +31,7 @@ class NodeRole(StrEnum):
 
 
 class HealthCheck(Contract):
-    """How soon a silent machine is declared lost: about ``period_ms`` x ``failure_threshold`` + ``timeout_ms``."""
+    """How soon a silent machine is declared lost: ``period_ms`` x ``failure_threshold`` + ``timeout_ms``."""
 
     period_ms: int = Field(default=1000, gt=0)
     timeout_ms: int = Field(default=1500, gt=0)
@@ -40,7 +40,7 @@ class HealthCheck(Contract):
 
 
 class NodePorts(Contract):
-    """Ports that must be known beforehand. Everything else takes a free one, so that two nodes fit on one machine.
+    """Ports that must be known beforehand; the rest are free ones, so that two nodes fit on one machine.
 
     Fixed ports must lie outside ``worker_ports``; ``worker_ports=None`` lets every worker take any free port.
     """
@@ -86,7 +86,8 @@ class NodeStart(Contract):
             raise ValueError(f"temp_dir must be absolute: {self.temp_dir}")
         if len(str(self.temp_dir)) > _LONGEST_TEMP_DIR:
             raise ValueError(
-                f"temp_dir is longer than {_LONGEST_TEMP_DIR} characters, so Ray's sockets would not fit: {self.temp_dir}"
+                f"temp_dir is longer than {_LONGEST_TEMP_DIR} characters, so Ray's sockets would not fit: "
+                f"{self.temp_dir}"
             )
         if self.role is NodeRole.HEAD:
             self._check_ports()

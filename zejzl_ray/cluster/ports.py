@@ -1,32 +1,43 @@
 """Ports of this machine: which are taken, and which are free."""
 
+import errno
 import socket
 from collections.abc import Iterable
 
-from zejzl_ray.errors import PortInUse
+from zejzl_ray.errors import ClusterError, PortInUse, SettingsInvalid
 
 
 def is_port_free(host: str, port: int) -> bool:
     """Return whether a program could listen on the port now."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
+    return _try(host, port) is None
+
+
+def _try(host: str, port: int) -> OSError | None:
+    with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
         # As the servers do: connections of a program that has just ended do not count as taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        except OSError as error:
+            return error
+    return None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def free_ports(count: int, host: str = "127.0.0.1", *, avoid: Iterable[int] = ()) -> list[int]:
-    """Return different ports that are free now, none of ``avoid``; somebody else may take one before it is used."""
+    """Return different ports that are free now, none of ``avoid``.
+
+    Somebody else may take one before it is used.
+    """
     found: list[int] = []
     held: list[socket.socket] = []
     unwanted = set(avoid)
     try:
         while len(found) < count:
-            probe = socket.socket()
+            probe = socket.socket(_family(host), socket.SOCK_STREAM)
             held.append(probe)
             probe.bind((host, 0))
             port = probe.getsockname()[1]
@@ -38,6 +49,19 @@ def free_ports(count: int, host: str = "127.0.0.1", *, avoid: Iterable[int] = ()
     return found
 
 
+def require_distinct(wanted: dict[str, int]) -> None:
+    """Check that no two settings (environment variable -> port) name the same port.
+
+    Raises:
+        SettingsInvalid: two do; names them.
+    """
+    owner: dict[int, str] = {}
+    for name, port in wanted.items():
+        if port in owner:
+            raise SettingsInvalid(f"{owner[port]} and {name} both name port {port}.", "Give each its own.")
+        owner[port] = name
+
+
 def require_free(wanted: dict[str, int], host: str) -> None:
     """Check that every named port is free.
 
@@ -47,8 +71,18 @@ def require_free(wanted: dict[str, int], host: str) -> None:
 
     Raises:
         PortInUse: names the ports that are taken and the settings that move them.
+        ClusterError: nobody can listen there: the address is not of this machine, or the port is reserved.
     """
-    taken = {name: port for name, port in wanted.items() if not is_port_free(host, port)}
+    taken: dict[str, int] = {}
+    for name, port in wanted.items():
+        error = _try(host, port)
+        if error is not None and error.errno != errno.EADDRINUSE:
+            raise ClusterError(
+                f"Cannot listen on {host}, port {port} ({name}): {error.strerror}.",
+                "Set ZEJZL_BIND_HOST to an address of this machine, and ports above 1023.",
+            )
+        if error is not None:
+            taken[name] = port
     if taken:
         listed = ", ".join(f"{port} ({name})" for name, port in taken.items())
         raise PortInUse(

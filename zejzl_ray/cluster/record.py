@@ -26,15 +26,22 @@ class ClusterRecord(BaseModel):
     is_complete: bool = False
 
     def write(self, data_dir: Path) -> None:
-        """Write the record atomically, mode 0600."""
+        """Write the record atomically, mode 0600.
+
+        Raises:
+            ClusterError: the directory cannot be written.
+        """
         path = data_dir / FILE_NAME
         temporary = path.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(self.model_dump_json(indent=2))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(self.model_dump_json(indent=2))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            raise ClusterError(f"Cannot write {path}: {error.strerror}.", "Is the disk full?") from None
 
 
 def read_record(data_dir: Path) -> ClusterRecord | None:
@@ -51,7 +58,7 @@ def read_record(data_dir: Path) -> ClusterRecord | None:
     except (OSError, ValidationError) as error:
         raise ClusterError(
             f"The cluster record {path} cannot be read ({type(error).__name__}).",
-            "Remove the file; then look for leftover Ray processes with `ps`.",
+            "Remove the file, then run `zejzl down`.",
         ) from None
 
 

@@ -1,7 +1,10 @@
 """Files that hold one secret: made once, mode 0600, never printed."""
 
+import contextlib
 import os
 import secrets
+import stat
+import tempfile
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -15,10 +18,15 @@ def make_private_directory(path: Path) -> None:
     """Create a directory that only its owner may enter; an existing one is closed for others.
 
     Raises:
-        ClusterError: it cannot be created or is not ours.
+        ClusterError: it cannot be created, is not ours, or is a place that everybody shares, such as /tmp.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.stat()
+        if found.st_uid != os.geteuid() or found.st_mode & stat.S_ISVTX:
+            raise ClusterError(
+                f"The directory {path} is not yours alone.", "Set ZEJZL_DATA_DIR to one of your own."
+            )
         path.chmod(0o700)
     except OSError as error:
         raise ClusterError(
@@ -27,44 +35,54 @@ def make_private_directory(path: Path) -> None:
 
 
 def ensure_token(path: Path) -> SecretStr:
-    """Return the token in the file; a missing file is made with a new random token. Safe to repeat and to race.
+    """Return the token in the file; a missing file is made with a new random token.
+
+    Safe to repeat, and from several processes and threads at once: all get the same token.
 
     Raises:
         ClusterError: others may read the file, or it cannot be written.
     """
     make_private_directory(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         if not path.exists():
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_hex(_TOKEN_BYTES))
-            try:
-                os.link(temporary, path)  # unlike rename, never replaces a token that somebody else has just made
-            except FileExistsError:
-                pass
-            finally:
-                temporary.unlink()
+            _make_token(path)
     except OSError as error:
         raise ClusterError(f"Cannot write the token file {path}: {error.strerror}.") from None
     return read_token(path)
+
+
+def _make_token(path: Path) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(_TOKEN_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        # Unlike rename, a link never replaces a token that somebody else has just made.
+        with contextlib.suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        Path(name).unlink()
 
 
 def read_token(path: Path) -> SecretStr:
     """Return the token in the file.
 
     Raises:
-        Unauthenticated: there is none; names the file.
+        Unauthenticated: there is none, or the file holds something else; names the file.
         ClusterError: others may read the file.
     """
     try:
         if path.stat().st_mode & 0o077:
             raise ClusterError(f"Others may read the token file {path}.", f"Run: chmod 600 {path}")
-        token = path.read_text().strip()
+        token = path.read_text(encoding="ascii").strip()
     except OSError as error:
         raise Unauthenticated(
-            f"No token at {path}: {error.strerror}.", "Start the cluster with `zejzl up`, or name its token file."
+            f"No token at {path}: {error.strerror}.",
+            "Start the cluster with `zejzl up`, or name its token file.",
         ) from None
+    except UnicodeDecodeError:
+        token = ""
     if not token:
-        raise Unauthenticated(f"The token file {path} is empty.", "Remove it and run `zejzl up`.")
+        raise Unauthenticated(f"The file {path} holds no token.", "Remove it and run `zejzl up`.")
     return SecretStr(token)

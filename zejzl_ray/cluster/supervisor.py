@@ -1,8 +1,8 @@
 """The process that owns the Ray node of one machine when several machines form the cluster.
 
-It starts the node, knows how it ended, and cleans up after it. As the parent of everything that ``ray start`` leaves
-behind it hears which of them ends first and how. So it knows when somebody asked Ray to stop, as ``ray down`` does
-on the head, the only machine that hears of it; then this process tells the workers.
+It starts the node, knows how it ended, and cleans up after it. As the parent of everything that ``ray
+start`` leaves behind it hears which of them ends first and how. So it knows when somebody asked Ray to stop,
+as ``ray down`` does on the head, the only machine that hears of it; then this process tells the workers.
 """
 
 import ctypes
@@ -95,18 +95,27 @@ class Supervisor:
             raise
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
-        log.info("node ended", machine=self._node.machine, is_asked=ending.is_asked, process=ending.process, status=ending.status)
+        log.info(
+            "node ended",
+            machine=self._node.machine,
+            is_asked=ending.is_asked,
+            process=ending.process,
+            status=ending.status,
+        )
         self._clean_up()
         if ending.is_asked and self._plan.launcher is not None:
             self._stop_workers(self._plan.launcher)
-        self._write("stopped" if ending.is_asked else "failed", f"{ending.process} ended with {ending.status}" if ending.process else "")
+        self._write(
+            "stopped" if ending.is_asked else "failed",
+            f"{ending.process} ended with {ending.status}" if ending.process else "",
+        )
         return ending
 
     def _start(self) -> dict[int, str]:
         node = self._node
         stop_node(node.cluster_id, node.machine)
         command = ray_start_command(node)
-        # A file, not a pipe: the processes that stay behind keep it open, and a pipe would keep us waiting for them.
+        # A file, not a pipe: the processes that stay behind keep a pipe open and us waiting.
         log_path = self._data_dir / "ray_start.log"
         try:
             with log_path.open("wb") as output:
@@ -181,12 +190,12 @@ class Supervisor:
     wait_max=10.0,
 )
 def stop_worker(argv: Sequence[str], run: Callable[..., object] = subprocess.run) -> None:
-    """Run one stop command, again and again for two minutes while it fails: the worker may be out of reach."""
+    """Run one stop command, again for two minutes while it fails: the worker may be out of reach."""
     run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SSH_LIMIT_S, check=True)
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of descendants that lose theirs, so that it hears how they end; Linux only."""
+    """Make this process the parent of descendants that lose theirs, to hear how they end; Linux only."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise ClusterError(f"Cannot watch over Ray's processes: {os.strerror(ctypes.get_errno())}.")
@@ -195,8 +204,8 @@ def adopt_orphans() -> None:
 def wait_for_end(watched: dict[int, str]) -> Ending:
     """Wait until the first of the watched children ends.
 
-    Who ends first tells why: ``ray stop`` ends the raylet before everything else, and lets it exit in order; a
-    control store that ends first has crashed or was killed.
+    Who ends first tells why: ``ray stop`` ends the raylet before everything else, and lets it exit in order;
+    a control store that ends first has crashed or was killed.
 
     Args:
         watched: name by process id. Other children are reaped and ignored.

@@ -26,7 +26,7 @@ class SupervisorRecord(Contract):
 
     @property
     def is_alive(self) -> bool:
-        """Whether the very process that wrote the record still runs; a process id may have been given away again."""
+        """Whether the very process that wrote the record runs; its id may have been given away again."""
         try:
             process = psutil.Process(self.pid)
             return (

@@ -1,8 +1,8 @@
 """Starts actors where the video memory is, and shows what each one asked for and where it sits.
 
-Ray's own resource ``vram_mib`` is the gate that no race can pass: two starters that decide at the same moment cannot
-both get the last MiB of a machine. Which card of the machine an actor uses is decided here and travels in the actor's
-environment, so that Ray's actor table is the only record.
+Ray's own resource ``vram_mib`` is the gate that no race can pass: two starters that decide at the same moment
+cannot both get the last MiB of a machine. Which card of the machine an actor uses is decided here and travels in the
+actor's environment, so that Ray's actor table is the only record.
 """
 
 import asyncio
@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import ray
-import stamina
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import ActorAlreadyExistsError, GetTimeoutError, RayError
 from ray.util.state import list_actors
-from ray.util.state.exception import RayStateApiException, ServerUnavailable
+from ray.util.state.exception import RayStateApiException
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
 from zejzl_ray.cluster.names import MACHINE_LABEL, VRAM_RESOURCE
 from zejzl_ray.contracts.machines import Machine
 from zejzl_ray.contracts.orchestrator import ListMachines
-from zejzl_ray.errors import ClusterError, NoCapacity
+from zejzl_ray.errors import ClusterError, Conflict, NoCapacity
 from zejzl_ray.resources.placement import (
     MachineCapacity,
     PlacementDecision,
@@ -39,7 +39,10 @@ _ALIVE_STATES: Final = ("ALIVE", "PENDING_CREATION", "DEPENDENCIES_UNREADY", "RE
 
 @dataclass(frozen=True, slots=True)
 class PlacedActor:
-    """One actor as Ray knows it; ``vram_mib`` is what it asked for, ``gpu_uuid`` is empty where it asked for none."""
+    """One actor as Ray knows it.
+
+    ``vram_mib`` is what it asked for; ``gpu_uuid`` is empty where it asked for none.
+    """
 
     name: str
     actor_class: str
@@ -71,12 +74,19 @@ def list_placed() -> tuple[PlacedActor, ...]:
         node["NodeID"]: node["Labels"].get(MACHINE_LABEL, "")
         for node in ray.nodes()  # type: ignore[no-untyped-call]  # Ray gives it no types
     }
+    # Named, because Ray otherwise looks for any cluster of the computer and refuses when there are two.
+    address = ray.get_runtime_context().gcs_address
     try:
         # The dashboard answers some moments after the cluster does.
-        for attempt in stamina.retry_context(on=(ConnectionError, RayStateApiException), attempts=5, timeout=10.0):
+        for attempt in Retrying(
+            retry=retry_if_exception_type((ConnectionError, RayStateApiException)),
+            wait=wait_exponential_jitter(initial=0.2, max=2.0),
+            stop=stop_after_attempt(6),
+            reraise=True,
+        ):
             with attempt:
-                rows = list_actors(detail=True, limit=_MAX_ACTORS, timeout=_STATE_TIMEOUT_S)
-    except (ConnectionError, RayStateApiException, ServerUnavailable) as error:
+                rows = list_actors(address, detail=True, limit=_MAX_ACTORS, timeout=_STATE_TIMEOUT_S)
+    except (ConnectionError, RayStateApiException) as error:
         raise ClusterError(
             f"Ray's actor table cannot be read ({type(error).__name__}).", "Is the dashboard running?"
         ) from error
@@ -147,7 +157,8 @@ class VramPlacer:
 
         Raises:
             NoCapacity: no card has room; the message names the largest free card.
-            ClusterError: it was placed but did not start in time; it is ended again.
+            Conflict: an actor of this name exists.
+            ClusterError: it was placed but did not start, or not in time; it is ended again.
         """
         async with self._turn:
             request = PlacementRequest(vram_mib=vram_mib, machine=machine, cpus=cpus)
@@ -155,7 +166,7 @@ class VramPlacer:
             if not isinstance(decision, PlacementDecision):
                 raise NoCapacity(f"{name}: {decision.message}.", "Release something, or ask for less.")
             handle = await asyncio.to_thread(
-                self._launch, actor, tuple(arguments), name, request, decision, options or {}
+                self._launch, actor, tuple(arguments), name, request=request, decision=decision, options=options or {}
             )
             await self._wait_until_alive(handle, name)
         return Placement(handle, decision.machine, decision.gpu_uuid, decision.reason)
@@ -183,6 +194,7 @@ class VramPlacer:
         actor: type[Any],
         arguments: tuple[object, ...],
         name: str,
+        *,
         request: PlacementRequest,
         decision: PlacementDecision,
         options: Mapping[str, Any],
@@ -193,7 +205,7 @@ class VramPlacer:
             environment[GPU_VARIABLE] = decision.gpu_uuid
             if not decision.gpu_uuid.startswith("GPU-sim-"):
                 environment["CUDA_VISIBLE_DEVICES"] = decision.gpu_uuid
-        return (
+        handle: ActorHandle[Any] = (
             ray.remote(actor)
             .options(
                 name=name,
@@ -206,6 +218,7 @@ class VramPlacer:
             )
             .remote(*arguments)
         )
+        return handle
 
     async def _wait_until_alive(self, handle: "ActorHandle[Any]", name: str) -> None:
         try:
@@ -213,10 +226,16 @@ class VramPlacer:
         except GetTimeoutError:
             ray.kill(handle)
             raise ClusterError(
-                f"{name} did not start within {self._start_timeout_s:.0f} s.", "Somebody else took its place; try again."
+                f"{name} did not start within {self._start_timeout_s:.0f} s.",
+                "Somebody else took its place; try again.",
             ) from None
-        except RayActorError as error:
-            raise ClusterError(f"{name} ended while it started: {error}.", "See its log.") from None
+        except RayError as error:
+            ray.kill(handle)
+            first_line = str(error).strip().partition("\n")[0]
+            raise ClusterError(f"{name} did not start: {first_line}", "See its log.") from None
+        except asyncio.CancelledError:  # nobody would have its handle
+            ray.kill(handle)
+            raise
 
 
 def _vram_of_nodes() -> dict[str, int]:

@@ -40,3 +40,8 @@ class Operation:
     is_repeatable: bool = True
     is_public: bool = False
     status: int = 200
+
+    @property
+    def key(self) -> str:
+        """``service.name``: unique over all services, while several may have an operation of the same name."""
+        return f"{self.service}.{self.name}"

@@ -13,8 +13,8 @@ from zejzl_ray.fleet.model import AgentDeclaration, Fleet, ServiceDeclaration
 def declare_command(fleet: Fleet, source: str) -> DeclareFleet:
     """Return the command that makes the registry know every agent and service of the fleet.
 
-    A service is an entry of type ``service`` whose aliases are the old agents that it replaces, so that their names go
-    on being resolved.
+    A service is an entry of type ``service`` whose aliases are the old agents that it replaces, so that their names
+    go on being resolved.
 
     Raises:
         FleetInvalid: an entry does not fit the wire, for example settings that are no JSON; names it.
@@ -61,8 +61,18 @@ def _service(service: ServiceDeclaration, fleet: Fleet) -> RegisterAgent:
 def _entry(name: str, **fields: Any) -> RegisterAgent:
     try:
         # Settings come from YAML, which knows dates and the like; the wire knows JSON only.
-        fields["metadata"] = orjson.loads(orjson.dumps(fields.get("metadata", {}), option=orjson.OPT_NON_STR_KEYS))
+        fields["metadata"] = orjson.loads(
+            orjson.dumps(fields.get("metadata", {}), option=orjson.OPT_NON_STR_KEYS)
+        )
         return RegisterAgent(name=name, **fields)
     except (ValidationError, orjson.JSONEncodeError) as error:
-        first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise FleetInvalid(f"Agent {name!r} cannot be declared: {first}.", "Correct it in the fleet file.") from None
+        raise FleetInvalid(
+            f"Agent {name!r} cannot be declared: {_first_problem(error)}.", "Correct it in the fleet file."
+        ) from None
+
+
+def _first_problem(error: ValidationError | orjson.JSONEncodeError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    problem = error.errors()[0]
+    return f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"

@@ -15,14 +15,19 @@ def default_fleet_file(directory: Path | None = None) -> Path:
     Raises:
         FleetInvalid: there is neither.
     """
-    candidates = [(directory or Path.cwd()) / "config" / "fleet.yaml", *(path / "fleet.yaml" for path in _SHIPPED)]
+    candidates = [
+        (directory or Path.cwd()) / "config" / "fleet.yaml",
+        *(path / "fleet.yaml" for path in _SHIPPED),
+    ]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise FleetInvalid("No fleet file: config/fleet.yaml is not here.", "Name one with --fleet or ZEJZL_FLEET_FILE.")
+    raise FleetInvalid(
+        "No fleet file: config/fleet.yaml is not here.", "Name one with --fleet or ZEJZL_FLEET_FILE."
+    )
 
 
 def overlay_file(fleet_file: Path, environment: str) -> Path | None:
-    """Return the overlay of an environment that lies in ``overlays/`` beside the fleet file; None without one."""
+    """Return the overlay of an environment: ``overlays/<environment>.yaml`` beside the fleet file, None without."""
     candidate = fleet_file.parent / "overlays" / f"{environment}.yaml"
     return candidate if candidate.is_file() else None

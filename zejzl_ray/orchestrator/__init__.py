@@ -1,6 +1,7 @@
 """core_orchestrator without Ray: the registry of agents and machines.
 
-``service.py`` is the entry; ``config.py`` holds what can be set, ``states.py`` the life of an agent as a table.
+``service.py`` is the entry; ``config.py`` holds what can be set, ``states.py`` the life of an agent as a
+table.
 """
 
 from zejzl_ray.orchestrator.config import RegistryConfig

@@ -69,8 +69,8 @@ class AgentIndexes:
         }
         self.metadata.validate()
 
-    # The three below are written out, and kinds and states are keyed by ``_value_`` (enum members hash slowly): this is
-    # much of what a bulk registration costs.
+    # The three below are written out, and kinds and states are keyed by ``_value_`` (enum members hash
+    # slowly): this is much of what a bulk registration costs.
 
     def _add(self, agent: Agent) -> None:
         name = agent.name

@@ -16,6 +16,7 @@ from zejzl_ray.orchestrator.persistence import (
     put_answer,
     put_machine,
 )
+from zejzl_ray.orchestrator.quiet_gc import BULK, held_back
 from zejzl_ray.orchestrator.registry import Registry
 from zejzl_ray.orchestrator.repeats import Answer, RepeatWindow, RequestKey, other_command
 from zejzl_ray.store.protocol import Delete, Op, Put
@@ -69,6 +70,7 @@ class Batch:
         """Decide a command and take it into the batch; a repeated one gets the answer that it got before.
 
         Args:
+            decide: decides on this batch and changes nothing.
             key: None for what the registry does by itself; nobody repeats that.
 
         Raises:
@@ -98,15 +100,16 @@ class Batch:
         size_bytes = 0
         ops: list[Op] = []
         log_changes: list[dict[str, Any]] = []
-        for change in decision.changes:
-            if change.agent is None:
-                ops.append(Delete(agent_key(change.name)))
-                log_changes.append(encode_change(change, None))
-                continue
-            record = encode_agent(change.agent)
-            size_bytes += 2 * len(record)
-            ops.append(Put(agent_key(change.name), record))
-            log_changes.append(encode_change(change, record))
+        with held_back(len(decision.changes) > BULK):
+            for change in decision.changes:
+                if change.agent is None:
+                    ops.append(Delete(agent_key(change.name)))
+                    log_changes.append(encode_change(change, None))
+                    continue
+                record = encode_agent(change.agent)
+                size_bytes += 2 * len(record)
+                ops.append(Put(agent_key(change.name), record))
+                log_changes.append(encode_change(change, record))
         if size_bytes > self._max_bytes:
             raise PayloadTooLarge(
                 f"The command changes {size_bytes} bytes of records and history; one commit takes {self._max_bytes}.",

@@ -1,7 +1,8 @@
 """What the registry will be once the commands of this commit are stored.
 
-Commands are decided on a draft, one after the other, so that each sees what the ones before it did. Reads keep seeing
-the committed registry. When the store refuses, the draft is thrown away and nothing has to be undone.
+Commands are decided on a draft, one after the other, so that each sees what the ones before it did. Reads
+keep seeing the committed registry. When the store refuses, the draft is thrown away and nothing has to be
+undone.
 """
 
 from collections.abc import Iterable, Iterator
@@ -53,6 +54,7 @@ class Draft:
         self._aliases: dict[str, list[str]] = {}
         self._endpoints: dict[str, list[str]] = {}
         self.changes: list[Change] = []
+        self._origin: Draft | None = None
 
     @property
     def revision(self) -> int:
@@ -65,7 +67,9 @@ class Draft:
 
     def fork(self) -> "Draft":
         """Return a draft over this one, to try several changes that must all succeed."""
-        return Draft(self)
+        trial = Draft(self._base if not self.changes else self)
+        trial._origin = self
+        return trial
 
     def touches(self, name: str) -> bool:
         """Tell whether the draft changes this agent."""
@@ -110,7 +114,7 @@ class Draft:
     def record(self, decision: Decision) -> None:
         """Lay the changes of a decision over what is there."""
         tried = decision.draft
-        if tried is None or tried._base is not self:
+        if tried is None or tried._origin is not self:
             for change in decision.changes:
                 self.record_change(change)
             return

@@ -8,7 +8,7 @@ from zejzl_ray.contracts.orchestrator import Agent
 from zejzl_ray.errors import InvalidInput
 
 _LABEL: Final = re.compile(r"^(?!-)[A-Za-z0-9_-]{1,63}(?<!-)$")
-_WILDCARDS: Final = frozenset({"0.0.0.0", "::", "[::]"})
+_WILDCARDS: Final = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - compared with, never bound
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"}) | _WILDCARDS
 _known_good: set[str] = set()
 _KNOWN_GOOD_LIMIT: Final = 4096
@@ -22,13 +22,19 @@ def check_host(name: str, host: str) -> None:
     """
     if host in _known_good:
         return
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1] if is_bracketed else host
     try:
         ipaddress.ip_address(bare)
     except ValueError:
         labels = bare.removesuffix(".").split(".")
         is_number_like = labels[-1].isdigit()
-        if is_number_like or len(bare) > 253 or not all(_LABEL.match(label) for label in labels):
+        if (
+            is_bracketed
+            or is_number_like
+            or len(bare) > 253
+            or not all(_LABEL.match(label) for label in labels)
+        ):
             raise InvalidInput(
                 f"Agent {name}: {host!r} is neither an IP address nor a host name.",
                 "Give the address that others can reach, without port and scheme.",
@@ -53,8 +59,8 @@ def check_ports(name: str, port: int | None, health_port: int | None) -> None:
 def endpoint_keys(machine: str, host: str, port: int | None, health_port: int | None) -> tuple[str, ...]:
     """Return what tells two endpoints apart: where the host is, and the port.
 
-    A local or wildcard host means something only on its machine; with no machine known there is nothing to compare,
-    and the answer is empty.
+    A local or wildcard host means something only on its machine; with no machine known there is nothing to
+    compare, and the answer is empty.
     """
     if port is None and health_port is None:
         return ()

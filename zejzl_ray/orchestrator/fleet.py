@@ -25,7 +25,8 @@ def decide_declare_fleet(
 
     - Unknown agents become ``declared``.
     - Agents that the registry knows from a fleet only take over what the file says and keep their state.
-    - Agents that registered themselves keep their record, and get the aliases and dependencies that they lack.
+    - Agents that registered themselves keep their record, and get the aliases and dependencies that they
+    lack.
     - Agents of an earlier fleet that are missing now are forgotten when they were never seen or are stopped.
 
     Addresses are not checked: the fleet's own validation has done that for all of them together.

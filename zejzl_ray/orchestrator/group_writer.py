@@ -44,7 +44,8 @@ class Target(Protocol[D]):
         """Store the draft and apply it, all or nothing.
 
         Raises:
-            VersionConflict: the store has changed meanwhile; ``prepare`` reads it again and the group is redecided.
+            VersionConflict: the store has changed meanwhile; ``prepare`` reads it again and the group is
+                redecided.
             StaleEpoch: another writer has taken over.
             ZejzlError: nothing was applied.
         """
@@ -82,7 +83,8 @@ class GroupWriter(Generic[D]):
         """Have a command decided and committed.
 
         Args:
-            decide: called once its turn comes, and again when the group has to be redecided; records what it decides
+            decide: called once its turn comes, and again when the group has to be redecided; records what it
+                decides
                 in the draft and returns the answer, or raises to refuse. Must not change anything else.
             timeout_s: longest wait. After it the command may still take effect.
 
@@ -111,6 +113,7 @@ class GroupWriter(Generic[D]):
         """Refuse further commands with ``error`` and wait until those that wait are through; safe to repeat.
 
         Args:
+            error: what later callers get.
             timeout_s: after it the rest is refused as well.
         """
         self._closed = error

@@ -22,8 +22,8 @@ class Signs:
 class SignCounter:
     """Turns single signs of agents into causes of the state table.
 
-    A cause is returned again with each further sign until the agent has really moved, so a move that could not be
-    stored is simply tried again.
+    A cause is returned again with each further sign until the agent has really moved, so a move that could
+    not be stored is simply tried again.
     """
 
     def __init__(self, config: RegistryConfig) -> None:

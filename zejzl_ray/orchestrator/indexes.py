@@ -10,8 +10,8 @@ K = TypeVar("K", bound=Hashable)
 class NameGroup:
     """A set of names that can be read in order.
 
-    The order is made at the first ordered read and kept up to date from then on, so that a bulk load pays nothing for
-    it and a single change costs one insertion.
+    The order is made at the first ordered read and kept up to date from then on, so that a bulk load pays
+    nothing for it and a single change costs one insertion.
     """
 
     __slots__ = ("_order", "members")

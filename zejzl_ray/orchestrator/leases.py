@@ -6,8 +6,8 @@ import heapq
 class LeaseTable:
     """Agent name -> end of its lease.
 
-    A renewal changes one number; the heap keeps the older end and is corrected when that comes up, so each lease costs
-    one heap operation a period however often it is renewed.
+    A renewal changes one number; the heap keeps the older end and is corrected when that comes up, so each
+    lease costs one heap operation a period however often it is renewed.
     """
 
     def __init__(self) -> None:
@@ -28,9 +28,11 @@ class LeaseTable:
         self._ends.pop(name, None)
 
     def take_expired(self, now_s: float, limit: int) -> list[str]:
-        """Return agents whose lease ended at or before ``now_s``; each is returned once until it is set again.
+        """Return agents whose lease ended at or before ``now_s``; each is returned once until it is set
+        again.
 
         Args:
+            now_s: wall time.
             limit: heap entries looked at, at most.
         """
         expired: list[str] = []

@@ -58,8 +58,11 @@ def decide_heartbeat(draft: Draft, agent: Agent, request: Heartbeat, cause: Caus
     """Decide about a heartbeat that may change the state.
 
     Args:
+        draft: the state that the heartbeat meets.
         agent: the sender's record in the draft.
-        cause: what the heartbeat amounts to, from ``SignCounter``.
+        request: the heartbeat.
+        cause: what it amounts to, from ``SignCounter``.
+        now_s: wall time.
 
     Raises:
         Conflict: the agent is stopped.
@@ -116,7 +119,10 @@ def decide_forget(draft: Draft, names: Iterable[str], lost_before_s: float, now_
 
 
 def may_be_forgotten(agent: Agent, lost_before_s: float) -> bool:
-    """Tell whether a lost agent has been lost long enough; agents without lease are kept, they cannot register again."""
+    """Tell whether a lost agent has been lost long enough.
+
+    Agents without lease are kept: an old one that comes back does not register again.
+    """
     return (
         agent.state is AgentState.LOST
         and not agent.is_declared

@@ -89,7 +89,9 @@ class MachineTable:
         """Decide about a report of a new machine or of changed hardware.
 
         Args:
+            request: the report.
             pending: machines decided in the same commit, by name; they go before what is committed.
+            now_s: wall time.
             limit: machines at most.
 
         Raises:

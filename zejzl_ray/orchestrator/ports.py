@@ -1,6 +1,7 @@
 """What the registry needs from outside: small Protocols; the composition root hands in the real things.
 
-The store and the clock have Protocols of their own (``zejzl_ray.store.protocol.Store``, ``zejzl_ray.clock.Clock``).
+The store and the clock have Protocols of their own (``zejzl_ray.store.protocol.Store``,
+``zejzl_ray.clock.Clock``).
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,8 @@
 """Protection of the list: when very many agents fall silent at once, the fault is rather on our side.
 
-A cut network or a paused process makes everybody look lost. Then nobody is marked lost, an alarm is raised, and the
-list stays usable until the agents are heard again, the hold runs out, or an operator accepts the losses.
+A cut network or a paused process makes everybody look lost. Then nobody is marked lost, an alarm is raised,
+and the list stays usable until the agents are heard again, the hold runs out, or an operator accepts the
+losses.
 """
 
 from collections import deque

@@ -35,7 +35,8 @@ def find_agent(registry: Registry, name: str) -> Agent:
 
 
 def list_agents(registry: Registry, request: ListAgents) -> AgentPage:
-    """Return one page of agents in the order of their names; starts from the rarest of the asked-for properties.
+    """Return one page of agents in the order of their names; starts from the rarest of the asked-for
+    properties.
 
     Raises:
         InvalidInput: ``metadata_value`` without ``metadata_key``.
@@ -62,6 +63,8 @@ def explain_agent(
     """Return why an agent is in its state.
 
     Args:
+        registry: the committed state.
+        request: names the agent.
         pending: gives what is being counted for an agent.
 
     Raises:

@@ -28,7 +28,8 @@ PROFILE: Final = (
 
 _NOT_PROFILE: Final = tuple(field for field in RegisterAgent.model_fields if field not in (*PROFILE, "name"))
 
-# One set for all records: pydantic would keep a set of 2 KiB for each, a third of the memory of 10,000 agents.
+# One set for all records: pydantic would keep a set of 2 KiB for each, a third of the memory of 10,000
+# agents.
 _ALL_FIELDS: Final = set(Agent.model_fields)
 
 
@@ -73,8 +74,8 @@ def lease_end_s(agent_state: AgentState, lease_s: float | None, now_s: float) ->
 def profile_of(request: RegisterAgent, current: Agent | None, config: RegistryConfig) -> dict[str, Any]:
     """Return what a registration says of the agent: ``name`` and the fields of ``PROFILE``.
 
-    Fields that the caller did not send keep the declared value for a member of the fleet (old clients send neither
-    aliases nor dependencies); for any other agent the last write wins as a whole.
+    Fields that the caller did not send keep the declared value for a member of the fleet (old clients send
+    neither aliases nor dependencies); for any other agent the last write wins as a whole.
     """
     profile = request.__dict__.copy()
     for field in _NOT_PROFILE:

@@ -16,6 +16,7 @@ from zejzl_ray.orchestrator.changes import Change, Decision
 from zejzl_ray.orchestrator.config import RegistryConfig
 from zejzl_ray.orchestrator.draft import Draft
 from zejzl_ray.orchestrator.endpoint import check_host, check_ports, endpoint_keys
+from zejzl_ray.orchestrator.quiet_gc import BULK, held_back
 from zejzl_ray.orchestrator.records import (
     changed,
     check_metadata,
@@ -26,7 +27,8 @@ from zejzl_ray.orchestrator.records import (
 )
 from zejzl_ray.orchestrator.states import LIVE, STATES, Cause, next_state
 
-# The column of the table, looked up once: enum members hash slowly, and a bulk registration asks 10,000 times.
+# The column of the table, looked up once: enum members hash slowly, and a bulk registration asks 10,000
+# times.
 _AFTER_REGISTRATION = {state: next_state(state, Cause.REGISTERED) or AgentState.STARTING for state in STATES}
 
 _UPDATABLE = (
@@ -72,17 +74,18 @@ def decide_register_many(
     seen: set[str] = set()
     renewed: list[str] = []
     created = 0
-    for each in request.agents:
-        name = each.name
-        if name in seen:
-            raise InvalidInput(f"Agent {name} stands twice in the request.", "Send each agent once.")
-        seen.add(name)
-        change = _registration(trial, each, now_s, config, request.request_id)
-        if change is None:
-            renewed.append(name)
-            continue
-        created += change.from_state is None
-        trial.record_change(change)
+    with held_back(len(request.agents) > BULK):
+        for each in request.agents:
+            name = each.name
+            if name in seen:
+                raise InvalidInput(f"Agent {name} stands twice in the request.", "Send each agent once.")
+            seen.add(name)
+            change = _registration(trial, each, now_s, config, request.request_id)
+            if change is None:
+                renewed.append(name)
+                continue
+            created += change.from_state is None
+            trial.record_change(change)
     reply = AgentsRegistered(
         created=created,
         replaced=len(trial.changes) - created,
@@ -131,7 +134,8 @@ def decide_deregister(draft: Draft, request: DeregisterAgent, now_s: float) -> D
     revision = draft.revision + 1
     if not current.is_declared:
         change = Change(
-            "agent_deregistered", current.name, revision, now_s, request.request_id, current.state, None, reason
+            "agent_deregistered", current.name, revision, now_s, request.request_id, current.state, None,
+            reason
         )  # fmt: skip
     elif current.state is AgentState.STOPPED:
         return Decision(AgentDeregistered(name=current.name, was_known=True, revision=draft.revision))

@@ -1,6 +1,7 @@
 """The registry as committed: agents by name, and every index that a look-up needs.
 
-Reads see this and nothing else. Commands are decided on a ``Draft`` over it (``draft.py``) and come back as changes.
+Reads see this and nothing else. Commands are decided on a ``Draft`` over it (``draft.py``) and come back as
+changes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,11 +14,9 @@ from zejzl_ray.orchestrator.history import History, LogSpan
 from zejzl_ray.orchestrator.indexes import NameGroup
 from zejzl_ray.orchestrator.leases import LeaseTable
 from zejzl_ray.orchestrator.machines import MachineTable
+from zejzl_ray.orchestrator.quiet_gc import BULK, held_back
 from zejzl_ray.orchestrator.records import changed, lease_end_s
 from zejzl_ray.orchestrator.states import LIVE
-
-# Above this many changes at once, orders are made anew at the next read instead of being kept up to date.
-_BULK = 256
 
 
 class Registry:
@@ -36,7 +35,8 @@ class Registry:
         self._agents: dict[str, Agent] = {}
         self._indexes = AgentIndexes(self._agents)
 
-    # --- reads --------------------------------------------------------------------------------------------------
+    # --- reads
+    # --------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         """Return the number of agents."""
@@ -98,22 +98,25 @@ class Registry:
         """Return how many agents count as there."""
         return sum(len(self._indexes.state.group(state.value)) for state in LIVE)
 
-    # --- changes ------------------------------------------------------------------------------------------------
+    # --- changes
+    # ------------------------------------------------------------------------------------------------
 
     def apply(self, span: LogSpan, changes: Sequence[Change], trim_through: int = 0) -> None:
         """Take over committed changes, which follow the current revision.
 
         Args:
             span: the log entry that they were committed as.
+            changes: in the order of their revisions.
             trim_through: history up to this log index was forgotten with the same commit.
         """
-        if len(changes) > _BULK:
+        if len(changes) > BULK:
             self._indexes.forget_order()
-        for change in changes:
-            self.put(change.name, change.agent)
-        if changes:
-            self.revision = changes[-1].revision
-            self.history.add(span, changes)
+        with held_back(len(changes) > BULK):
+            for change in changes:
+                self.put(change.name, change.agent)
+            if changes:
+                self.revision = changes[-1].revision
+                self.history.add(span, changes)
         if trim_through:
             self.history.trim(trim_through)
 
@@ -176,7 +179,8 @@ class Registry:
         for machine in machines:
             self.machines.put(machine)
 
-    # --- checks -------------------------------------------------------------------------------------------------
+    # --- checks
+    # -------------------------------------------------------------------------------------------------
 
     def validate(self) -> None:
         """Check that every index says what the records say; raises ``AssertionError`` where not. For tests."""
@@ -196,4 +200,3 @@ class Registry:
             assert agent.revision <= self.revision
         self.history.validate()
         assert self.history.oldest_revision(self.revision) + len(self.history) == self.revision + 1
-

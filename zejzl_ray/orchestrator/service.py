@@ -1,7 +1,7 @@
 """core_orchestrator: the registry of agents and machines, as a service without Ray.
 
-The pattern of all five services: load, then one command after the other - decide, commit, answer. Read this file from
-the top; each import is one idea in one file.
+The pattern of all five services: load, then one command after the other - decide, commit, answer. Read this
+file from the top; each import is one idea in one file.
 """
 
 import asyncio
@@ -81,10 +81,11 @@ _log = structlog.get_logger(__name__)
 class CoreOrchestrator:
     """The registry.
 
-    When a command returns, it is durable under the store's policy, and look-ups and watchers see it. When it raises, it
-    has changed nothing, except for ``StoreUnavailable`` and ``DeadlineExceeded``: then it may still take effect, and
-    repeating it with the same ``request_id`` is safe and returns the same answer. Heartbeats that change no state are
-    kept in memory and written in batches; after a restart every lease runs for one full period.
+    When a command returns, it is durable under the store's policy, and look-ups and watchers see it. When it
+    raises, it has changed nothing, except for ``StoreUnavailable`` and ``DeadlineExceeded``: then it may
+    still take effect, and repeating it with the same ``request_id`` is safe and returns the same answer.
+    Heartbeats that change no state are kept in memory and written in batches; after a restart every lease
+    runs for one full period.
 
     Look-ups see committed state only and never wait for the store. Watchers get every change once, in order.
 
@@ -119,7 +120,8 @@ class CoreOrchestrator:
         self._ticked_at_s: float | None = None
         self._is_serving = False
 
-    # --- life -----------------------------------------------------------------------------------------------------
+    # --- life
+    # -----------------------------------------------------------------------------------------------------
 
     @property
     def is_fenced(self) -> bool:
@@ -173,7 +175,8 @@ class CoreOrchestrator:
         if self._is_serving and not self.is_fenced:
             await self._upkeep.probe_round(self._clock.now_s() if now_s is None else now_s)
 
-    # --- commands -------------------------------------------------------------------------------------------------
+    # --- commands
+    # -------------------------------------------------------------------------------------------------
 
     async def register_agent(self, request: RegisterAgent, call: CallContext) -> Agent:
         """Register an agent or replace its record. The same registration again only renews the lease.
@@ -276,7 +279,8 @@ class CoreOrchestrator:
         return await self._command("heartbeat", request, call, HeartbeatAccepted, decide)
 
     async def report_machine(self, request: ReportMachine, call: CallContext) -> Machine:
-        """Take a machine's report. Stored when the machine is new, was away or has other hardware than before.
+        """Take a machine's report. Stored when the machine is new, was away or has other hardware than
+        before.
 
         Raises:
             Conflict: a live machine already has one of the cards.
@@ -303,7 +307,8 @@ class CoreOrchestrator:
         await self._upkeep.tick(self._clock.now_s())
         return get_status(self._registry, self._upkeep.alarm)
 
-    # --- queries --------------------------------------------------------------------------------------------------
+    # --- queries
+    # --------------------------------------------------------------------------------------------------
 
     async def get_agent(self, request: GetAgent, call: CallContext) -> Agent:
         """Return an agent by name or alias.
@@ -402,7 +407,8 @@ class CoreOrchestrator:
             started_at_s=self._started_at_s,
         )
 
-    # --- after a commit (Listener of the journal) -------------------------------------------------------------------
+    # --- after a commit (Listener of the journal)
+    # -------------------------------------------------------------------
 
     def committed(self, batch: Batch) -> None:
         """Tell upkeep, watchers and publisher what was committed."""
@@ -432,7 +438,8 @@ class CoreOrchestrator:
         except Exception:  # a subscriber's fault must not undo what is committed
             _log.exception("publisher failed")
 
-    # --- the way of a command ---------------------------------------------------------------------------------------
+    # --- the way of a command
+    # ---------------------------------------------------------------------------------------
 
     async def _command(
         self, operation: str, request: Any, call: CallContext, reply: type[R], decide: Decide

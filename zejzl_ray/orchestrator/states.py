@@ -57,8 +57,8 @@ _D, _S, _H, _G, _U, _L, _P = (
 
 STATES: Final[tuple[AgentState | None, ...]] = (None, _D, _S, _H, _G, _U, _L, _P)
 
-# One row a cause; the columns are STATES: unknown, declared, starting, healthy, degraded, unhealthy, lost, stopped.
-# None means that the cause is refused, or cannot happen, in that state.
+# One row a cause; the columns are STATES: unknown, declared, starting, healthy, degraded, unhealthy, lost,
+# stopped. None means that the cause is refused, or cannot happen, in that state.
 _ROWS: Final[dict[Cause, tuple[AgentState | None, ...]]] = {
     Cause.DECLARED: (_D, _D, _S, _H, _G, _U, _L, _P),
     Cause.REGISTERED: (_S, _S, _S, _H, _G, _S, _S, _S),
@@ -86,6 +86,7 @@ def next_state(state: AgentState | None, cause: Cause) -> AgentState | None:
 
     Args:
         state: None for an agent that the registry does not know.
+        cause: what happened.
     """
     return TABLE[state, cause]
 

@@ -15,7 +15,9 @@ def near_names(name: str, ordered: Sequence[str]) -> list[str]:
     """Return up to three names like the given one, the nearest first.
 
     Args:
-        ordered: all names in order. Of many, only those that sort next to ``name`` are compared: names that begin
+        name: what was asked for.
+        ordered: all names in order. Of many, only those that sort next to ``name`` are compared: names that
+            begin
             alike stand together.
     """
     position = bisect.bisect_left(ordered, name)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hmac
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 
 import uvicorn
 from prometheus_client import CollectorRegistry, Gauge
@@ -18,11 +18,18 @@ from starlette.routing import Route
 from zejzl_ray.contracts.health import Check, CheckStatus, ServiceHealth
 
 _START_TIMEOUT_S = 5.0
+_STOP_TIMEOUT_S = 5.0
 _PROBLEM = "application/problem+json"
 
 
 def _problem(status: int, code: str, detail: str, **headers: str) -> JSONResponse:
-    body = {"type": f"urn:zejzl:problem:{code}", "title": code, "status": status, "detail": detail, "code": code}
+    body = {
+        "type": f"urn:zejzl:problem:{code}",
+        "title": code,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
     return JSONResponse(body, status, headers, media_type=_PROBLEM)
 
 
@@ -31,11 +38,13 @@ def create_health_app(
 ) -> Starlette:
     """Return the ASGI application of one service's health port.
 
-    ``/healthz`` is open to anybody; ``/readyz`` (503 while not ready, with the reasons) and ``/metrics`` (Prometheus
-    text) want the bearer token.
+    ``/healthz`` is open to anybody; ``/readyz`` (503 while not ready, with the reasons) and ``/metrics``
+    (Prometheus text) want the bearer token.
     """
     ready = Gauge("zejzl_service_ready", "1 when the service can do its work", ["service"], registry=registry)
-    epoch = Gauge("zejzl_service_epoch", "grows at every restart of the service", ["service"], registry=registry)
+    epoch = Gauge(
+        "zejzl_service_epoch", "grows at every restart of the service", ["service"], registry=registry
+    )
     expected = f"Bearer {token.get_secret_value()}".encode()
 
     def refusal(request: Request) -> Response | None:
@@ -43,7 +52,10 @@ def create_health_app(
         if hmac.compare_digest(given, expected):
             return None
         return _problem(
-            401, "unauthenticated", "This route wants the cluster's bearer token.", **{"WWW-Authenticate": "Bearer"}
+            401,
+            "unauthenticated",
+            "This route wants the cluster's bearer token.",
+            **{"WWW-Authenticate": "Bearer"},
         )
 
     async def healthz(request: Request) -> Response:
@@ -80,59 +92,118 @@ def create_health_app(
     )
 
 
+class _Server(uvicorn.Server):
+    """uvicorn, but it tells when it listens, and the signals of the process stay with the process."""
+
+    def __init__(self, config: uvicorn.Config, is_up: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._is_up = is_up
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._is_up()
+
+
 class HealthServer:
     """Serves the health application on one port, in the running event loop.
 
-    A port that is taken does not keep the service from working: ``check`` says so.
+    A port that is taken does not keep the service from working: ``check`` says so, and the port is tried again.
 
     Args:
         host: address to listen on.
         port: port to listen on; 0 takes a free one (see ``port``).
         token: the cluster's bearer token.
+        retry_s: time between two tries.
     """
 
-    def __init__(self, host: str, port: int, token: SecretStr) -> None:
+    def __init__(self, host: str, port: int, token: SecretStr, *, retry_s: float = 2.0) -> None:
         self._host = host
         self.port = port
         self._token = token
-        self._server: uvicorn.Server | None = None
+        self._retry_s = retry_s
+        self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
-        self._check = Check(name="health_port", status=CheckStatus.DEGRADED, reason="not listening yet")
+        self._tried = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._reason = "not listening yet"
 
     def check(self) -> Check:
         """Return whether the port is served."""
-        return self._check
+        if not self._reason:
+            return Check(name="health_port", status=CheckStatus.OK)
+        return Check(name="health_port", status=CheckStatus.DEGRADED, reason=self._reason)
 
     async def start(self, health: Callable[[], Awaitable[ServiceHealth]]) -> None:
-        """Listen and serve until ``stop``; a port in use is reported by ``check``, not raised."""
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((self._host, self.port))
-        except OSError as error:
-            listener.close()
-            reason = f"cannot listen on {self._host}:{self.port}: {error.strerror}"
-            self._check = Check(name="health_port", status=CheckStatus.DEGRADED, reason=reason)
-            return
-        self.port = listener.getsockname()[1]
-        app = create_health_app(health, token=self._token, registry=CollectorRegistry())
-        config = uvicorn.Config(
-            app, lifespan="off", access_log=False, log_level="warning", limit_concurrency=64, timeout_keep_alive=5
-        )
-        self._server = uvicorn.Server(config)
-        self._task = asyncio.get_running_loop().create_task(
-            self._server.serve(sockets=[listener]), name="health-server"
-        )
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_START_TIMEOUT_S):
-                while not self._server.started and not self._task.done():
-                    await asyncio.sleep(0.01)
-        self._check = Check(name="health_port", status=CheckStatus.OK)
+        """Listen and serve until ``stop``; a port in use is reported by ``check``, not raised.
+
+        Returns after the first try.
+        """
+        self._task = asyncio.get_running_loop().create_task(self._keep_serving(health), name="health-server")
+        await self._wait_for(self._tried, _START_TIMEOUT_S)
 
     async def stop(self) -> None:
         """Close the port; safe to repeat."""
-        if self._server is not None and self._task is not None:
+        self._stopping.set()
+        if self._task is None:
+            return
+        await self._wait_for(self._tried, _START_TIMEOUT_S)
+        if self._server is not None:
             self._server.should_exit = True
-            await asyncio.wait({self._task}, timeout=5)
-            self._server = None
+        await asyncio.wait({self._task}, timeout=_STOP_TIMEOUT_S)
+        if not self._task.done():
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=_START_TIMEOUT_S)
+
+    async def _keep_serving(self, health: Callable[[], Awaitable[ServiceHealth]]) -> None:
+        app = create_health_app(health, token=self._token, registry=CollectorRegistry())
+        while not self._stopping.is_set():
+            try:
+                with self._listen() as listener:
+                    await self._serve(app, listener)
+                self._reason = "not listening any more"
+            except OSError as error:
+                self._reason = f"cannot listen on {self._host}:{self.port}: {error.strerror}"
+            finally:
+                self._server = None
+                self._tried.set()
+            await self._wait_for(self._stopping, self._retry_s)
+
+    def _listen(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((self._host, self.port))
+            listener.listen()
+        except OSError:
+            listener.close()
+            raise
+        self.port = listener.getsockname()[1]
+        return listener
+
+    async def _serve(self, app: Starlette, listener: socket.socket) -> None:
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            access_log=False,
+            log_config=None,  # how this process logs is not the server's business
+            limit_concurrency=64,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=2,
+        )
+        self._server = _Server(config, self._is_up)
+        await self._server.serve(sockets=[listener])
+
+    def _is_up(self) -> None:
+        self._reason = ""
+        self._tried.set()
+
+    @staticmethod
+    async def _wait_for(event: asyncio.Event, limit_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await event.wait()

@@ -6,7 +6,14 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from zejzl_ray.contracts.health import CheckStatus, ServiceHealth
-from zejzl_ray.contracts.orchestrator import Agent, GetAgent, HealthStatus, Heartbeat, HeartbeatAccepted, UpdateAgent
+from zejzl_ray.contracts.orchestrator import (
+    Agent,
+    GetAgent,
+    HealthStatus,
+    Heartbeat,
+    HeartbeatAccepted,
+    UpdateAgent,
+)
 from zejzl_ray.errors import AgentNotFound, ZejzlError
 from zejzl_ray.log import get_logger
 
@@ -30,7 +37,9 @@ class RegistryClient(Protocol):
 
 
 class Presence:
-    """Sends heartbeats with the service's own health; a registry that is away or does not know the service is no error.
+    """Sends heartbeats with the service's own health.
+
+    A registry that is away or does not know the service is no error.
 
     Args:
         service: name of the entry.
@@ -39,7 +48,9 @@ class Presence:
         period_s: time between heartbeats; well below the lease.
     """
 
-    def __init__(self, service: str, machine: str, registry: RegistryClient, *, period_s: float = 5.0) -> None:
+    def __init__(
+        self, service: str, machine: str, registry: RegistryClient, *, period_s: float = 5.0
+    ) -> None:
         self._service = service
         self._machine = machine
         self._registry = registry
@@ -70,7 +81,11 @@ class Presence:
         """
         troubled = [check for check in health.checks if check.status is not CheckStatus.OK]
         status = (
-            HealthStatus.UNHEALTHY if not health.is_ready else HealthStatus.DEGRADED if troubled else HealthStatus.HEALTHY
+            HealthStatus.UNHEALTHY
+            if not health.is_ready
+            else HealthStatus.DEGRADED
+            if troubled
+            else HealthStatus.HEALTHY
         )
         reason = "; ".join(f"{check.name}: {check.reason}" for check in troubled)[:1024]
         await self._registry.heartbeat(Heartbeat(name=self._service, status=status, reason=reason))

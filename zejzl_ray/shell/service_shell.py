@@ -21,6 +21,8 @@ _log = get_logger("shell")
 _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 5.0
 _STOP_TIMEOUT_S = 20.0
+_CANCEL_TIMEOUT_S = 2.0
+_HEALTH_TIMEOUT_S = 5.0
 
 
 class Service(Protocol):
@@ -63,9 +65,10 @@ class Identity:
 class ServiceShell(Generic[S]):
     """Runs one service.
 
-    The store is opened and the service started in the background, with backoff while the store is away; until then
-    calls wait up to ``ready_wait_s`` and then raise ``ServiceUnavailable`` with the reason. A service that is fenced has
-    been replaced, and one whose loop has failed cannot be trusted: ``on_fatal`` is called, so that the process ends.
+    The store is opened and the service started in the background, with backoff while the store is away; until
+    then calls wait up to ``ready_wait_s`` and then raise ``ServiceUnavailable`` with the reason. A service that is
+    fenced has been replaced, and one whose loop has ended or failed cannot be trusted: ``on_fatal`` is called, so that
+    the process ends.
 
     Args:
         identity: name and place, for health answers.
@@ -73,9 +76,12 @@ class ServiceShell(Generic[S]):
         build: makes the service from its store.
         clock: source of time.
         on_fatal: called with the reason when the process must end.
-        health_server: serves health over HTTP; None where somebody else does (the ingress, for core_orchestrator).
+        health_server: serves health over HTTP; None where somebody else does, as the ingress for
+            core_orchestrator.
         presence: keeps the service's entry in the registry alive; None leaves it out.
         ready_wait_s: how long a call waits for a service that is starting.
+        stop_timeout_s: how long ``stop`` waits for an orderly end before it cancels.
+        first_wait_s: pause after the first failed start; it doubles up to 5 s.
     """
 
     def __init__(
@@ -89,6 +95,8 @@ class ServiceShell(Generic[S]):
         health_server: HealthServer | None = None,
         presence: Presence | None = None,
         ready_wait_s: float = 10.0,
+        stop_timeout_s: float = _STOP_TIMEOUT_S,
+        first_wait_s: float = _FIRST_WAIT_S,
     ) -> None:
         self._identity = identity
         self._open_store = open_store
@@ -97,16 +105,22 @@ class ServiceShell(Generic[S]):
         self._health_server = health_server
         self._presence = presence
         self._ready_wait_s = ready_wait_s
+        self._stop_timeout_s = stop_timeout_s
+        self._first_wait_s = first_wait_s
         self._started_at_s = clock.now_s()
         self._service: S | None = None
-        self._ready = asyncio.Event()
+        self._settled = asyncio.Event()  # the service is ready, or never will be
         self._stopping = asyncio.Event()
         self._reason = "starting"
         self._task: asyncio.Task[None] | None = None
 
     def launch(self) -> None:
-        """Begin to start in the background; needs a running event loop."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"shell:{self._identity.service}")
+        """Begin to start in the background; needs a running event loop. Safe to repeat."""
+        if self._task is not None or self._stopping.is_set():
+            return
+        self._task = asyncio.get_running_loop().create_task(
+            self._run(), name=f"shell:{self._identity.service}"
+        )
 
     async def service(self) -> S:
         """Return the service once it can work.
@@ -114,25 +128,25 @@ class ServiceShell(Generic[S]):
         Raises:
             ServiceUnavailable: not ready within ``ready_wait_s``, or stopping; says why.
         """
-        if self._service is not None:
-            return self._service
-        if not self._stopping.is_set():
+        if self._service is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._ready_wait_s):
-                    await self._ready.wait()
-        if self._service is None:
-            raise ServiceUnavailable(f"{self._identity.service} is not ready: {self._reason}.")
-        return self._service
+                    await self._settled.wait()
+        service = self._service
+        if service is None:
+            raise ServiceUnavailable(f"{self._identity.service} is not ready: {self._reason.rstrip('.')}.")
+        return service
 
     async def health(self) -> ServiceHealth:
         """Return how the service is, with the reason of everything that is not well."""
         service = self._service
         epoch = 0
         if service is None:
-            checks: tuple[Check, ...] = (Check(name="started", status=CheckStatus.FAILED, reason=self._reason),)
+            checks: tuple[Check, ...] = (
+                Check(name="started", status=CheckStatus.FAILED, reason=self._reason),
+            )
         else:
-            own = await service.health(GetHealth(), CallContext())
-            checks, epoch = own.checks, own.epoch
+            checks, epoch = await _ask(service)
         if self._health_server is not None:
             checks = (*checks, self._health_server.check())
         return ServiceHealth(
@@ -148,63 +162,123 @@ class ServiceShell(Generic[S]):
         )
 
     async def stop(self) -> None:
-        """Stop serving, write what is pending, close the store; safe to repeat."""
-        self._stopping.set()
+        """Stop serving, write what is pending, close the store; safe to repeat.
+
+        What has not ended after ``stop_timeout_s`` is cancelled; what was not committed by then is lost.
+        """
+        if not self._stopping.is_set():
+            self._stopping.set()
+            self._reason = "stopping"
+        if self._service is None:
+            self._settled.set()  # who waits for the start need not wait any longer
         if self._task is not None:
-            await asyncio.wait({self._task}, timeout=_STOP_TIMEOUT_S)
+            await _end(self._task, self._stop_timeout_s)
         if self._health_server is not None:
             await self._health_server.stop()
 
     async def _run(self) -> None:
-        if self._health_server is not None:
-            await self._health_server.start(self.health)
-        started = await self._start_with_backoff()
-        if started is None:
+        try:
+            await self._start_health_server()
+            started = await self._start_with_backoff()
+            if started is not None:
+                await self._serve(*started)
+        finally:
+            self._settled.set()
+
+    async def _start_health_server(self) -> None:
+        if self._health_server is None:
             return
-        service, store = started
+        try:
+            await self._health_server.start(self.health)
+        except Exception:  # the service is worth more than its health port
+            _log.exception("the health port is not served")
+
+    async def _serve(self, service: S, store: Store) -> None:
         self._service = service
-        self._ready.set()
+        self._settled.set()
         _log.info("service ready")
-        failure = ""
         over = asyncio.Event()
         reporting = asyncio.create_task(self._presence.run(self.health, over)) if self._presence else None
+        failure = "its loop ended"
         try:
             await service.run(self._stopping)
+            if service.is_fenced:
+                failure = "a newer instance has taken over"
         except Exception as error:
             failure = f"its loop failed: {type(error).__name__}"
             _log.exception("the service's loop failed")
-        over.set()
-        if reporting is not None:
-            await asyncio.wait({reporting}, timeout=_STOP_TIMEOUT_S)
-        self._service = None
-        self._reason = "stopping"
-        with contextlib.suppress(ZejzlError):
-            await service.stop()
-        await store.close()
+        finally:
+            self._service = None
+            self._reason = "stopping" if self._stopping.is_set() else failure
+            over.set()
+            if reporting is not None:
+                await _end(reporting, self._stop_timeout_s)
+            await _finish("service", service.stop)
+            await _finish("store", store.close)
         if not self._stopping.is_set():
-            self._on_fatal(failure or "a newer instance has taken over")
+            self._on_fatal(failure)
 
     async def _start_with_backoff(self) -> tuple[S, Store] | None:
-        wait_s = _FIRST_WAIT_S
+        wait_s = self._first_wait_s
         while not self._stopping.is_set():
             try:
-                store = await self._open_store()
-                service = self._build(store)
-                try:
-                    await service.start()
-                except BaseException:
-                    await store.close()
-                    raise
+                return await self._start_once()
             except ZejzlError as error:
-                self._reason = str(error)
+                self._say(str(error))
                 _log.warning("start failed, trying again", error=str(error), wait_s=wait_s)
             except Exception as error:
-                self._reason = f"internal error ({type(error).__name__})"
+                self._say(f"internal error ({type(error).__name__})")
                 _log.exception("start failed, trying again")
-            else:
-                return service, store
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._stopping.wait()
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
         return None
+
+    async def _start_once(self) -> tuple[S, Store]:
+        store = await self._open_store()
+        try:
+            service = self._build(store)
+            await service.start()
+        except BaseException:
+            await _finish("store", store.close)
+            raise
+        return service, store
+
+    def _say(self, reason: str) -> None:
+        if not self._stopping.is_set():
+            self._reason = reason
+
+
+async def _ask(service: Service) -> tuple[tuple[Check, ...], int]:
+    """Return the service's own checks and its epoch; one that cannot say how it is has failed."""
+    try:
+        async with asyncio.timeout(_HEALTH_TIMEOUT_S):
+            own = await service.health(GetHealth(), CallContext())
+    except TimeoutError:
+        reason = f"no answer within {_HEALTH_TIMEOUT_S:g} s"
+    except Exception as error:
+        _log.exception("the service cannot say how it is")
+        reason = f"internal error ({type(error).__name__})"
+    else:
+        return own.checks, own.epoch
+    return (Check(name="health", status=CheckStatus.FAILED, reason=reason),), 0
+
+
+async def _finish(what: str, end: Callable[[], Awaitable[None]]) -> None:
+    """Run one step of the end; a step that fails does not keep the next one from running."""
+    try:
+        await end()
+    except ZejzlError as error:
+        _log.warning("not ended in order", what=what, error=str(error))
+    except Exception:
+        _log.exception("not ended in order", what=what)
+
+
+async def _end(task: "asyncio.Task[None]", timeout_s: float) -> None:
+    """Wait for the task, then cancel it."""
+    await asyncio.wait({task}, timeout=timeout_s)
+    if not task.done():
+        _log.warning("cancelled, because it did not end in time", task=task.get_name())
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_TIMEOUT_S)

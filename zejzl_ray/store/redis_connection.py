@@ -73,8 +73,12 @@ def connect_redis(url: str, timeout_s: float) -> RedisTarget:
         "decode_responses": False,
     }
     try:
-        if urlsplit(url).scheme == "redis+sentinel":
+        parts = urlsplit(url)
+        if parts.scheme == "redis+sentinel":
             return _connect_sentinel(url, options)
+        # The library would go to localhost and database 0 for these, which may be somebody else's.
+        if not parts.hostname or not (parts.path.strip("/") or "0").isdecimal():
+            raise ValueError
         pool = BlockingConnectionPool.from_url(
             url, max_connections=MAX_CONNECTIONS, timeout=timeout_s, **options
         )
@@ -117,7 +121,7 @@ def is_passing(error: Exception) -> bool:
 
 def say(error: Exception) -> str:
     """Return an error's text without what redis-py adds about its clients."""
-    text = str(error) or type(error).__name__
+    text = str(error).rstrip(".") or type(error).__name__
     return text.partition(" : ")[0] if isinstance(error, MasterNotFoundError) else text
 
 

@@ -141,7 +141,7 @@ async def test_scripts_that_the_server_forgot_are_loaded_again(server: RedisServ
 
 
 class LosingProxy:
-    """Stands before a server; when armed, it lets one commit through and cuts the line instead of answering."""
+    """Stands before a server; when armed, it lets one commit through and cuts the line without an answer."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -331,3 +331,49 @@ async def test_a_commit_that_arrives_late_does_not_overwrite_a_newer_one(redis_s
             await asyncio.wait_for(proxy.answered.wait(), 30)
             assert b"LATE" in proxy.late_answer
             assert await store.get("late") == Versioned(b"newer", 2)
+
+
+@asynccontextmanager
+async def answering(replies: dict[bytes, bytes]) -> AsyncIterator[str]:
+    """Answer each command as told, the others with OK: a server older or stranger than those at hand."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while header := await reader.readline():
+                words = []
+                for _ in range(int(header[1:])):
+                    size = int((await reader.readline())[1:])
+                    words.append((await reader.readexactly(size + 2))[:-2])
+                writer.write(replies.get(words[0].upper(), b"+OK\r\n"))
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+async def test_a_server_that_is_too_old_is_refused_at_start() -> None:
+    async with answering({b"INFO": b"$19\r\nredis_version:5.0.7\r\n"}) as url:
+        with pytest.raises(StoreError, match=r"Redis 5\.0\.7\. Install Redis 6\.2"):
+            await open_store(url, NAMESPACE, clock=ManualClock(), owner="x")
+
+
+async def test_a_server_that_forgets_its_scripts_at_once_is_an_error() -> None:
+    replies = {b"INFO": b"-NOPERM no\r\n", b"EVALSHA": b"-NOSCRIPT No matching script\r\n"}
+    async with answering(replies) as url, opened(url) as store:
+        with pytest.raises(StoreError, match="forgets its scripts"):
+            await store.commit([], epoch=1)
+
+
+async def test_a_server_that_cannot_count_replicas_is_an_error() -> None:
+    replies = {
+        b"INFO": b"-NOPERM no\r\n",
+        b"WAIT": b"-ERR unknown command\r\n",
+        b"EVALSHA": b"*1\r\n$2\r\nOK\r\n",
+    }
+    async with answering(replies) as url, opened(url, replicas=1) as store:
+        with pytest.raises(StoreError, match="unknown command"):
+            await store.commit([], epoch=1)

@@ -276,6 +276,9 @@ async def test_a_full_disk_refuses_the_commit_and_loses_nothing(tmp_path: Path) 
         with pytest.raises(StoreUnavailable, match="free space"):
             await store.commit([Put(f"big{n}", b"x" * 100_000) for n in range(50)], epoch=epoch)
         assert await store.get("small") == Versioned(b"1", 1)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+        with pytest.raises(StoreUnavailable, match="free space"):
+            await store.take_epoch()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert await store.scan("big") == []

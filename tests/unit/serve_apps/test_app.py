@@ -8,8 +8,9 @@ from serve_apps.config import IngressConfig
 from tests.unit.serve_apps.fake_registry import FakeRegistry
 from tests.unit.serve_apps.running import QUICK, TOKEN, Ingress, StartIngress
 from zejzl_ray.contracts.machines import MachineSnapshot, ReportMachine
-from zejzl_ray.contracts.orchestrator import OPERATIONS, Agent, AgentPage
+from zejzl_ray.contracts.orchestrator import Agent, AgentPage
 from zejzl_ray.contracts.problems import PROBLEM_MEDIA_TYPE, Problem
+from zejzl_ray.contracts.services import OPERATIONS
 from zejzl_ray.errors import DeadlineExceeded, Overloaded, ServiceUnavailable
 from zejzl_ray.testing import ManualClock
 
@@ -49,7 +50,9 @@ async def test_an_agent_goes_through_its_whole_life_over_http(ingress: Ingress) 
 
     gone = await client.delete("/v1/agents/Coder", params={"reason": "done"})
     assert gone.json()["was_known"] is True
-    missing = await client.get("/v1/agents/Coder", params={"min_revision": gone.headers["x-registry-revision"]})
+    missing = await client.get(
+        "/v1/agents/Coder", params={"min_revision": gone.headers["x-registry-revision"]}
+    )
     assert problem_of(missing, 404).code == "agent_not_found"
 
 
@@ -74,7 +77,9 @@ async def test_machines_and_the_fleet_are_read_from_the_copy(start_ingress: Star
     registry.put("Elsewhere")
     ingress = await start_ingress(registry=registry)
     await ingress.settle()
-    assert [one["name"] for one in (await ingress.client.get("/v1/machines")).json()["machines"]] == ["mainpc"]
+    assert [one["name"] for one in (await ingress.client.get("/v1/machines")).json()["machines"]] == [
+        "mainpc"
+    ]
     assert (await ingress.client.get("/v1/machines/mainpc")).json()["snapshot"]["cpu_count"] == 2
     assert problem_of(await ingress.client.get("/v1/machines/pc9"), 404).code == "machine_not_found"
     fleet = (await ingress.client.get("/v1/fleet")).json()
@@ -148,7 +153,11 @@ async def test_every_route_but_liveness_wants_the_token(ingress: Ingress) -> Non
     paths = ingress.app.openapi()["paths"]
     operations = [(verb, path) for path, verbs in paths.items() for verb in verbs]
     operations += [("get", "/openapi.json"), ("get", "/nowhere"), ("get", "/docs")]
-    for headers in ({"authorization": ""}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {TOKEN}"}):
+    for headers in (
+        {"authorization": ""},
+        {"authorization": "Bearer wrong"},
+        {"authorization": f"Basic {TOKEN}"},
+    ):
         for verb, path in operations:
             answer = await ingress.client.request(verb, re.sub("{.*?}", "Coder", path), headers=headers)
             if path == "/healthz":
@@ -157,14 +166,18 @@ async def test_every_route_but_liveness_wants_the_token(ingress: Ingress) -> Non
                 assert problem_of(answer, 401).code == "unauthenticated"
                 assert answer.headers["www-authenticate"] == 'Bearer realm="zejzl"'
                 assert TOKEN not in answer.text
-    assert {name for name, _, _ in ingress.registry.calls} == {"get_snapshot", "watch_agents", "list_machines"}
+    assert {name for name, _, _ in ingress.registry.calls} == {
+        "get_snapshot",
+        "watch_agents",
+        "list_machines",
+    }
 
 
 async def test_the_document_has_every_operation_with_its_scope(ingress: Ingress) -> None:
     document = (await ingress.client.get("/openapi.json")).json()
     for operation in (*OPERATIONS, GET_FLEET):
         entry = document["paths"][operation.path][operation.verb.lower()]
-        assert entry["operationId"] == operation.name
+        assert entry["operationId"] == operation.key
         assert entry["x-scope"] == operation.scope
         assert str(operation.status) in entry["responses"]
         reply = entry["responses"][str(operation.status)]["content"]["application/json"]["schema"]
@@ -196,7 +209,9 @@ async def test_errors_of_the_service_keep_their_code(ingress: Ingress) -> None:
     assert problem_of(late, 504).code == "deadline_exceeded"
 
 
-async def test_an_unexpected_error_shows_no_details(ingress: Ingress, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unexpected_error_shows_no_details(
+    ingress: Ingress, caplog: pytest.LogCaptureFixture
+) -> None:
     ingress.registry.failures["get_registry_status"] = RuntimeError("SECRET")
     answer = await ingress.client.get("/v1/registry", headers={"x-request-id": "find-me"})
     assert problem_of(answer, 500).code == "internal"
@@ -228,7 +243,12 @@ async def test_a_malformed_request_gets_one_message_with_place_and_remedy(ingres
     assert problem.detail.startswith("body.port: ")
     assert problem.remedy
     assert [one.place for one in problem.errors] == ["body.port", "body.hots"]
-    for path in ("/v1/agents?limit=2000", "/v1/agents?cursor=x", "/v1/agents?min_revision=x", "/v1/agents/1x"):
+    for path in (
+        "/v1/agents?limit=2000",
+        "/v1/agents?cursor=x",
+        "/v1/agents?min_revision=x",
+        "/v1/agents/1x",
+    ):
         assert problem_of(await ingress.client.get(path), 422).remedy
 
 

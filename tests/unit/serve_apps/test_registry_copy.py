@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 
 from serve_apps.registry_copy import RegistryCopy, decode_cursor, encode_cursor
 from tests.unit.serve_apps.fake_registry import NOW_S, agent
-from zejzl_ray.contracts.orchestrator import Agent, AgentEvent, AgentKind, AgentPage, ListAgents, RegistrySnapshot
+from zejzl_ray.contracts.orchestrator import (
+    Agent,
+    AgentEvent,
+    AgentKind,
+    AgentPage,
+    ListAgents,
+    RegistrySnapshot,
+)
 from zejzl_ray.errors import InvalidInput
 
 
@@ -117,10 +124,13 @@ def test_pages_together_are_the_whole_list_in_order(numbers: set[int], limit: in
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["mainpc", "pc2", None])), max_size=30))
 def test_following_changes_gives_the_same_as_loading_the_result(moves: list[tuple[int, str | None]]) -> None:
-    followed, truth = copy_of(), {}
+    followed = copy_of()
+    truth: dict[str, Agent] = {}
     for revision, (number, machine) in enumerate(moves, start=1):
         name = f"A{number}"
-        record = None if machine is None else agent(name, revision, machine=machine, aliases=(f"Alias{number}",))
+        record = (
+            None if machine is None else agent(name, revision, machine=machine, aliases=(f"Alias{number}",))
+        )
         truth.pop(name, None)
         if record is not None:
             truth[name] = record
@@ -138,7 +148,9 @@ def test_a_cursor_comes_back_as_its_name() -> None:
     assert decode_cursor(encode_cursor("Some.Agent-1")) == "Some.Agent-1"
 
 
-@pytest.mark.parametrize("cursor", ["x", "====", "Coder", "MTo", encode_cursor("1 bad"), "\u00e9", "MjpBZ2VudA"])
+@pytest.mark.parametrize(
+    "cursor", ["x", "====", "Coder", "MTo", encode_cursor("1 bad"), "\u00e9", "MjpBZ2VudA"]
+)
 def test_a_foreign_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidInput, match=r"query\.cursor"):
         decode_cursor(cursor)

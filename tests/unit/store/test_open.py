@@ -16,9 +16,7 @@ async def refused(url: str, namespace: str = "core") -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "url", ["", "core", "mysql://u:pa55@host/db", "http://[bad", "redis:pa55@host", "file:///x"]
-)
+@pytest.mark.parametrize("url", ["", "core", "mysql://u:pa55@host/db", "http://[bad", "file:///x"])
 async def test_an_unknown_scheme_is_refused_with_the_known_ones(url: str) -> None:
     text = await refused(url)
     assert "pa55" not in text
@@ -59,6 +57,9 @@ async def test_redis_options_out_of_range_are_refused(option: str) -> None:
     "url",
     [
         "redis://:pa55@127.0.0.1:port",
+        "redis:pa55@host",
+        "redis://:pa55@/0",
+        "redis://:pa55@host/zero",
         "redis://:pa55@127.0.0.1:1?socket_timeout=pa55",
         "redis+sentinel://:pa55@127.0.0.1:1",
         "redis+sentinel:///primary",

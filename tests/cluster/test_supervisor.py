@@ -1,0 +1,283 @@
+"""The supervisor of a node: with a program in place of Ray that behaves as told."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import stamina
+
+from zejzl_ray.cluster.launched_node import start_supervised, stop_supervised
+from zejzl_ray.cluster.launcher_config import LauncherConfig
+from zejzl_ray.cluster.node_processes import find_node_processes
+from zejzl_ray.cluster.node_start import NodeRole, NodeStart
+from zejzl_ray.cluster.supervised_plan import SupervisedPlan
+from zejzl_ray.cluster.supervisor import stop_worker
+from zejzl_ray.cluster.supervisor_record import (
+    FILE_NAME,
+    SupervisorRecord,
+    read_supervisor_record,
+    remove_supervisor_record,
+)
+from zejzl_ray.errors import ClusterError
+
+# Stands in for `ray start`: leaves two processes behind, named as Ray's are, and ends.
+_RAY = """#!{python} -S
+import os, sys
+directory = {directory!r}
+for name in ("gcs_server", "raylet"):
+    if os.fork() == 0:
+        program = os.path.join(directory, name)
+        os.execv(program, [program, "60"])
+"""
+
+_SUPERVISOR = """
+import sys
+from pathlib import Path
+from zejzl_ray.cluster.supervised_plan import SupervisedPlan
+from zejzl_ray.cluster.supervisor import Supervisor
+plan = SupervisedPlan.model_validate_json(sys.stdin.read())
+ending = Supervisor(plan, Path(sys.argv[1])).run()
+print(ending, flush=True)
+"""
+
+
+class Bench:
+    """A data directory, a stand-in for Ray, and the supervisor over it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data_dir = folder / "data"
+        self.log = self.data_dir / "node.log"
+        self.programs = folder / "programs"
+        self.programs.mkdir()
+        for name in ("gcs_server", "raylet"):
+            (self.programs / name).symlink_to("/bin/sleep")
+        self.ray = self.programs / "ray"
+        self.write_ray(_RAY.format(python=sys.executable, directory=str(self.programs)))
+        self.cluster_id = f"test-{uuid.uuid4().hex}"
+
+    def write_ray(self, program: str) -> None:
+        self.ray.write_text(program)
+        self.ray.chmod(0o755)
+
+    def plan(self, **changes: Any) -> SupervisedPlan:
+        node = NodeStart(
+            cluster_id=self.cluster_id,
+            machine="mainpc",
+            role=NodeRole.HEAD,
+            head_address="127.0.0.1:6379",
+            node_ip="127.0.0.1",
+            temp_dir=Path("/tmp/zejzl-test"),
+            token_path=self.data_dir / "ray_token",
+            cpus=1,
+            ray_executable=str(self.ray),
+        )
+        return SupervisedPlan.model_validate({"node": node, **changes})
+
+    def start(self, plan: SupervisedPlan | None = None) -> str:
+        plan = plan or self.plan()
+        command = (sys.executable, "-c", _SUPERVISOR, str(self.data_dir))
+        return start_supervised(plan.node, self.data_dir, command, given=plan.model_dump_json())
+
+    def record(self) -> SupervisorRecord:
+        record = read_supervisor_record(self.data_dir)
+        assert record is not None
+        return record
+
+    def process(self, name: str) -> psutil.Process:
+        (found,) = [p for p in find_node_processes(self.cluster_id) if p.name() == name]
+        return found
+
+    def wait_for_state(self, state: str) -> SupervisorRecord:
+        deadline_s = time.monotonic() + 20
+        while (record := self.record()).state != state and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        assert record.state == state, self.log.read_text()
+        return record
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    monkeypatch.setattr("zejzl_ray.cluster.launched_node.cluster_id", lambda data_dir: bench.cluster_id)
+    yield bench
+    stop_supervised(bench.data_dir)
+    assert find_node_processes(bench.cluster_id) == []
+
+
+def test_a_started_node_is_up_and_written_down(bench: Bench) -> None:
+    assert bench.start() == "started"
+
+    record = bench.record()
+    assert record.state == "up"
+    assert record.is_alive
+    assert {p.name() for p in find_node_processes(bench.cluster_id)} == {"raylet", "gcs_server"}
+    assert (bench.data_dir / FILE_NAME).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_start_of_the_same_plan_changes_nothing(bench: Bench) -> None:
+    bench.start()
+    before = bench.process("raylet")
+
+    assert bench.start() == "already up"
+    assert bench.process("raylet") == before
+
+
+def test_a_start_of_another_plan_replaces_the_node(bench: Bench) -> None:
+    bench.start()
+    before = bench.process("raylet")
+    plan = bench.plan()
+
+    changed = plan.model_copy(update={"node": plan.node.model_copy(update={"vram_mib": 1000})})
+
+    assert bench.start(changed) == "started"
+    assert bench.process("raylet") != before
+
+
+def test_a_stop_ends_everything_and_may_be_repeated(bench: Bench) -> None:
+    bench.start()
+
+    stopped = stop_supervised(bench.data_dir)
+
+    assert stopped is not None
+    assert stopped.node.machine == "mainpc"
+    assert find_node_processes(bench.cluster_id) == []
+    assert stop_supervised(bench.data_dir) is None
+
+
+def test_a_raylet_that_ends_in_order_first_means_that_somebody_asked(bench: Bench, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    ssh = bench.programs / "ssh"
+    ssh.write_text(f'#!/bin/sh\necho "$@" > {told}\n')
+    ssh.chmod(0o755)
+    path = os.environ["PATH"]
+    os.environ["PATH"] = f"{bench.programs}:{path}"
+    try:
+        bench.start(bench.plan(launcher=LauncherConfig(head_ip="h", worker_ips=("w",), ssh_user="me")))
+    finally:
+        os.environ["PATH"] = path
+
+    bench.process("raylet").terminate()
+
+    bench.wait_for_state("stopped")
+    assert find_node_processes(bench.cluster_id) == []
+    assert "me@w" in told.read_text()
+    assert told.read_text().strip().endswith("node stop")
+
+
+@pytest.mark.parametrize(("name", "number"), [("gcs_server", signal.SIGKILL), ("raylet", signal.SIGKILL)])
+def test_a_crash_is_written_down_and_workers_are_not_told(
+    bench: Bench, name: str, number: signal.Signals
+) -> None:
+    bench.start(bench.plan(launcher=LauncherConfig(head_ip="h", worker_ips=("no.such.host.invalid",))))
+
+    bench.process(name).send_signal(number)
+
+    assert bench.wait_for_state("failed").note == f"{name} ended with -9"
+    assert find_node_processes(bench.cluster_id) == []
+
+
+def test_the_services_are_started_once_the_node_is_up(bench: Bench, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+
+    bench.start(bench.plan(services=("sh", "-c", f"echo started > {seen}; sleep 60")))
+
+    deadline_s = time.monotonic() + 10
+    while not seen.exists() and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    assert seen.exists()
+    stop_supervised(bench.data_dir)
+    assert find_node_processes(bench.cluster_id) == []
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("#!/bin/sh\necho 'no such head'\nexit 1\n", "did not start on mainpc: no such head"),
+        ("#!/bin/sh\nexit 0\n", "raylet ended on mainpc right after"),
+        ("#!/bin/sh\nexit 2\n", "no output"),
+    ],
+)
+def test_a_node_that_does_not_start_is_an_error_with_the_reason(
+    bench: Bench, program: str, message: str
+) -> None:
+    bench.write_ray(program)
+
+    with pytest.raises(ClusterError, match=message):
+        bench.start()
+
+
+def test_a_missing_ray_program_is_named(bench: Bench) -> None:
+    bench.ray.unlink()
+
+    with pytest.raises(ClusterError, match=r"Cannot run .*ray: No such file"):
+        bench.start()
+
+
+def test_a_supervisor_that_dies_at_once_is_an_error_with_its_last_words(bench: Bench) -> None:
+    with pytest.raises(ClusterError, match="last words"):
+        start_supervised(
+            bench.plan().node, bench.data_dir, ("sh", "-c", "cat >/dev/null; echo last words"), given=""
+        )
+
+
+def test_two_starts_at_once_make_one_node(bench: Bench) -> None:
+    bench.start()
+    answers: list[str] = []
+    threads = [threading.Thread(target=lambda: answers.append(bench.start())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert answers == ["already up", "already up"]
+
+
+def test_a_worker_that_is_out_of_reach_is_asked_again() -> None:
+    attempts: list[object] = []
+
+    def run(argv: object, **options: object) -> None:
+        attempts.append(argv)
+        if len(attempts) < 3:
+            raise subprocess.CalledProcessError(255, "ssh")
+
+    with stamina.set_testing(True, attempts=5):
+        stop_worker(("ssh", "w", "stop"), run)
+
+    assert attempts == [("ssh", "w", "stop")] * 3
+
+
+def test_a_record_of_a_process_id_given_away_again_is_not_alive(bench: Bench) -> None:
+    now = psutil.Process()
+    own = SupervisorRecord(node=bench.plan().node, pid=now.pid, started_at_s=now.create_time())
+
+    assert own.is_alive
+    assert not own.model_copy(update={"started_at_s": 1.0}).is_alive
+    assert not own.model_copy(update={"pid": 2**22 - 1}).is_alive
+
+
+def test_a_record_of_another_version_counts_as_none(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text("{}")
+
+    assert read_supervisor_record(tmp_path) is None
+    remove_supervisor_record(tmp_path)
+    remove_supervisor_record(tmp_path)
+
+
+def test_a_directory_that_cannot_be_used_is_named(bench: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    record = SupervisorRecord(node=bench.plan().node, pid=1, started_at_s=1.0)
+
+    with pytest.raises(ClusterError, match="Cannot write"):
+        record.write(file)
+    with pytest.raises(ClusterError, match="Cannot read"):
+        read_supervisor_record(file)

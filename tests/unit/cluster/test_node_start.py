@@ -1,0 +1,134 @@
+"""The command that starts a Ray node, as data."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from zejzl_ray.cluster.node_start import (
+    MARKER,
+    NodePorts,
+    NodeRole,
+    NodeStart,
+    client_environment,
+    node_marker,
+    ray_start_command,
+)
+
+
+def _node(**changes: Any) -> NodeStart:
+    given: dict[str, Any] = {
+        "cluster_id": "c1",
+        "machine": "mainpc",
+        "role": NodeRole.HEAD,
+        "head_address": "10.0.0.1:6379",
+        "node_ip": "10.0.0.1",
+        "temp_dir": Path("/tmp/c1"),
+        "token_path": Path("/home/me/ray_token"),
+        "cpus": 4,
+        "vram_mib": 24564,
+    }
+    return NodeStart(**{**given, **changes})
+
+
+def _worker(**changes: Any) -> NodeStart:
+    return _node(**{"machine": "pc2", "role": NodeRole.WORKER, "node_ip": "10.0.0.2", **changes})
+
+
+def test_the_head_listens_on_its_port_and_keeps_the_dashboard_on_loopback() -> None:
+    argv = ray_start_command(_node()).argv
+
+    assert argv[:3] == ("ray", "start", "--head")
+    assert "--port=6379" in argv
+    assert "--dashboard-host=127.0.0.1" in argv
+    assert not [argument for argument in argv if argument.startswith("--address")]
+
+
+def test_a_worker_joins_the_head_and_gets_no_option_that_only_a_head_may_have() -> None:
+    argv = ray_start_command(_worker()).argv
+
+    assert "--address=10.0.0.1:6379" in argv
+    for option in ("--head", "--port=", "--dashboard-host", "--dashboard-port", "--ray-client-server-port"):
+        assert not [argument for argument in argv if argument.startswith(option)]
+
+
+@pytest.mark.parametrize("node", [_node(), _worker()])
+def test_every_node_carries_its_label_its_resources_and_its_marker(node: NodeStart) -> None:
+    command = ray_start_command(node)
+
+    assert f"--labels=zejzl.io/machine={node.machine}" in command.argv
+    assert '--resources={"vram_mib": 24564}' in command.argv
+    assert "--num-cpus=4" in command.argv
+    assert command.environment[MARKER] == node_marker("c1", node.machine) == f"c1/{node.machine}"
+
+
+def test_a_machine_without_cards_declares_no_video_memory() -> None:
+    argv = ray_start_command(_node(vram_mib=0)).argv
+
+    resources = next(argument for argument in argv if argument.startswith("--resources="))
+    assert json.loads(resources.partition("=")[2]) == {}
+
+
+def test_token_authentication_is_on_and_only_the_path_of_the_token_is_passed() -> None:
+    command = ray_start_command(_node())
+
+    assert command.environment["RAY_AUTH_MODE"] == "token"
+    assert command.environment["RAY_AUTH_TOKEN_PATH"] == "/home/me/ray_token"
+    assert command.environment.items() >= client_environment(Path("/home/me/ray_token")).items()
+    assert "ray_token" not in " ".join(command.argv)
+
+
+def test_the_first_autoscaler_is_chosen_since_the_second_starts_no_local_worker() -> None:
+    command = ray_start_command(_node(autoscaling_config=Path("/home/me/ray_bootstrap_config.yaml")))
+
+    assert command.environment["RAY_enable_autoscaler_v2"] == "0"
+    assert "--autoscaling-config=/home/me/ray_bootstrap_config.yaml" in command.argv
+
+
+def test_the_health_check_is_set_so_that_a_lost_machine_is_noticed_in_seconds() -> None:
+    environment = ray_start_command(_node()).environment
+
+    names = ("period_ms", "timeout_ms", "failure_threshold", "initial_delay_ms")
+    assert [environment[f"RAY_health_check_{name}"] for name in names] == ["1000", "1500", "3", "1000"]
+
+
+def test_only_the_head_is_told_where_the_state_of_the_control_store_lies() -> None:
+    head = ray_start_command(_node(redis_address="10.0.0.1:6380")).environment
+    worker = ray_start_command(_worker(redis_address="10.0.0.1:6380")).environment
+
+    assert head["RAY_REDIS_ADDRESS"] == "10.0.0.1:6380"
+    assert head["RAY_external_storage_namespace"] == "c1"
+    assert "RAY_REDIS_ADDRESS" not in worker
+
+
+def test_workers_take_any_free_port_unless_a_range_is_given() -> None:
+    assert "--min-worker-port=0" in ray_start_command(_node()).argv
+    argv = ray_start_command(_node(ports=NodePorts(worker_ports=(20000, 20999)))).argv
+    assert {"--min-worker-port=20000", "--max-worker-port=20999"} <= set(argv)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"temp_dir": Path("relative")}, "must be absolute"),
+        ({"temp_dir": Path("/tmp/" + "x" * 60)}, "sockets would not fit"),
+        ({"ports": NodePorts(dashboard=6379)}, "share a port"),
+        ({"ports": NodePorts(worker_ports=(10000, 19999))}, "inside worker_ports 10000-19999: ray_client"),
+        ({"head_address": "10.0.0.1"}, "head_address"),
+        ({"cpus": -1}, "cpus"),
+    ],
+)
+def test_a_start_that_cannot_work_is_refused_with_the_reason(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        _node(**changes)
+
+
+def test_ports_of_a_head_do_not_matter_to_a_worker() -> None:
+    assert _worker(ports=NodePorts(dashboard=6379)).gcs_port == 6379
+
+
+def test_the_fingerprint_tells_whether_a_running_node_is_still_the_wanted_one() -> None:
+    assert _node().fingerprint == _node().fingerprint
+    assert _node().fingerprint != _node(vram_mib=12288).fingerprint
