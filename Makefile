@@ -71,10 +71,9 @@ status: $(READY) ## show machines, services and agents
 
 check: $(READY) ## everything that is checked without running the tests
 	$(say) 'format: ruff format'
-	@$(BIN)/ruff format --check --quiet . \
-		|| { $(BIN)/ruff format --check . || true; echo "error: run \`make format\`" >&2; exit 1; }
+	@$(BIN)/ruff format --check --output-format concise . || { echo 'error: run `make format`' >&2; exit 1; }
 	$(say) 'lint: ruff check'
-	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff check --quiet --output-format concise .
 	$(say) 'types: mypy --strict'
 	@$(BIN)/mypy --no-error-summary
 	$(say) 'imports: import-linter'

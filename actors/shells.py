@@ -41,7 +41,9 @@ def launch_shell(service: str, options: ServiceOptions, build: Callable[[Store],
     )
 
     async def open_own_store() -> Store:
-        return await open_store(settings.resolved_store_url(), service, clock=clock, owner=service)
+        return await open_store(
+            settings.secret_store_url().get_secret_value(), service, clock=clock, owner=service
+        )
 
     identity = own_identity(service)
     registry = CoreOrchestratorClient(ActorCaller(settings.namespace, timeout_s=_REGISTRY_TIMEOUT_S))

@@ -12,6 +12,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import redis.asyncio
@@ -21,6 +23,7 @@ from zejzl_ray.clock import SystemClock
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.orchestrator import GetAgent, Heartbeat, ListAgents, RegisterAgent, RegisterAgents
 from zejzl_ray.errors import NotFound
+from zejzl_ray.ids import new_id
 from zejzl_ray.orchestrator import CoreOrchestrator
 from zejzl_ray.orchestrator.persistence import encode_agent
 from zejzl_ray.store import MemoryStore, Store, open_store
@@ -54,7 +57,9 @@ async def serve(count: int) -> CoreOrchestrator:
     service = CoreOrchestrator(MemoryStore(clock=clock), clock)
     await service.start()
     for start in range(0, count, 500):
-        await service.register_agents(RegisterAgents(agents=registrations(min(500, count - start), start)), CALL)
+        await service.register_agents(
+            RegisterAgents(agents=registrations(min(500, count - start), start)), CALL
+        )
     return service
 
 
@@ -65,8 +70,9 @@ def measure_lookups(pairs: int) -> list[Row]:
         gc.collect()
         gc.freeze()
 
-        def timed(service: CoreOrchestrator, ask: Callable[[CoreOrchestrator, int], Awaitable[object]]) ->
-        float:
+        def timed(
+            service: CoreOrchestrator, ask: Callable[[CoreOrchestrator, int], Awaitable[object]]
+        ) -> float:
             async def ask_often() -> float:
                 # few agents are asked in both, so that neither gains by what the processor's caches hold
                 started = time.perf_counter()
@@ -93,7 +99,7 @@ def measure_lookups(pairs: int) -> list[Row]:
         for name, ask in questions.items():
             timed(many, ask), timed(few, ask)
             ratios, of_many, _ = interleaved_ratios(
-                lambda ask=ask: timed(many, ask), lambda ask=ask: timed(few, ask), pairs
+                partial(timed, many, ask), partial(timed, few, ask), pairs
             )
             rows.append(
                 Row(
@@ -188,49 +194,51 @@ async def time_sets(port: int, value: bytes, count: int) -> float:
 
 
 def measure_bulk(pairs: int) -> list[Row]:
-    """Compare a bulk registration with one awaited SET an agent, on a server with the same durability."""
+    """Compare a bulk registration with one awaited SET an agent, on a server with and one without durability."""
     rows = []
     with asyncio.Runner() as runner, tempfile.TemporaryDirectory() as folder:
-        service = runner.run(serve(1))
-        sample = service.registry.agent("Agent00000")
+        sample = runner.run(serve(1)).registry.agent("Agent00000")
         assert sample is not None
         value = encode_agent(sample)
-        for is_durable in (False, True):
+        for kind, is_durable in (("no append-only file", False), ("appendfsync always", True)):
             with RedisServer(is_durable=is_durable) as server:
-                stores = {
-                    "MemoryStore": lambda turn: "memory://",
-                    "SqliteStore": lambda turn: f"sqlite://{folder}/{turn}-{is_durable}",
-                    "RedisStore": lambda turn, port=server.port: f"redis://127.0.0.1:{port}/{1 + turn % 15}",
+                redis_url = f"redis://127.0.0.1:{server.port}"
+                urls = {
+                    "MemoryStore": ["memory://"] * pairs,
+                    "SqliteStore": [f"sqlite://{folder}/{kind[:2]}{turn}" for turn in range(pairs)],
+                    "RedisStore": [f"{redis_url}/{1 + turn % 15}" for turn in range(pairs)],
                 }
-                for store_name, url in stores.items():
-                    turns = iter(range(10_000))
-
-                    def bulk(url=url, turns=turns) -> float:
-                        async def run() -> float:
-                            store = await open_store(
-                                url(next(turns)), "core", clock=SystemClock(), owner="benchmark"
-                            )
-                            return await time_bulk(store) / MANY
-
-                        return runner.run(run())
-
-                    ratios, of_set, of_bulk = interleaved_ratios(
-                        lambda port=server.port: runner.run(time_sets(port, value, 1000)), bulk, pairs
-                    )
-                    kind = "appendfsync always" if is_durable else "no append-only file"
+                for name, each in urls.items():
+                    row = compare_bulk(runner, name, each, server.port, value)
                     rows.append(
-                        Row(
-                            name=f"bulk registration of {MANY} agents, {store_name}: rate",
-                            unit="x",
-                            values=spread(ratios, "at least"),
-                            baseline=f"one awaited SET of {len(value)} bytes an agent ({kind})",
-                            bar=8.0,
-                            sense="at least",
-                            note=f"{spread(of_bulk).median * 1e6:.1f} us an agent, "
-                            f"{spread(of_set).median * 1e6:.1f} us a SET",
-                        )
+                        replace(row, baseline=f"one awaited SET of {len(value)} bytes an agent ({kind})")
                     )
     return rows
+
+
+def compare_bulk(runner: asyncio.Runner, name: str, urls: list[str], port: int, value: bytes) -> Row:
+    """Compare one store, at a fresh place each time, with SETs to the server at ``port``."""
+    places = iter(urls)
+
+    def bulk() -> float:
+        async def run() -> float:
+            store = await open_store(next(places), new_id("core"), clock=SystemClock(), owner="benchmark")
+            return await time_bulk(store) / MANY
+
+        return runner.run(run())
+
+    def sets() -> float:
+        return runner.run(time_sets(port, value, 1000))
+
+    ratios, of_set, of_bulk = interleaved_ratios(sets, bulk, len(urls))
+    return Row(
+        name=f"bulk registration of {MANY} agents, {name}: rate",
+        unit="x",
+        values=spread(ratios, "at least"),
+        bar=8.0,
+        sense="at least",
+        note=f"{spread(of_bulk).median * 1e6:.1f} us an agent, {spread(of_set).median * 1e6:.1f} us a SET",
+    )
 
 
 def main() -> int:

@@ -64,7 +64,7 @@ def cli_page() -> str:
 
 def http_page() -> str:
     """Return every HTTP operation, and the fields of its request and reply."""
-    served = [*(one for one in OPERATIONS if one.service == "core_orchestrator"), GET_FLEET]
+    served = [*OPERATIONS, GET_FLEET]
     rows = [
         (
             f"`{one.verb} {one.path}`",

@@ -52,7 +52,6 @@ def configure_logging(level: str = "INFO", *, service: str = "", stream: TextIO 
         stream: where to write.
     """
 
-
     def name_service(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         # Not a context variable: those of the starter do not reach the tasks in which an actor's methods run.
         if service:

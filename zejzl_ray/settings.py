@@ -1,13 +1,15 @@
 """Settings: one typed place, read from ``ZEJZL_*`` environment variables.
 
-Read once by the composition root or the command line and handed on as a value; no module reads the environment at
-import.
+Read once by the composition root or the command line and handed on as a value; no module reads the environment
+at import.
 """
 
+import re
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zejzl_ray.errors import SettingsInvalid
@@ -93,6 +95,14 @@ class Settings(BaseSettings):
         default="INFO", description="least level logged"
     )
 
+    @field_validator("store_url")
+    @classmethod
+    def _has_no_password(cls, value: str) -> str:
+        # Not parsed: whatever the store makes of the text, this setting is shown in logs and dumps.
+        if re.search(r"://[^/?#@]*:[^/@]*@|[?&]password=", value):
+            raise ValueError("holds a password; write it into ZEJZL_REDIS_PASSWORD")
+        return value
+
     @property
     def data_path(self) -> Path:
         """The data directory with ``~`` resolved, absolute."""
@@ -101,8 +111,19 @@ class Settings(BaseSettings):
     def resolved_store_url(self) -> str:
         """The store's URL with the data directory filled in; holds no password."""
         if self.store_url == "sqlite":
-            return f"sqlite://{self.data_path / 'store'}"
+            return f"sqlite://{quote(str(self.data_path / 'store'))}"
         return "memory://" if self.store_url == "memory" else self.store_url
+
+    def secret_store_url(self) -> SecretStr:
+        """Return ``resolved_store_url`` with the Redis password in its place."""
+        url = self.resolved_store_url()
+        scheme, separator, rest = url.partition("://")
+        if self.redis_password is None or not scheme.startswith("redis") or not separator:
+            return SecretStr(url)
+        netloc, slash, tail = rest.partition("/")
+        user, _, hosts = netloc.rpartition("@")
+        password = quote(self.redis_password.get_secret_value(), safe="")
+        return SecretStr(f"{scheme}://{user}:{password}@{hosts}{slash}{tail}")
 
 
 def load_settings() -> Settings:

@@ -165,17 +165,19 @@ def test_an_interrupted_start_leaves_nothing_after_down_and_other_clusters_alone
 ) -> None:
     data_dir = new_data_dir()
     system = System(data_dir, system_environment(data_dir))
-    starting = subprocess.Popen(
-        [sys.executable, "-m", "zejzl_ray.cli.main", "up"],
-        env=system.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        stdin=subprocess.DEVNULL,
-    )
+    log = data_dir / "up.log"
+    with log.open("wb") as output:
+        starting = subprocess.Popen(
+            [sys.executable, "-m", "zejzl_ray.cli.main", "up"],
+            env=system.environment,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+        )
     try:
         deadline_s = time.monotonic() + 60
         while not any(process.name() == "raylet" for process in find_node_processes(cluster_id(data_dir))):
-            assert time.monotonic() < deadline_s, "no raylet came up"
+            assert time.monotonic() < deadline_s, log.read_text()
             time.sleep(0.1)
         record = read_record(data_dir)
         assert record is not None

@@ -35,7 +35,9 @@ _REGISTRY = re.compile(
     r"(?i)\b(?:files\.)?pypi\.org|pythonhosted\.org|registry\.npmjs|deb\.debian\.org|(?:--)?(?:extra-)?index-url"
 )
 # Where people's machines differ: homes, work trees, environments outside the project.
-_MACHINE_PATH = re.compile(r"(?<![\w.~}/])/(?:home/(?!zejzl\b|me\b)\w+|root|work|opt/(?!legacy\b)\w+|Users/\w+)/")
+_MACHINE_PATH = re.compile(
+    r"(?<![\w.~}/])/(?:home/(?!zejzl\b|me\b)\w+|root|work|opt/(?!legacy\b)\w+|Users/\w+)/"
+)
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _BACKTICKED = re.compile(r"`([A-Za-z0-9_./-]+\.(?:py|sh|yaml|toml|md|ipynb))(?:::([A-Za-z0-9_]+))?`")
 _ROW_ID = re.compile(r"\b([A-Z]{2})-(\d{2})(?: to (?:\1-)?(\d{2}))?")

@@ -19,7 +19,7 @@ from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE
 from zejzl_ray.cluster.node_start import NodeRole
 from zejzl_ray.cluster.secret_file import ensure_token
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
-from zejzl_ray.cluster.supervisor import Supervisor
+from zejzl_ray.cluster.supervisor import SERVICES_LOG_FILE, Supervisor, start_services
 from zejzl_ray.cluster.supervisor_record import read_supervisor_record
 from zejzl_ray.cluster.this_machine import address_towards, machine_of, resolve
 from zejzl_ray.errors import ClusterError, InvalidInput
@@ -100,9 +100,14 @@ def start(  # noqa: PLR0917  typer calls it by name
     done = start_supervised(
         node, settings.data_path, (*_PROGRAM, "node", "run"), given=plan.model_dump_json()
     )
+    if done == "already up":
+        start_services(plan, settings.data_path)  # an earlier start of theirs may have failed
     output.print(
         f"node {node.machine} ({node.role}) at {node.node_ip}: {done}", highlight=False, soft_wrap=True
     )
+    if plan.services is not None:
+        log_path = settings.data_path / SERVICES_LOG_FILE
+        output.print(f"services start in the background: `zejzl status`, {log_path}", soft_wrap=True)
 
 
 @app.command()

@@ -153,8 +153,8 @@ def placement_table(actors: "Sequence[PlacedActor]") -> Table:
         vram = str(actor.vram_mib) if actor.vram_mib else ""
         table.add_row(
             actor.machine,
-            actor.name,
-            actor.actor_class,
+            Text(actor.name),
+            Text(actor.actor_class),
             actor.state.lower(),
             vram,
             f"{actor.cpus:g}",

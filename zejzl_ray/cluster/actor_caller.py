@@ -17,10 +17,10 @@ from zejzl_ray.cluster.names import NAMESPACE
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.operation import Operation
-from zejzl_ray.errors import DeadlineExceeded, ServiceUnavailable, ZejzlError
+from zejzl_ray.errors import DeadlineExceeded, Overloaded, ServiceUnavailable, ZejzlError
 
 LOOK_UP_TIMEOUT_S = 5.0
-_BACKOFF = wait_exponential_jitter(initial=0.05, max=1.0, jitter=0.05)
+_BACKOFF = wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.05)
 
 
 class ActorCaller:

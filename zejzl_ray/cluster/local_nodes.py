@@ -93,9 +93,7 @@ def start_nodes(
         raise
 
 
-def _start(
-    node: NodeStart, data_dir: Path, extra_environment: Mapping[str, str], timeout_s: float
-) -> None:
+def _start(node: NodeStart, data_dir: Path, extra_environment: Mapping[str, str], timeout_s: float) -> None:
     command = ray_start_command(node)
     # A file, not a pipe: the processes that stay behind keep it open, and a pipe would keep us waiting for them.
     log_path = data_dir / f"ray_start_{node.machine}.log"

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
 import psutil
 import stamina
@@ -22,13 +23,15 @@ import stamina
 from zejzl_ray.cluster.launcher_config import LauncherConfig, worker_stop_commands
 from zejzl_ray.cluster.node_processes import find_node_processes, stop_node
 from zejzl_ray.cluster.node_start import MARKER, node_marker, ray_start_command
+from zejzl_ray.cluster.record import remove_record
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor_record import SupervisorRecord
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.log import get_logger
 
 _PR_SET_CHILD_SUBREAPER = 36
-RAYLET = "raylet"
+RAYLET: Final = "raylet"
+SERVICES_LOG_FILE: Final = "services.log"
 _WATCHED = (RAYLET, "gcs_server")
 _START_LIMIT_S = 90.0
 _SSH_LIMIT_S = 40.0
@@ -68,6 +71,7 @@ class Supervisor:
         self._plan = plan
         self._node = plan.node
         self._data_dir = data_dir
+        self._services: subprocess.Popen[bytes] | None = None
         self._record = SupervisorRecord(
             node=plan.node, pid=os.getpid(), started_at_s=psutil.Process().create_time(), state="starting"
         )
@@ -85,7 +89,7 @@ class Supervisor:
         try:
             watched = self._start()
             self._write("up")
-            self._start_services()
+            self._services = start_services(self._plan, self._data_dir)
             ending = wait_for_end(watched)
         except StopAsked:
             ending = Ending(is_asked=True, process="", status=0)
@@ -103,6 +107,7 @@ class Supervisor:
             status=ending.status,
         )
         self._clean_up()
+        remove_record(self._data_dir)
         if ending.is_asked and self._plan.launcher is not None:
             self._stop_workers(self._plan.launcher)
         self._write(
@@ -149,19 +154,6 @@ class Supervisor:
             raise ClusterError(f"Ray's raylet ended on {node.machine} right after its start.")
         return watched
 
-    def _start_services(self) -> None:
-        if self._plan.services is None:
-            return
-        with (self._data_dir / "services.log").open("ab") as output:
-            subprocess.Popen(
-                list(self._plan.services),
-                env={**os.environ, MARKER: node_marker(self._node.cluster_id, self._node.machine)},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-
     def _clean_up(self) -> None:
         report = stop_node(self._node.cluster_id, self._node.machine)
         if report.left:
@@ -180,6 +172,24 @@ class Supervisor:
             self._record.model_dump() | {"state": state, "note": note}
         )
         self._record.write(self._data_dir)
+
+
+def start_services(plan: SupervisedPlan, data_dir: Path) -> "subprocess.Popen[bytes] | None":
+    """Start the services of the plan in the background, as part of its node; None when it names none.
+
+    Safe to repeat: what runs already is left alone, and two at once keep out of each other's way.
+    """
+    if plan.services is None:
+        return None
+    with (data_dir / SERVICES_LOG_FILE).open("ab") as output:
+        return subprocess.Popen(
+            list(plan.services),
+            env={**os.environ, MARKER: node_marker(plan.node.cluster_id, plan.node.machine)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
 
 
 @stamina.retry(

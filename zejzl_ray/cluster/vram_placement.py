@@ -80,7 +80,7 @@ def list_placed() -> tuple[PlacedActor, ...]:
         # The dashboard answers some moments after the cluster does.
         for attempt in Retrying(
             retry=retry_if_exception_type((ConnectionError, RayStateApiException)),
-            wait=wait_exponential_jitter(initial=0.2, max=2.0),
+            wait=wait_exponential_jitter(multiplier=0.2, max=2.0),
             stop=stop_after_attempt(6),
             reraise=True,
         ):
@@ -166,7 +166,13 @@ class VramPlacer:
             if not isinstance(decision, PlacementDecision):
                 raise NoCapacity(f"{name}: {decision.message}.", "Release something, or ask for less.")
             handle = await asyncio.to_thread(
-                self._launch, actor, tuple(arguments), name, request=request, decision=decision, options=options or {}
+                self._launch,
+                actor,
+                tuple(arguments),
+                name,
+                request=request,
+                decision=decision,
+                options=options or {},
             )
             await self._wait_until_alive(handle, name)
         return Placement(handle, decision.machine, decision.gpu_uuid, decision.reason)
@@ -205,19 +211,19 @@ class VramPlacer:
             environment[GPU_VARIABLE] = decision.gpu_uuid
             if not decision.gpu_uuid.startswith("GPU-sim-"):
                 environment["CUDA_VISIBLE_DEVICES"] = decision.gpu_uuid
-        handle: ActorHandle[Any] = (
-            ray.remote(actor)
-            .options(
-                name=name,
-                namespace=self._namespace,
-                num_cpus=request.cpus,
-                resources={VRAM_RESOURCE: request.vram_mib} if request.vram_mib else {},
-                label_selector={MACHINE_LABEL: decision.machine},
-                runtime_env={"env_vars": environment},
-                **options,
-            )
-            .remote(*arguments)
+        configured = ray.remote(actor).options(
+            name=name,
+            namespace=self._namespace,
+            num_cpus=request.cpus,
+            resources={VRAM_RESOURCE: request.vram_mib} if request.vram_mib else {},
+            label_selector={MACHINE_LABEL: decision.machine},
+            runtime_env={"env_vars": environment},
+            **options,
         )
+        try:
+            handle: ActorHandle[Any] = configured.remote(*arguments)
+        except ActorAlreadyExistsError:
+            raise Conflict(f"An actor {name!r} exists already.", "Choose another name, or end it.") from None
         return handle
 
     async def _wait_until_alive(self, handle: "ActorHandle[Any]", name: str) -> None:

@@ -69,7 +69,7 @@ def decide_declare_fleet(
                     agent.state,
                     None,
                     "no longer in the fleet",
-                )  # fmt: skip
+                )
             )
         else:
             counts["changed"] += 1

@@ -18,8 +18,7 @@ class LogSpan:
 
 
 class History:
-    """Changes in the order of revisions, without gaps; the oldest are dropped by whole entries of the stored
-    log.
+    """Changes in the order of revisions, without gaps; the oldest are dropped by whole entries of the stored log.
 
     Args:
         length: changes to keep at least.
@@ -46,8 +45,7 @@ class History:
             self._by_name.setdefault(change.name, []).append(change)
 
     def trim_through(self, more: int) -> int:
-        """Return the log index up to which entries may be forgotten once ``more`` changes are added; 0 for
-        none.
+        """Return the log index up to which entries may be forgotten once ``more`` changes are added; 0 for none.
 
         Entries go in batches of a tenth of the length, so that most commits have nothing to trim.
         """
@@ -81,8 +79,7 @@ class History:
         return self._changes[self._dropped].revision if len(self) else current + 1
 
     def after(self, revision: int, limit: int, current: int) -> Sequence[Change]:
-        """Return up to ``limit`` changes after a revision, oldest first; 0 means from the oldest that is
-        kept.
+        """Return up to ``limit`` changes after a revision, oldest first; 0 means from the oldest that is kept.
 
         Args:
             revision: up to which the caller knows everything.
@@ -125,9 +122,7 @@ class History:
     def validate(self) -> None:
         """Check that revisions follow each other and that both views hold the same changes."""
         kept = self._changes[self._dropped :]
-        assert all(
-            second.revision == first.revision + 1 for first, second in pairwise(kept)
-        )
+        assert all(second.revision == first.revision + 1 for first, second in pairwise(kept))
         assert sum(span.count for span in self._spans) == len(kept)
         assert sorted(change.revision for changes in self._by_name.values() for change in changes) == [
             change.revision for change in kept

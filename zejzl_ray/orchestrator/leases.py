@@ -28,8 +28,7 @@ class LeaseTable:
         self._ends.pop(name, None)
 
     def take_expired(self, now_s: float, limit: int) -> list[str]:
-        """Return agents whose lease ended at or before ``now_s``; each is returned once until it is set
-        again.
+        """Return agents whose lease ended at or before ``now_s``; each is returned once until it is set again.
 
         Args:
             now_s: wall time.

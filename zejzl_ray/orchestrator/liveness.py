@@ -14,7 +14,7 @@ from zejzl_ray.orchestrator.states import Cause, next_state
 # Causes that are signs of life.
 _ALIVE = frozenset(
     {Cause.SAID_HEALTHY, Cause.SAID_DEGRADED, Cause.SAID_UNHEALTHY, Cause.ANSWERED, Cause.RECOVERED}
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def decide_heartbeat(draft: Draft, agent: Agent, request: Heartbeat, cause: Caus
     if state is agent.state:
         renewed = changed(
             agent, last_seen_at_s=now_s, lease_expires_at_s=lease_end_s(state, agent.lease_s, now_s)
-        )  # fmt: skip
+        )
         return Decision(accepted(renewed), renewed=(agent.name,))
     change = _moved(draft, agent, state, cause, heartbeat_reason(request), now_s, request.request_id)
     assert change.agent is not None
@@ -113,7 +113,7 @@ def decide_forget(draft: Draft, names: Iterable[str], lost_before_s: float, now_
                     agent.state,
                     None,
                     f"lost for {now_s - agent.state_since_s:.0f} s",
-                )  # fmt: skip
+                )
             )
     return Decision(Moved(count=len(trial.changes)), tuple(trial.changes), draft=trial)
 

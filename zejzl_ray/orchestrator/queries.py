@@ -35,8 +35,7 @@ def find_agent(registry: Registry, name: str) -> Agent:
 
 
 def list_agents(registry: Registry, request: ListAgents) -> AgentPage:
-    """Return one page of agents in the order of their names; starts from the rarest of the asked-for
-    properties.
+    """Return one page of agents in the order of their names; starts from the rarest of the asked-for properties.
 
     Raises:
         InvalidInput: ``metadata_value`` without ``metadata_key``.

@@ -121,7 +121,7 @@ def decide_update(draft: Draft, request: UpdateAgent, now_s: float, config: Regi
     _check_endpoint(draft, after.name, after.__dict__)
     change = Change(
         "agent_updated", after.name, after.revision, now_s, request.request_id, current.state, after
-    )  # fmt: skip
+    )
     return Decision(after, (change,))
 
 
@@ -134,9 +134,15 @@ def decide_deregister(draft: Draft, request: DeregisterAgent, now_s: float) -> D
     revision = draft.revision + 1
     if not current.is_declared:
         change = Change(
-            "agent_deregistered", current.name, revision, now_s, request.request_id, current.state, None,
-            reason
-        )  # fmt: skip
+            "agent_deregistered",
+            current.name,
+            revision,
+            now_s,
+            request.request_id,
+            current.state,
+            None,
+            reason,
+        )
     elif current.state is AgentState.STOPPED:
         return Decision(AgentDeregistered(name=current.name, was_known=True, revision=draft.revision))
     else:
@@ -150,7 +156,7 @@ def decide_deregister(draft: Draft, request: DeregisterAgent, now_s: float) -> D
         )
         change = Change(
             "agent_state_changed", current.name, revision, now_s, request.request_id, current.state, stopped
-        )  # fmt: skip
+        )
     return Decision(AgentDeregistered(name=current.name, was_known=True, revision=revision), (change,))
 
 
@@ -219,7 +225,7 @@ def _check_endpoint(draft: Draft, name: str, profile: dict[str, Any]) -> None:
             other = draft.agent(holder)
             if holder != name and other is not None and other.has_registered and other.state in LIVE:
                 raise Conflict(
-                    f"Agent {name}: port {key.rpartition(':')[2]} on {profile['machine'] or profile['host']} belongs to "
-                    f"agent {holder} (state {other.state.value}).",
+                    f"Agent {name}: port {key.rpartition(':')[2]} on {profile['machine'] or profile['host']} "
+                    f"belongs to agent {holder} (state {other.state.value}).",
                     f"Choose another port, or deregister {holder} first.",
                 )

@@ -35,8 +35,7 @@ class Registry:
         self._agents: dict[str, Agent] = {}
         self._indexes = AgentIndexes(self._agents)
 
-    # --- reads
-    # --------------------------------------------------------------------------------------------------
+    # --- reads -----------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         """Return the number of agents."""
@@ -98,8 +97,7 @@ class Registry:
         """Return how many agents count as there."""
         return sum(len(self._indexes.state.group(state.value)) for state in LIVE)
 
-    # --- changes
-    # ------------------------------------------------------------------------------------------------
+    # --- changes ---------------------------------------------------------------------------------------------
 
     def apply(self, span: LogSpan, changes: Sequence[Change], trim_through: int = 0) -> None:
         """Take over committed changes, which follow the current revision.
@@ -179,8 +177,7 @@ class Registry:
         for machine in machines:
             self.machines.put(machine)
 
-    # --- checks
-    # -------------------------------------------------------------------------------------------------
+    # --- checks ----------------------------------------------------------------------------------------------
 
     def validate(self) -> None:
         """Check that every index says what the records say; raises ``AssertionError`` where not. For tests."""

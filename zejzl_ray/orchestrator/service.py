@@ -21,34 +21,19 @@ from zejzl_ray.contracts.orchestrator import (
     AcceptLosses,
     Agent,
     AgentDeregistered,
-    AgentExplanation,
-    AgentPage,
     AgentsRegistered,
     DeclareFleet,
     DeregisterAgent,
-    ExplainAgent,
     FleetDeclared,
-    GetAgent,
-    GetHistory,
-    GetMachine,
-    GetRegistryStatus,
-    GetSnapshot,
     Heartbeat,
     HeartbeatAccepted,
-    History,
-    ListAgents,
-    ListMachines,
-    MachineList,
     RegisterAgent,
     RegisterAgents,
-    RegistrySnapshot,
     RegistryStatus,
     UpdateAgent,
-    WatchAgents,
-    WatchBatch,
 )
-from zejzl_ray.errors import DeadlineExceeded, MachineNotFound, ServiceUnavailable
-from zejzl_ray.ids import new_id
+from zejzl_ray.errors import DeadlineExceeded
+from zejzl_ray.orchestrator.answers import RegistryAnswers, not_serving
 from zejzl_ray.orchestrator.batch import Batch, Decide
 from zejzl_ray.orchestrator.config import RegistryConfig
 from zejzl_ray.orchestrator.fleet import decide_declare_fleet
@@ -57,7 +42,7 @@ from zejzl_ray.orchestrator.journal import Journal
 from zejzl_ray.orchestrator.liveness import accepted, decide_heartbeat, heartbeat_reason, refuse_stopped
 from zejzl_ray.orchestrator.persistence import decode_reply
 from zejzl_ray.orchestrator.ports import Prober, Publisher
-from zejzl_ray.orchestrator.queries import explain_agent, find_agent, get_history, get_status, list_agents
+from zejzl_ray.orchestrator.queries import find_agent, get_status
 from zejzl_ray.orchestrator.readiness import Condition, judge_health
 from zejzl_ray.orchestrator.registration import (
     decide_deregister,
@@ -65,7 +50,6 @@ from zejzl_ray.orchestrator.registration import (
     decide_register_many,
     decide_update,
 )
-from zejzl_ray.orchestrator.registry import Registry
 from zejzl_ray.orchestrator.repeats import RequestKey
 from zejzl_ray.orchestrator.states import Cause, next_state
 from zejzl_ray.orchestrator.suggest import unknown_agent
@@ -78,7 +62,7 @@ R = TypeVar("R", bound=Contract)
 _log = structlog.get_logger(__name__)
 
 
-class CoreOrchestrator:
+class CoreOrchestrator(RegistryAnswers):
     """The registry.
 
     When a command returns, it is durable under the store's policy, and look-ups and watchers see it. When it
@@ -104,38 +88,20 @@ class CoreOrchestrator:
         publisher: Publisher | None = None,
         prober: Prober | None = None,
     ) -> None:
-        self._clock = clock
         self._config = config or RegistryConfig()
         self._publisher = publisher
-        self._journal = Journal(store, clock, self._config, self)
+        journal = Journal(store, clock, self._config, self)
         self._writer: GroupWriter[Batch] = GroupWriter(
-            self._journal, max_queue=self._config.max_queue, max_batch=self._config.max_batch
+            journal, max_queue=self._config.max_queue, max_batch=self._config.max_batch
         )
-        self._upkeep = Upkeep(lambda: self._registry, self._submit, prober or TcpProber(), self._config)
-        self._watchers = Watchers(self._config.max_watchers)
+        upkeep = Upkeep(lambda: journal.registry, self._submit, prober or TcpProber(), self._config)
+        super().__init__(journal, upkeep, Watchers(self._config.max_watchers), clock)
         # agent name -> request id of its last heartbeat that changed no state
         self._last_beats: dict[str, str] = {}
-        self._boot = new_id("boot")
         self._started_at_s = 0.0
         self._ticked_at_s: float | None = None
-        self._is_serving = False
 
-    # --- life
-    # -----------------------------------------------------------------------------------------------------
-
-    @property
-    def is_fenced(self) -> bool:
-        """Whether another instance has taken over; this one must end."""
-        return self._journal.is_fenced
-
-    @property
-    def registry(self) -> Registry:
-        """The committed registry, for reading; another object after a reload."""
-        return self._registry
-
-    @property
-    def _registry(self) -> Registry:
-        return self._journal.registry
+    # --- life ------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Become the writer, load the state and begin to answer.
@@ -153,7 +119,7 @@ class CoreOrchestrator:
         if self._is_serving and not self.is_fenced:
             await self._upkeep.flush()
         self._is_serving = False
-        await self._writer.close(_not_serving(), self._config.commit_timeout_s)
+        await self._writer.close(not_serving(), self._config.commit_timeout_s)
         self._watchers.wake()
 
     async def run(self, stop_event: asyncio.Event) -> None:
@@ -175,8 +141,7 @@ class CoreOrchestrator:
         if self._is_serving and not self.is_fenced:
             await self._upkeep.probe_round(self._clock.now_s() if now_s is None else now_s)
 
-    # --- commands
-    # -------------------------------------------------------------------------------------------------
+    # --- commands --------------------------------------------------------------------------------------------
 
     async def register_agent(self, request: RegisterAgent, call: CallContext) -> Agent:
         """Register an agent or replace its record. The same registration again only renews the lease.
@@ -252,7 +217,7 @@ class CoreOrchestrator:
             Conflict: the agent was removed on purpose; register again.
         """
         self._require_ready()
-        agent = find_agent(self._registry, request.name)
+        agent = find_agent(self.registry, request.name)
         if self._last_beats.get(agent.name) == request.request_id:
             return accepted(agent)
         key = _key("heartbeat", request)
@@ -267,27 +232,26 @@ class CoreOrchestrator:
             self._last_beats[agent.name] = request.request_id
             is_counting = cause is not Cause.RECOVERED and state.value != request.status.value
             reason = None if is_counting else heartbeat_reason(request)
-            renewed = self._registry.renew(agent.name, self._clock.now_s(), reason)
+            renewed = self.registry.renew(agent.name, self._clock.now_s(), reason)
             return accepted(renewed or agent)
 
         def decide(batch: Batch) -> Any:
             current = batch.draft.resolve(request.name)
             if current is None:
-                raise unknown_agent(request.name, self._registry.names.ordered())
+                raise unknown_agent(request.name, self.registry.names.ordered())
             return decide_heartbeat(batch.draft, current, request, cause, batch.now_s)
 
         return await self._command("heartbeat", request, call, HeartbeatAccepted, decide)
 
     async def report_machine(self, request: ReportMachine, call: CallContext) -> Machine:
-        """Take a machine's report. Stored when the machine is new, was away or has other hardware than
-        before.
+        """Take a machine's report. Stored when the machine is new, was away or has other hardware than before.
 
         Raises:
             Conflict: a live machine already has one of the cards.
             NoCapacity: too many machines.
         """
         self._require_ready()
-        machines, now_s = self._registry.machines, self._clock.now_s()
+        machines, now_s = self.registry.machines, self._clock.now_s()
         if not machines.needs_commit(request.snapshot, now_s):
             return machines.refresh(request.snapshot, now_s)
         return await self._command(
@@ -295,7 +259,7 @@ class CoreOrchestrator:
             request,
             call,
             Machine,
-            lambda batch: self._registry.machines.decide_report(
+            lambda batch: self.registry.machines.decide_report(
                 request, batch.machines, batch.now_s, self._config.max_machines
             ),
         )
@@ -305,86 +269,9 @@ class CoreOrchestrator:
         self._require_ready()
         self._upkeep.accept_losses()
         await self._upkeep.tick(self._clock.now_s())
-        return get_status(self._registry, self._upkeep.alarm)
+        return get_status(self.registry, self._upkeep.alarm)
 
-    # --- queries
-    # --------------------------------------------------------------------------------------------------
-
-    async def get_agent(self, request: GetAgent, call: CallContext) -> Agent:
-        """Return an agent by name or alias.
-
-        Raises:
-            AgentNotFound: with near names where there are some.
-        """
-        self._require_ready()
-        return find_agent(self._registry, request.name)
-
-    async def list_agents(self, request: ListAgents, call: CallContext) -> AgentPage:
-        """Return one page of agents that match all filters, in the order of their names."""
-        self._require_ready()
-        return list_agents(self._registry, request)
-
-    async def explain_agent(self, request: ExplainAgent, call: CallContext) -> AgentExplanation:
-        """Return why an agent is in its state."""
-        self._require_ready()
-        return explain_agent(self._registry, request, self._upkeep.pending)
-
-    async def watch_agents(self, request: WatchAgents, call: CallContext) -> WatchBatch:
-        """Wait until there are changes after a revision, and return them in order.
-
-        Raises:
-            RevisionCompacted: read the snapshot again and watch from its revision.
-            Overloaded: too many callers wait.
-        """
-        while True:
-            self._require_ready()
-            registry = self._registry
-            changes = registry.history.after(request.from_revision, request.limit, registry.revision)
-            if changes:
-                events = tuple(change.to_event() for change in changes)
-                return WatchBatch.model_construct(events=events, revision=changes[-1].revision)
-            if not request.timeout_s or not await self._watchers.wait(request.timeout_s):
-                return WatchBatch(events=(), revision=registry.revision)
-
-    async def get_history(self, request: GetHistory, call: CallContext) -> History:
-        """Return past changes, newest first."""
-        self._require_ready()
-        return get_history(self._registry, request)
-
-    async def get_snapshot(self, request: GetSnapshot, call: CallContext) -> RegistrySnapshot:
-        """Return all agents and machines at one revision, in the order of their names."""
-        self._require_ready()
-        registry = self._registry
-        agents = (registry.agent(name) for name in registry.names.ordered())
-        return RegistrySnapshot(
-            agents=tuple(agent for agent in agents if agent is not None),
-            machines=registry.machines.listed(self._clock.now_s()),
-            revision=registry.revision,
-            boot=self._boot,
-        )
-
-    async def get_registry_status(self, request: GetRegistryStatus, call: CallContext) -> RegistryStatus:
-        """Return how many agents are in which state."""
-        self._require_ready()
-        return get_status(self._registry, self._upkeep.alarm)
-
-    async def list_machines(self, request: ListMachines, call: CallContext) -> MachineList:
-        """Return all machines that ever reported, in the order of their names."""
-        self._require_ready()
-        return MachineList(machines=self._registry.machines.listed(self._clock.now_s()))
-
-    async def get_machine(self, request: GetMachine, call: CallContext) -> Machine:
-        """Return one machine.
-
-        Raises:
-            MachineNotFound: names the machines that are known.
-        """
-        self._require_ready()
-        machine = self._registry.machines.get(request.name, self._clock.now_s())
-        if machine is None:
-            known = ", ".join(self._registry.machines.names()[:10]) or "none yet"
-            raise MachineNotFound(f"No machine is called {request.name}.", f"Known machines: {known}.")
-        return machine
+    # --- health ----------------------------------------------------------------------------------------------
 
     async def health(self, request: GetHealth, call: CallContext) -> ServiceHealth:
         """Return how the service is, with reasons; answers in every condition."""
@@ -407,8 +294,7 @@ class CoreOrchestrator:
             started_at_s=self._started_at_s,
         )
 
-    # --- after a commit (Listener of the journal)
-    # -------------------------------------------------------------------
+    # --- after a commit (Listener of the journal) ------------------------------------------------------------
 
     def committed(self, batch: Batch) -> None:
         """Tell upkeep, watchers and publisher what was committed."""
@@ -425,21 +311,20 @@ class CoreOrchestrator:
         """Tell upkeep, watchers and publisher that the state was read anew."""
         self._upkeep.reloaded(self._clock.now_s())
         self._watchers.wake()
-        if self._is_serving and self._registry.revision > from_revision:
+        if self._is_serving and self.registry.revision > from_revision:
             self._publish(from_revision)
 
     def _publish(self, after_revision: int) -> None:
         if self._publisher is None:
             return
-        registry = self._registry
+        registry = self.registry
         changes = registry.history.after(after_revision, len(registry.history), registry.revision)
         try:
             self._publisher.publish([change.to_event() for change in changes])
         except Exception:  # a subscriber's fault must not undo what is committed
             _log.exception("publisher failed")
 
-    # --- the way of a command
-    # ---------------------------------------------------------------------------------------
+    # --- the way of a command --------------------------------------------------------------------------------
 
     async def _command(
         self, operation: str, request: Any, call: CallContext, reply: type[R], decide: Decide
@@ -465,12 +350,6 @@ class CoreOrchestrator:
     async def _submit(self, decide: Decide) -> object:
         return await self._writer.submit(lambda batch: batch.run(decide), self._config.command_timeout_s)
 
-    def _require_ready(self) -> None:
-        if self.is_fenced:
-            raise ServiceUnavailable(f"Another instance of {SERVICE} has taken over.", "Connect again.")
-        if not self._is_serving:
-            raise _not_serving()
-
     async def _every_tick(self, stop_event: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
         while not stop_event.is_set() and not self.is_fenced:
             try:
@@ -492,9 +371,3 @@ def _typed(reply: object, expected: type[R]) -> R:
     if not isinstance(reply, expected):
         raise TypeError(f"{type(reply).__name__} is not the reply {expected.__name__}")
     return reply
-
-
-def _not_serving() -> ServiceUnavailable:
-    return ServiceUnavailable(
-        f"{SERVICE} is not serving.", "It is starting or stopping; try again a little later."
-    )

@@ -123,8 +123,7 @@ class Upkeep:
         )
 
     async def probe_round(self, now_s: float) -> int:
-        """Probe the agents that are due, all at once within the set concurrency, and take note of the
-        outcomes.
+        """Probe the agents that are due, all at once within the set concurrency, and take note of the outcomes.
 
         Returns:
             How many agents were probed.

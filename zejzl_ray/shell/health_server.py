@@ -118,13 +118,17 @@ class HealthServer:
         port: port to listen on; 0 takes a free one (see ``port``).
         token: the cluster's bearer token.
         retry_s: time between two tries.
+        drain_s: how long a request may still take after ``stop``.
     """
 
-    def __init__(self, host: str, port: int, token: SecretStr, *, retry_s: float = 2.0) -> None:
+    def __init__(
+        self, host: str, port: int, token: SecretStr, *, retry_s: float = 2.0, drain_s: int = 2
+    ) -> None:
         self._host = host
         self.port = port
         self._token = token
         self._retry_s = retry_s
+        self._drain_s = drain_s
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
@@ -153,10 +157,7 @@ class HealthServer:
         await self._wait_for(self._tried, _START_TIMEOUT_S)
         if self._server is not None:
             self._server.should_exit = True
-        await asyncio.wait({self._task}, timeout=_STOP_TIMEOUT_S)
-        if not self._task.done():
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=_START_TIMEOUT_S)
+        await asyncio.wait({self._task}, timeout=self._drain_s + _STOP_TIMEOUT_S)
 
     async def _keep_serving(self, health: Callable[[], Awaitable[ServiceHealth]]) -> None:
         app = create_health_app(health, token=self._token, registry=CollectorRegistry())
@@ -193,7 +194,7 @@ class HealthServer:
             log_config=None,  # how this process logs is not the server's business
             limit_concurrency=64,
             timeout_keep_alive=5,
-            timeout_graceful_shutdown=2,
+            timeout_graceful_shutdown=self._drain_s,
         )
         self._server = _Server(config, self._is_up)
         await self._server.serve(sockets=[listener])

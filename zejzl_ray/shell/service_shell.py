@@ -197,24 +197,26 @@ class ServiceShell(Generic[S]):
         self._service = service
         self._settled.set()
         _log.info("service ready")
-        over = asyncio.Event()
-        reporting = asyncio.create_task(self._presence.run(self.health, over)) if self._presence else None
         failure = "its loop ended"
-        try:
-            await service.run(self._stopping)
-            if service.is_fenced:
-                failure = "a newer instance has taken over"
-        except Exception as error:
-            failure = f"its loop failed: {type(error).__name__}"
-            _log.exception("the service's loop failed")
-        finally:
-            self._service = None
-            self._reason = "stopping" if self._stopping.is_set() else failure
-            over.set()
-            if reporting is not None:
-                await _end(reporting, self._stop_timeout_s)
-            await _finish("service", service.stop)
-            await _finish("store", store.close)
+        # Last in, first out; each step is taken even when the one before it fails or is cancelled.
+        async with contextlib.AsyncExitStack() as end:
+            end.push_async_callback(_finish, "store", store.close)
+            end.push_async_callback(_finish, "service", service.stop)
+            if self._presence is not None:
+                over = asyncio.Event()
+                reporting = asyncio.create_task(self._presence.run(self.health, over), name="presence")
+                end.push_async_callback(_end, reporting, self._stop_timeout_s / 4)
+                end.callback(over.set)
+            try:
+                await service.run(self._stopping)
+                if service.is_fenced:
+                    failure = "a newer instance has taken over"
+            except Exception as error:
+                failure = f"its loop failed: {type(error).__name__}"
+                _log.exception("the service's loop failed")
+            finally:
+                self._service = None
+                self._reason = "stopping" if self._stopping.is_set() else failure
         if not self._stopping.is_set():
             self._on_fatal(failure)
 

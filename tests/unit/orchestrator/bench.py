@@ -15,9 +15,12 @@ class FakeProber:
     def __init__(self) -> None:
         self.up: set[tuple[str, int]] = set()
         self.asked: list[tuple[str, int]] = []
+        self.before_each: Callable[[], Awaitable[object]] | None = None
 
     async def probe(self, host: str, port: int, timeout_s: float) -> ProbeOutcome:
         self.asked.append((host, port))
+        if self.before_each is not None:
+            await self.before_each()
         return (
             ProbeOutcome(True) if (host, port) in self.up else ProbeOutcome(False, f"{host}:{port}: refused")
         )
@@ -54,10 +57,13 @@ class Bench:
         self.state = MemoryState()
         self.prober = FakeProber()
         self.published: list[AgentEvent] = []
+        self.is_subscriber_broken = False
         self.services: list[CoreOrchestrator] = []
         self.stores: list[FlakyStore] = []
 
     def publish(self, events: Sequence[AgentEvent]) -> None:
+        if self.is_subscriber_broken:
+            raise ZeroDivisionError
         self.published.extend(events)
 
     async def start(self, **settings: object) -> CoreOrchestrator:

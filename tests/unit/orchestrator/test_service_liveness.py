@@ -259,13 +259,11 @@ async def test_an_outcome_for_an_agent_that_left_meanwhile_is_dropped(
     bench: Bench, service: CoreOrchestrator
 ) -> None:
     await register(service, "Old", kind="external", port=5000)
-    ask = bench.prober.probe
 
-    async def leave_then_ask(host: str, port: int, timeout_s: float) -> object:
+    async def leave() -> None:
         await service.deregister_agent(DeregisterAgent(name="Old"), CALL)
-        return await ask(host, port, timeout_s)
 
-    bench.prober.probe = leave_then_ask
+    bench.prober.before_each = leave
     await probe(bench, service)
     assert service.registry.agent("Old") is None
 

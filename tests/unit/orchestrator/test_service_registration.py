@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from tests.unit.orchestrator.bench import Bench
@@ -144,7 +146,7 @@ async def test_an_alias_means_one_agent(service: CoreOrchestrator) -> None:
     ],
 )
 async def test_what_cannot_be_used_is_refused_with_nothing_done(
-    service: CoreOrchestrator, fields: dict[str, object], error: type[Exception]
+    service: CoreOrchestrator, fields: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error, match="Worker"):
         await service.register_agent(agent(**fields), CALL)

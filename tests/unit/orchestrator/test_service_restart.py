@@ -379,17 +379,17 @@ async def test_one_bad_turn_does_not_end_the_loop(bench: Bench) -> None:
     service = await bench.start(tick_s=0.001)
     turns = 0
 
-    class Broken:
-        async def probe(self, host: str, port: int, timeout_s: float) -> object:
-            nonlocal turns
-            turns += 1
-            bench.clock.advance(11)
-            if turns > 2:
-                stop.set()
-            raise ZeroDivisionError
-
     stop = asyncio.Event()
-    bench.prober.probe = Broken().probe
+
+    async def break_down() -> None:
+        nonlocal turns
+        turns += 1
+        bench.clock.advance(11)
+        if turns > 2:
+            stop.set()
+        raise ZeroDivisionError
+
+    bench.prober.before_each = break_down
     await service.register_agent(RegisterAgent(name="Old", port=1), CALL)
     bench.clock.advance(11)
     await asyncio.wait_for(service.run(stop), 5)
@@ -398,9 +398,5 @@ async def test_one_bad_turn_does_not_end_the_loop(bench: Bench) -> None:
 
 async def test_a_subscriber_that_fails_does_not_undo_a_commit(bench: Bench) -> None:
     service = await bench.start()
-
-    def fail(events: object) -> None:
-        raise ZeroDivisionError
-
-    bench.publish = fail
+    bench.is_subscriber_broken = True
     assert (await service.register_agent(process("A"), CALL)).revision == 1

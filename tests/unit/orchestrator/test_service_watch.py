@@ -25,7 +25,7 @@ def process(name: str, **fields: object) -> RegisterAgent:
 
 
 async def test_a_watcher_sees_every_change_once_and_in_order(service: CoreOrchestrator) -> None:
-    seen = []
+    seen: list[tuple[int, str, str]] = []
 
     async def follow() -> None:
         revision = 0
