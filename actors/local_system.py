@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from serve_apps.haproxy.environment import haproxy_environment
+from serve_apps.haproxy.environment import haproxy_directory, haproxy_environment
 from zejzl_ray.cluster.local_nodes import exclusive, running_cluster, start_nodes, stop_all
 from zejzl_ray.cluster.local_plan import (
     RAY_TOKEN_FILE,
@@ -116,6 +117,7 @@ def stop_local_system(settings: Settings, report: Report) -> StopReport:
             except ClusterError as error:  # what is acknowledged is in the store already, so go on
                 report(f"services could not be asked to stop: {error.message}")
         done = stop_all(data_dir)
+        shutil.rmtree(haproxy_directory(data_dir), ignore_errors=True)
         if done.ended or done.killed:
             report(f"{done.ended + done.killed} processes ended")
     return done

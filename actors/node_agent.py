@@ -38,7 +38,7 @@ class NodeAgentActor:
             find_reporter,
             SystemClock(),
             node_id=node_id,
-            address=ray.util.get_node_ip_address(),  # type: ignore[no-untyped-call]  # Ray gives it no types
+            address=ray.util.get_node_ip_address(),
             told_to_ray_mib=_vram_told_to_ray(node_id),
         )
         self._reporting.start()
@@ -85,5 +85,5 @@ def start(
 
 def _vram_told_to_ray(node_id: str) -> int:
     """Return the whole of this node's ``vram_mib``, used or not."""
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray gives it no types
+    nodes = ray.nodes()
     return int(sum(node["Resources"].get(VRAM_RESOURCE, 0) for node in nodes if node["NodeID"] == node_id))

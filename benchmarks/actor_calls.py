@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from benchmarks.report import Row, print_rows, spread
 from zejzl_ray.cluster.node_start import client_environment
@@ -77,11 +78,11 @@ def registrations() -> tuple[RegisterAgent, ...]:
     )
 
 
-async def lookups_per_s(handle: "ray.actor.ActorHandle[object]") -> float:
+async def lookups_per_s(handle: Any) -> float:
     """Return the rate of one caller that keeps some calls in flight."""
     call = CallContext()
     requests = [GetAgent(name=f"Agent{number % AGENTS:05}") for number in range(LOOKUPS)]
-    method = handle.get_agent  # type: ignore[attr-defined]  # two classes with the same method
+    method = handle.get_agent
     started_s = time.perf_counter()
     for start in range(0, LOOKUPS, IN_FLIGHT):
         refs = [method.remote(request, call) for request in requests[start : start + IN_FLIGHT]]
@@ -103,8 +104,12 @@ async def sets_per_s(value: bytes) -> float:
 
 async def bulk_per_s(store_url: str, namespace: str) -> tuple[float, bytes]:
     """Return the rate of one bulk registration through the handle, and the bytes of one stored agent."""
-    options = ServiceOptions(Settings(store_url=store_url, namespace=namespace), SecretStr("unused"), is_health_served=False)
-    handle = start_service(CoreOrchestratorActor, PLACES["core_orchestrator"], options, namespace=namespace)
+    options = ServiceOptions(
+        Settings(store_url=store_url, namespace=namespace), SecretStr("unused"), is_health_served=False
+    )
+    handle: Any = start_service(
+        CoreOrchestratorActor, PLACES["core_orchestrator"], options, namespace=namespace
+    )
     call = CallContext()
     await handle.register_agent.remote(RegisterAgent(name="First"), call)  # the process is up
     request = RegisterAgents(agents=registrations())
@@ -121,9 +126,7 @@ async def bulk_per_s(store_url: str, namespace: str) -> tuple[float, bytes]:
 def cluster() -> Iterator[None]:
     """A two-node cluster of its own."""
     args = {"num_cpus": 2, "object_store_memory": 200_000_000, "include_dashboard": False}
-    started = Cluster(
-        initialize_head=True, head_node_args={**args, "labels": {MACHINE_LABEL: "mainpc"}}
-    )
+    started = Cluster(initialize_head=True, head_node_args={**args, "labels": {MACHINE_LABEL: "mainpc"}})
     ray.init(address=started.address, log_to_driver=False, logging_level=40)
     try:
         yield
@@ -138,12 +141,14 @@ async def measure_lookups(pairs: int) -> Row:
     options = ServiceOptions(
         Settings(store_url="memory", namespace="lookups"), SecretStr("unused"), is_health_served=False
     )
-    service = start_service(CoreOrchestratorActor, PLACES["core_orchestrator"], options, namespace="lookups")
+    service: Any = start_service(
+        CoreOrchestratorActor, PLACES["core_orchestrator"], options, namespace="lookups"
+    )
     call = CallContext()
     await service.register_agents.remote(RegisterAgents(agents=registrations()), call)
     answer = await service.get_agent.remote(GetAgent(name="Agent00007"), call)
     assert answer.state is AgentState.STARTING
-    bare = ray.remote(ReadyAnswer).options(num_cpus=0.01, max_concurrency=4096).remote(answer)
+    bare: Any = ray.remote(ReadyAnswer).options(num_cpus=0.01, max_concurrency=4096).remote(answer)
     ratios, rates = [], []
     for turn in range(pairs + 1):
         first, second = (service, bare) if turn % 2 else (bare, service)
@@ -176,7 +181,10 @@ async def measure_bulk(pairs: int, name: str, url: Callable[[Path], str]) -> Row
 
 async def measure(pairs: int) -> list[Row]:
     """Measure everything."""
-    rows = [await measure_lookups(pairs), await measure_bulk(pairs, "SQLite", lambda path: f"sqlite://{path}")]
+    rows = [
+        await measure_lookups(pairs),
+        await measure_bulk(pairs, "SQLite", lambda path: f"sqlite://{path}"),
+    ]
     with RedisServer() as server:
         rows.append(await measure_bulk(pairs, "Redis", lambda _: server.url))
     return rows

@@ -13,23 +13,21 @@ and prints the ratios of neighbouring runs. Needs ``wrk``. Run it as ``python -m
 """
 
 import argparse
-import contextlib
 import os
 import re
-import secrets
 import shutil
-import signal
-import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from serve_apps.haproxy.environment import haproxy_environment
+from benchmarks.own_cluster import own_cluster
+from benchmarks.report import Row, print_rows, spread
+from serve_apps.haproxy.environment import haproxy_directory, haproxy_environment
+from zejzl_ray.cluster.ports import free_ports
+from zejzl_ray.cluster.secret_file import ensure_token
 from zejzl_ray.contracts import orchestrator as wire
 from zejzl_ray.contracts.health import ServiceHealth
 
@@ -82,37 +80,6 @@ class StillRegistry:
     async def health(self, request: Any, call: Any) -> ServiceHealth:
         """Be well."""
         return ServiceHealth(service="core_orchestrator", is_ready=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
-@contextlib.contextmanager
-def _cluster(directory: Path, environment: dict[str, str]) -> Iterator[str]:
-    """Run a head node of its own; yields its address. Ends only what it started."""
-    port = _free_port()
-    command = [
-        str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--port={port}",
-        "--node-ip-address=127.0.0.1", f"--temp-dir={directory / 'r'}", "--num-cpus=2", "--num-gpus=0",
-        "--include-dashboard=false", f"--ray-client-server-port={_free_port()}",
-        f"--dashboard-agent-listen-port={_free_port()}", "--object-store-memory=100000000",
-    ]  # fmt: skip
-    process = subprocess.Popen(
-        command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _deploy(address: str, token_file: Path, http_port: int, replicas: int) -> bytes:
@@ -182,65 +149,61 @@ def _wrk(url: str, token: str, seconds: float, connections: int) -> float:
     return float(found[1])
 
 
-def _report(name: str, ratios: list[float], bar: float) -> None:
-    low, median, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else (ratios[0],) * 3
-    print(
-        f"{name}: median {median:.2f}, quartiles {low:.2f} to {high:.2f}, worst {min(ratios):.2f} "
-        f"of {len(ratios)} pairs; bar >= {bar}"
-    )
-
-
-def main() -> None:
-    """Run the benchmark and print rates and ratios."""
+def main() -> int:
+    """Run the benchmark and print the ratios; exit code 1 when a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--pairs", type=int, default=10, help="interleaved runs of each target")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of one run")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--replicas", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
-        raise SystemExit("wrk is missing: apt-get install wrk")
+        sys.stderr.write("wrk is missing: apt-get install wrk\n")
+        return 2
     directory = Path(tempfile.mkdtemp(prefix="zi-", dir="/tmp"))
-    token = secrets.token_urlsafe(32)
-    token_file = directory / "token"
-    token_file.touch(mode=0o600)
-    token_file.write_text(token)
-    environment = haproxy_environment(directory) | {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(directory / "ray-token"),
-    }
-    ray_token = directory / "ray-token"
-    ray_token.touch(mode=0o600)
-    ray_token.write_text(secrets.token_hex(32))
-    os.environ.update(environment)  # before ray is imported
-    http_port = _free_port()
+    token = ensure_token(directory / "token").get_secret_value()
+    proxy_environment = haproxy_environment(directory)
+    http_port = free_ports(1)[0]
     try:
-        with _cluster(directory, environment) as address:
-            _deploy(address, token_file, http_port, arguments.replicas)
-            proxy = f"http://127.0.0.1:{http_port}"
-            fallback = f"http://127.0.0.1:{environment['RAY_SERVE_FALLBACK_PROXY_HTTP_PORT']}"
+        with own_cluster(("mainpc",), cpus=2, extra=proxy_environment) as cluster:
+            os.environ.update(cluster.environment)  # before ray is imported
+            _deploy(cluster.address, directory / "token", http_port, arguments.replicas)
+            fallback_port = proxy_environment["RAY_SERVE_FALLBACK_PROXY_HTTP_PORT"]
             targets = {
-                "ingress": f"{proxy}/v1/agents/{AGENT}",
-                "baseline": f"{proxy}/baseline/agents/{AGENT}",
-                "default proxy": f"{fallback}/v1/agents/{AGENT}",
+                "ingress": f"http://127.0.0.1:{http_port}/v1/agents/{AGENT}",
+                "baseline": f"http://127.0.0.1:{http_port}/baseline/agents/{AGENT}",
+                "default proxy": f"http://127.0.0.1:{fallback_port}/v1/agents/{AGENT}",
             }
-            for url in targets.values():
-                _wrk(url, token, 2, arguments.connections)  # warm up
-            rates: dict[str, list[float]] = {name: [] for name in targets}
-            for number in range(arguments.pairs):
-                # turned round every time, so that no target always follows the same other
-                order = list(targets)[:: 1 if number % 2 else -1]
-                for name in order:
-                    rates[name].append(_wrk(targets[name], token, arguments.seconds, arguments.connections))
-                print("  ".join(f"{name} {rates[name][-1]:.0f}/s" for name in targets), flush=True)
-            for other, bar in (("baseline", 0.85), ("default proxy", 3.0)):
-                ratios = [own / theirs for own, theirs in zip(rates["ingress"], rates[other], strict=True)]
-                _report(f"ingress / {other}", ratios, bar)
+            rates = _measure(targets, token, arguments)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-        shutil.rmtree(Path(environment["RAY_SERVE_HAPROXY_SERVER_STATE_BASE"]), ignore_errors=True)
+        shutil.rmtree(haproxy_directory(directory), ignore_errors=True)
+    rows = [
+        _row(rates, "baseline", "a FastAPI route in the same mode, same replicas and bytes", 0.85),
+        _row(rates, "default proxy", "the same route through Serve's default proxy", 3.0),
+    ]
+    title = f"authenticated GET /v1/agents/{{name}}, {arguments.connections} connections"
+    return 0 if print_rows(title, rows, is_json=arguments.json) else 1
+
+
+def _measure(targets: dict[str, str], token: str, arguments: argparse.Namespace) -> dict[str, list[float]]:
+    for url in targets.values():
+        _wrk(url, token, 2, arguments.connections)  # warm up
+    rates: dict[str, list[float]] = {name: [] for name in targets}
+    for number in range(arguments.pairs):
+        # turned round every time, so that no target always follows the same other
+        for name in list(targets)[:: 1 if number % 2 else -1]:
+            rates[name].append(_wrk(targets[name], token, arguments.seconds, arguments.connections))
+        sys.stderr.write("  ".join(f"{name} {rates[name][-1]:.0f}/s" for name in targets) + "\n")
+    return rates
+
+
+def _row(rates: dict[str, list[float]], other: str, baseline: str, bar: float) -> Row:
+    ratios = [own / theirs for own, theirs in zip(rates["ingress"], rates[other], strict=True)]
+    note = f"{spread(rates['ingress']).median:.0f} requests/s against {spread(rates[other]).median:.0f}"
+    return Row("requests a second", "x", spread(ratios, "at least"), baseline, bar, "at least", note)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

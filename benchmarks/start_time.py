@@ -12,12 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.own_cluster import own_cluster
 from benchmarks.report import Row, interleaved_ratios, print_rows, spread
-from zejzl_ray.cluster.local_plan import cluster_id
-from zejzl_ray.cluster.node_processes import stop_node
-from zejzl_ray.cluster.node_start import NodePorts, NodeRole, NodeStart, ray_start_command
 from zejzl_ray.cluster.ports import free_ports
-from zejzl_ray.cluster.secret_file import ensure_token
 
 PORTS = ("HTTP", "RESOURCE_MANAGER", "OBSERVABILITY", "ERROR_BUS", "SECURITY", "DASHBOARD")
 LIMIT_S = 180
@@ -48,7 +45,9 @@ def time_up() -> float:
     command = [sys.executable, "-m", "zejzl_ray.cli.main"]
     started_s = time.perf_counter()
     try:
-        subprocess.run([*command, "up", "--json"], env=environment, check=True, timeout=LIMIT_S, capture_output=True)
+        subprocess.run(
+            [*command, "up", "--json"], env=environment, check=True, timeout=LIMIT_S, capture_output=True
+        )
         return time.perf_counter() - started_s
     finally:
         subprocess.run([*command, "down"], env=environment, check=True, timeout=LIMIT_S, capture_output=True)
@@ -57,42 +56,17 @@ def time_up() -> float:
 
 def time_bare() -> float:
     """Return how long two ``ray start`` with our options and an empty Serve application take, seconds."""
-    directory = Path(tempfile.mkdtemp(prefix="zjb-", dir="/tmp"))
-    identity = cluster_id(directory)
-    ensure_token(directory / "token")
-    gcs, dashboard, client, http = free_ports(4)
-    environment = clean_environment()
     started_s = time.perf_counter()
-    try:
-        for machine, role in (("mainpc", NodeRole.HEAD), ("pc2", NodeRole.WORKER)):
-            node = NodeStart(
-                cluster_id=identity,
-                machine=machine,
-                role=role,
-                head_address=f"127.0.0.1:{gcs}",
-                node_ip="127.0.0.1",
-                temp_dir=Path("/tmp") / identity,  # noqa: S108  short, as sockets need
-                token_path=directory / "token",
-                cpus=1,
-                object_store_mib=256,
-                ports=NodePorts(dashboard=dashboard, ray_client=client),
-                ray_executable=str(Path(sys.executable).with_name("ray")),
-            )
-            made = ray_start_command(node)
-            environment |= made.environment
-            subprocess.run(
-                made.argv, env=environment, check=True, timeout=LIMIT_S, stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
-        program = EMPTY_APPLICATION.format(address=f"127.0.0.1:{gcs}", port=http)
+    with own_cluster(("mainpc", "pc2"), cpus=1) as cluster:
+        program = EMPTY_APPLICATION.format(address=cluster.address, port=free_ports(1)[0])
         subprocess.run(
-            [sys.executable, "-c", program], env=environment, check=True, timeout=LIMIT_S, capture_output=True
+            [sys.executable, "-c", program],
+            env=cluster.environment,
+            check=True,
+            timeout=LIMIT_S,
+            capture_output=True,
         )
         return time.perf_counter() - started_s
-    finally:
-        stop_node(identity)
-        shutil.rmtree(directory, ignore_errors=True)
-        shutil.rmtree(Path("/tmp") / identity, ignore_errors=True)  # noqa: S108  made above
 
 
 def main() -> int:

@@ -69,9 +69,14 @@ def haproxy_environment(
     }
 
 
-def _private_directory(data_dir: Path, root: Path) -> Path:
+def haproxy_directory(data_dir: Path, root: Path = Path("/tmp")) -> Path:  # noqa: S108  # as above
+    """Return where a cluster's proxy keeps its files, whether it exists or not; nothing in it outlives the cluster."""
     name = hashlib.sha256(str(data_dir.expanduser().absolute()).encode()).hexdigest()[:8]
-    directory = root / f"zj{os.geteuid():x}-{name}"
+    return root / f"zj{os.geteuid():x}-{name}"
+
+
+def _private_directory(data_dir: Path, root: Path) -> Path:
+    directory = haproxy_directory(data_dir, root)
     if len(str(directory)) > _MAX_DIRECTORY_LENGTH:
         raise ClusterError(
             f"{directory} is too long for the sockets in it.", "Choose a shorter root directory."

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,11 @@ from zejzl_ray.cluster.secret_file import ensure_token
 DATA_DIR = new_data_dir()
 ensure_token(DATA_DIR / "ray_token")
 os.environ.update(client_environment(DATA_DIR / "ray_token"))
+
+
+def pytest_sessionfinish() -> None:
+    """Remove the data directory also when no test wanted the system."""
+    shutil.rmtree(DATA_DIR, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

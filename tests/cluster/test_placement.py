@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import ray
@@ -19,7 +20,8 @@ class Model:
 
     @ray.method
     def where(self) -> str:
-        return ray.get_runtime_context().get_node_labels()["zejzl.io/machine"]
+        labels: dict[str, Any] = ray.get_runtime_context().get_node_labels()
+        return str(labels["zejzl.io/machine"])
 
 
 @pytest.fixture

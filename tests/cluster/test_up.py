@@ -13,6 +13,7 @@ import httpx2
 import psutil
 import pytest
 
+from serve_apps.haproxy.environment import haproxy_directory
 from tests.cluster.system import System, new_data_dir, run_zejzl, system_environment
 from zejzl_ray.cluster.local_plan import cluster_id
 from zejzl_ray.cluster.names import SERVICES
@@ -190,6 +191,7 @@ def test_an_interrupted_start_leaves_nothing_after_down_and_other_clusters_alone
     # `ray start` itself may have been under way; it carries the marker too
     assert find_node_processes(cluster_id(data_dir)) == []
     assert not temp_dir.exists()
+    assert not haproxy_directory(data_dir).exists()
     assert read_record(data_dir) is None
     assert foreign_ray.is_running()
     assert run_zejzl(["down"], system_environment(new_data_dir())).stdout.strip() == "nothing was running"

@@ -16,7 +16,7 @@ from zejzl_ray.contracts.services import OPERATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("zejzl_ray", "actors", "serve_apps")
-MOST_LINES = 400
+MOST_LINES = 500
 MANY_LINES = 300
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc", "base_classes"}
 

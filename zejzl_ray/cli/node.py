@@ -54,7 +54,7 @@ def token() -> None:
 
 
 @app.command()
-def start(  # noqa: PLR0917  typer calls it by name
+def start(
     head: IsHead = False,
     address: Address = "",
     machine: Machine = "",

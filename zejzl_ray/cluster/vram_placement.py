@@ -72,7 +72,7 @@ def list_placed() -> tuple[PlacedActor, ...]:
     """
     machine_of = {
         node["NodeID"]: node["Labels"].get(MACHINE_LABEL, "")
-        for node in ray.nodes()  # type: ignore[no-untyped-call]  # Ray gives it no types
+        for node in ray.nodes()
     }
     # Named, because Ray otherwise looks for any cluster of the computer and refuses when there are two.
     address = ray.get_runtime_context().gcs_address
@@ -245,7 +245,7 @@ class VramPlacer:
 
 
 def _vram_of_nodes() -> dict[str, int]:
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]  # Ray gives it no types
+    nodes = ray.nodes()
     return {
         node["Labels"].get(MACHINE_LABEL, ""): round(node["Resources"].get(VRAM_RESOURCE, 0))
         for node in nodes

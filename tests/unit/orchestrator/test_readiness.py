@@ -25,6 +25,13 @@ def health(**fields: Any) -> ServiceHealth:
     return judge_health(replace(well, **fields), service="s", epoch=3, pid=7, started_at_s=1.0)
 
 
+def test_a_service_that_is_well_says_so_in_every_check() -> None:
+    found = health()
+    assert found.is_ready
+    assert {check.status for check in found.checks} == {CheckStatus.OK}
+    assert (found.epoch, found.pid) == (3, 7)
+
+
 @pytest.mark.parametrize(
     ("fields", "check", "status", "is_ready"),
     [
