@@ -93,6 +93,11 @@ class CoreOrchestratorActor:
         return await (await self._shell.service()).get_registry_status(request, call)
 
     @ray.method
+    async def accept_losses(self, request: wire.AcceptLosses, call: CallContext) -> wire.RegistryStatus:
+        """Let the protection go."""
+        return await (await self._shell.service()).accept_losses(request, call)
+
+    @ray.method
     async def declare_fleet(self, request: wire.DeclareFleet, call: CallContext) -> wire.FleetDeclared:
         """Load what the fleet declares."""
         return await (await self._shell.service()).declare_fleet(request, call)

@@ -1,5 +1,6 @@
 """One real system for the whole session; a fresh namespace for each test that starts services of its own."""
 
+import logging
 import os
 import secrets
 import shutil
@@ -42,7 +43,7 @@ def ray_cluster(running_system: System) -> Iterator[System]:
         address=running_system.info["ray_address"],
         namespace=running_system.info["namespace"],
         log_to_driver=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
     )
     yield running_system
     ray.shutdown()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,9 +24,9 @@ class Model:
 
 
 @pytest.fixture
-def placer(ray_cluster: System, namespace: str) -> Iterator[VramPlacer]:
+def placer(ray_cluster: System, namespace: str) -> VramPlacer:
     caller = ActorCaller(ray_cluster.info["namespace"])
-    yield VramPlacer(CoreOrchestratorClient(caller), namespace)
+    return VramPlacer(CoreOrchestratorClient(caller), namespace)
 
 
 async def end(*placements: Placement) -> None:
@@ -51,8 +50,8 @@ async def test_work_goes_to_the_big_card_then_to_the_other_and_is_refused_when_n
     large = await placer.start(Model, name="large", vram_mib=20_000)
     further = await placer.start(Model, name="further", vram_mib=8_000)
     assert (large.machine, further.machine) == ("mainpc", "pc2")
-    assert ray.get(large.handle.where.remote(), timeout=30) == "mainpc"
-    assert ray.get(further.handle.where.remote(), timeout=30) == "pc2"
+    where: list[Any] = [one.handle.where.remote() for one in (large, further)]
+    assert [ray.get(ref, timeout=30) for ref in where] == ["mainpc", "pc2"]
 
     with pytest.raises(
         NoCapacity, match=r"30000 MiB .* largest free card is 4564 MiB \(RTX 4090 on mainpc\)"

@@ -70,10 +70,7 @@ def list_placed() -> tuple[PlacedActor, ...]:
     Raises:
         ClusterError: Ray's dashboard, which keeps the table, does not answer.
     """
-    machine_of = {
-        node["NodeID"]: node["Labels"].get(MACHINE_LABEL, "")
-        for node in ray.nodes()
-    }
+    machine_of = {node["NodeID"]: node["Labels"].get(MACHINE_LABEL, "") for node in ray.nodes()}
     # Named, because Ray otherwise looks for any cluster of the computer and refuses when there are two.
     address = ray.get_runtime_context().gcs_address
     try:

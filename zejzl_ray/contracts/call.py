@@ -15,6 +15,10 @@ class CallContext(Contract):
 
     token: SecretStr | None = Field(default=None, description="proof of who is calling; never printed")
     request_id: str = Field(default_factory=new_id, pattern=REQUEST_ID_PATTERN)
-    caused_by: str = Field(default="", max_length=128, description="request id of the call that led to this one")
+    caused_by: str = Field(
+        default="", max_length=128, description="request id of the call that led to this one"
+    )
     traceparent: str | None = Field(default=None, pattern=TRACEPARENT_PATTERN)
-    deadline_at_s: float | None = Field(default=None, description="wall time after which nobody waits for the reply")
+    deadline_at_s: float | None = Field(
+        default=None, description="wall time after which nobody waits for the reply"
+    )

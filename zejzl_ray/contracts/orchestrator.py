@@ -66,7 +66,9 @@ class Agent(Contract):
     reason: str = Field(default="", description="why it is in this state")
     state_since_s: float
     registered_at_s: float
-    last_seen_at_s: float | None = Field(default=None, description="last heartbeat or answered probe; null: never")
+    last_seen_at_s: float | None = Field(
+        default=None, description="last heartbeat or answered probe; null: never"
+    )
     lease_s: float | None = Field(default=None, description="lease length; null: probed, not leased")
     lease_expires_at_s: float | None = None
     is_declared: bool = Field(default=False, description="the fleet file names it")
@@ -95,7 +97,9 @@ class RegisterAgent(Contract):
     dependencies: Annotated[tuple[AgentName, ...], Field(max_length=256)] = ()
     aliases: Annotated[tuple[AgentName, ...], Field(max_length=64)] = ()
     vram_mib: Annotated[int, Field(ge=0, le=16_777_216)] = 0
-    metadata: dict[str, JsonValue] = Field(default_factory=dict, description="free form, at most 16 KiB as JSON")
+    metadata: dict[str, JsonValue] = Field(
+        default_factory=dict, description="free form, at most 16 KiB as JSON"
+    )
     lease_s: Annotated[float, Field(gt=0, le=3600)] | None = Field(
         default=None, description="null: the default of the kind (30 s; external: none)"
     )
@@ -178,7 +182,9 @@ class UpdateAgent(Contract):
     dependencies: Annotated[tuple[AgentName, ...], Field(max_length=256)] | None = None
     vram_mib: Annotated[int, Field(ge=0, le=16_777_216)] | None = None
     metadata: dict[str, JsonValue] | None = Field(default=None, description="replaces all metadata")
-    expected_revision: int | None = Field(default=None, ge=1, description="refuse when the record changed since")
+    expected_revision: int | None = Field(
+        default=None, ge=1, description="refuse when the record changed since"
+    )
 
 
 class DeregisterAgent(Contract):
@@ -213,7 +219,9 @@ class ListAgents(Contract):
     state: AgentState | None = None
     metadata_key: str | None = Field(default=None, description="has this metadata key")
     metadata_value: str | None = Field(default=None, description="... with this value, compared as text")
-    cursor: Annotated[str, StringConstraints(max_length=256)] = Field(default="", description="next_cursor of the last page")
+    cursor: Annotated[str, StringConstraints(max_length=256)] = Field(
+        default="", description="next_cursor of the last page"
+    )
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 100
 
 
@@ -248,7 +256,9 @@ class AgentExplanation(Contract):
     state: AgentState
     reason: str
     since_s: float
-    pending: str = Field(default="", description="what hysteresis is counting, for example '2 of 3 failed probes'")
+    pending: str = Field(
+        default="", description="what hysteresis is counting, for example '2 of 3 failed probes'"
+    )
     changes: tuple[StateChange, ...] = ()
 
 
@@ -303,7 +313,9 @@ class RegistrySnapshot(Contract):
     agents: tuple[Agent, ...]
     machines: tuple[Machine, ...]
     revision: int
-    boot: str = Field(description="changes at every start of the service; revisions never go back between boots")
+    boot: str = Field(
+        description="changes at every start of the service; revisions never go back between boots"
+    )
 
 
 class GetMachine(Contract):
@@ -333,7 +345,9 @@ class RegistryStatus(Contract):
     by_state: dict[str, int]
     machines: int
     revision: int
-    is_protected: bool = Field(description="too many were lost at once: nobody more is marked lost until it clears")
+    is_protected: bool = Field(
+        description="too many were lost at once: nobody more is marked lost until it clears"
+    )
     alarm: str = ""
 
 
@@ -386,5 +400,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     _op("report_machine", ReportMachine, Machine, _MACHINES_WRITE, "POST", "/v1/machines"),
     _op("list_machines", ListMachines, MachineList, _MACHINES_READ, "GET", "/v1/machines"),
     _op("get_machine", GetMachine, Machine, _MACHINES_READ, "GET", "/v1/machines/{name}"),
-    _op("health", GetHealth, ServiceHealth, "core_orchestrator:health:read", "GET", "/v1/health/core_orchestrator"),
+    _op(
+        "health",
+        GetHealth,
+        ServiceHealth,
+        "core_orchestrator:health:read",
+        "GET",
+        "/v1/health/core_orchestrator",
+    ),
 )

@@ -39,18 +39,30 @@ class AgentDeclaration(FleetModel):
     kind: AgentKind = AgentKind.EXTERNAL
     machine: str | None = Field(default=None, description="machine it is tied to; null: placed by its needs")
     group: str | None = Field(default=None, description="free grouping, kept from the old files")
-    entry: str | None = Field(default=None, description="script path (process, external) or module:Class (actor)")
-    host: str = Field(default="0.0.0.0", description="address it binds; 0.0.0.0 is every address of the machine")
+    entry: str | None = Field(
+        default=None, description="script path (process, external) or module:Class (actor)"
+    )
+    host: str = Field(
+        default="0.0.0.0", description="address it binds; 0.0.0.0 is every address of the machine"
+    )
     port: int | None = Field(default=None, ge=1, le=65535)
     health_port: int | None = Field(default=None, ge=1, le=65535)
     required: bool = Field(default=True, description="the fleet is not complete without it")
-    dependencies: tuple[str, ...] = Field(default=(), description="names of agents or services, started before it")
+    dependencies: tuple[str, ...] = Field(
+        default=(), description="names of agents or services, started before it"
+    )
     capabilities: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = Field(default=(), description="other names the registry resolves to this agent")
+    aliases: tuple[str, ...] = Field(
+        default=(), description="other names the registry resolves to this agent"
+    )
     needs: Needs = Needs()
     environment: dict[str, str] = Field(default_factory=dict)
-    config: dict[str, Any] = Field(default_factory=dict, description="the agent's own settings, handed to it unchanged")
-    extras: dict[str, Any] = Field(default_factory=dict, description="fields of an old file that have no home here")
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="the agent's own settings, handed to it unchanged"
+    )
+    extras: dict[str, Any] = Field(
+        default_factory=dict, description="fields of an old file that have no home here"
+    )
 
 
 class ServiceDeclaration(FleetModel):

@@ -11,7 +11,7 @@ from zejzl_ray.fleet.model import Fleet
 from zejzl_ray.fleet.order import canonical_names
 
 DEFAULT_FLEET: Final = Path("config/fleet.yaml")
-FLEET_VARIABLE: Final = "ZEJZL_FLEET"
+FLEET_VARIABLE: Final = "ZEJZL_FLEET_FILE"
 OVERRIDE_PREFIX: Final = "ZEJZL_AGENT_"
 
 _TRUE: Final = frozenset({"true", "yes", "on", "1", "enabled"})
@@ -106,7 +106,7 @@ class Config:
             name_or_file: its name, an alias, or its script, so ``__file__`` works. A script is matched by
                 its path as the fleet declares it, then by its file name; case, underscores and an ending of
                 ``_agent``, ``_service`` or ``_client`` do not matter then.
-            fleet: the fleet, or its file. Default: the file named by ``ZEJZL_FLEET``, else
+            fleet: the fleet, or its file. Default: the file named by ``ZEJZL_FLEET_FILE``, else
                 ``config/fleet.yaml``.
             environment: variables to use instead of the process's own.
 

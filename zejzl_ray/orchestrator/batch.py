@@ -6,8 +6,7 @@ from typing import Any, Final
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.machines import Machine
 from zejzl_ray.errors import PayloadTooLarge
-from zejzl_ray.orchestrator.changes import Decision
-from zejzl_ray.orchestrator.draft import Draft
+from zejzl_ray.orchestrator.draft import Decision, Draft
 from zejzl_ray.orchestrator.persistence import (
     agent_key,
     decode_reply,

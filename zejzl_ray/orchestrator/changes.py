@@ -1,15 +1,8 @@
 """What a decision is made of: changes of agents, and what is stored and answered with them."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from zejzl_ray.contracts.base import Contract
-from zejzl_ray.contracts.machines import Machine
 from zejzl_ray.contracts.orchestrator import Agent, AgentEvent, AgentState, StateChange
-from zejzl_ray.store.protocol import Op
-
-if TYPE_CHECKING:
-    from zejzl_ray.orchestrator.draft import Draft
 
 ChangeKind = Literal["agent_registered", "agent_updated", "agent_state_changed", "agent_deregistered"]
 
@@ -55,24 +48,3 @@ class Change(NamedTuple):
             reason=self.agent.reason if self.agent is not None else self.reason,
             revision=self.revision,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a command leads to. Deciding changes nothing; the service commits and applies it.
-
-    Attributes:
-        reply: the answer, once the decision is committed.
-        changes: in the order of their revisions, which follow each other without gaps.
-        renewed: agents that have shown life besides.
-        machine: a machine record to store.
-        ops: other things to store.
-        draft: where the changes were tried, so that they need not be laid over the batch one by one again.
-    """
-
-    reply: Contract
-    changes: tuple[Change, ...] = ()
-    renewed: tuple[str, ...] = ()
-    machine: Machine | None = None
-    ops: tuple[Op, ...] = ()
-    draft: "Draft | None" = None

@@ -6,11 +6,36 @@ undone.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
+from zejzl_ray.contracts.base import Contract
+from zejzl_ray.contracts.machines import Machine
 from zejzl_ray.contracts.orchestrator import Agent
-from zejzl_ray.orchestrator.changes import Change, Decision
+from zejzl_ray.orchestrator.changes import Change
 from zejzl_ray.orchestrator.endpoint import agent_endpoint_keys
+from zejzl_ray.store.protocol import Op
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a command leads to. Deciding changes nothing; the service commits and applies it.
+
+    Attributes:
+        reply: the answer, once the decision is committed.
+        changes: in the order of their revisions, which follow each other without gaps.
+        renewed: agents that have shown life besides.
+        machine: a machine record to store.
+        ops: other things to store.
+        draft: where the changes were tried, so that they need not be laid over the batch one by one again.
+    """
+
+    reply: Contract
+    changes: tuple[Change, ...] = ()
+    renewed: tuple[str, ...] = ()
+    machine: Machine | None = None
+    ops: tuple[Op, ...] = ()
+    draft: "Draft | None" = None
 
 
 class View(Protocol):

@@ -4,9 +4,9 @@ from typing import Any
 
 from zejzl_ray.contracts.orchestrator import Agent, AgentState, DeclareFleet, FleetDeclared, RegisterAgent
 from zejzl_ray.errors import InvalidInput, NoCapacity
-from zejzl_ray.orchestrator.changes import Change, ChangeKind, Decision
+from zejzl_ray.orchestrator.changes import Change, ChangeKind
 from zejzl_ray.orchestrator.config import RegistryConfig
-from zejzl_ray.orchestrator.draft import Draft
+from zejzl_ray.orchestrator.draft import Decision, Draft
 from zejzl_ray.orchestrator.records import (
     changed,
     check_metadata,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.orchestrator import Agent, AgentState, Heartbeat, HeartbeatAccepted
 from zejzl_ray.errors import Conflict
-from zejzl_ray.orchestrator.changes import Change, Decision
-from zejzl_ray.orchestrator.draft import Draft
+from zejzl_ray.orchestrator.changes import Change
+from zejzl_ray.orchestrator.draft import Decision, Draft
 from zejzl_ray.orchestrator.records import changed, lease_end_s
 from zejzl_ray.orchestrator.states import Cause, next_state
 

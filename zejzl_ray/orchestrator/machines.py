@@ -5,7 +5,7 @@ from typing import Final
 
 from zejzl_ray.contracts.machines import Machine, MachineSnapshot, ReportMachine
 from zejzl_ray.errors import Conflict, NoCapacity
-from zejzl_ray.orchestrator.changes import Decision
+from zejzl_ray.orchestrator.draft import Decision
 
 _HARDWARE: Final = (
     "node_id",

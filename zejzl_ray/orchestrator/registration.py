@@ -12,9 +12,9 @@ from zejzl_ray.contracts.orchestrator import (
     UpdateAgent,
 )
 from zejzl_ray.errors import AgentExists, AgentNotFound, Conflict, InvalidInput, NoCapacity, VersionConflict
-from zejzl_ray.orchestrator.changes import Change, Decision
+from zejzl_ray.orchestrator.changes import Change
 from zejzl_ray.orchestrator.config import RegistryConfig
-from zejzl_ray.orchestrator.draft import Draft
+from zejzl_ray.orchestrator.draft import Decision, Draft
 from zejzl_ray.orchestrator.endpoint import check_host, check_ports, endpoint_keys
 from zejzl_ray.orchestrator.quiet_gc import BULK, held_back
 from zejzl_ray.orchestrator.records import (

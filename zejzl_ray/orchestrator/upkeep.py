@@ -7,8 +7,8 @@ import structlog
 from zejzl_ray.contracts.orchestrator import Agent, AgentState
 from zejzl_ray.errors import Unavailable
 from zejzl_ray.orchestrator.batch import Batch, Decide
-from zejzl_ray.orchestrator.changes import Decision
 from zejzl_ray.orchestrator.config import RegistryConfig
+from zejzl_ray.orchestrator.draft import Decision
 from zejzl_ray.orchestrator.hysteresis import SignCounter
 from zejzl_ray.orchestrator.liveness import Move, Moved, decide_forget, decide_moves, may_be_forgotten
 from zejzl_ray.orchestrator.persistence import put_renewals

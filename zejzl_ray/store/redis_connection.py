@@ -150,7 +150,7 @@ def _connect_sentinel(url: str, options: dict[str, Any]) -> RedisTarget:
         tls = {"ssl": True} | {name: value for name, value in query.items() if name.startswith("ssl_")}
         options |= tls
         sentinel_options |= tls
-    sentinel = Sentinel(
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]  # redis-py has no types here
         [_host_port(host) for host in hosts.split(",")], sentinel_kwargs=sentinel_options, **options
     )
     client: Redis = sentinel.master_for(primary)

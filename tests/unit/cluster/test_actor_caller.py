@@ -114,7 +114,12 @@ async def test_a_foreign_error_shows_its_class_only() -> None:
 
 @pytest.mark.parametrize(
     "away",
-    [ActorDiedError(), ActorUnavailableError("gone", None), RaySystemError("raylet"), raised(ServiceUnavailable("starting"))],
+    [
+        ActorDiedError(),
+        ActorUnavailableError("gone", None),
+        RaySystemError("raylet"),
+        raised(ServiceUnavailable("starting")),
+    ],
 )
 async def test_a_repeatable_call_waits_for_a_service_that_is_away(away: Exception) -> None:
     handle = FakeHandle(away, away, REPLY)

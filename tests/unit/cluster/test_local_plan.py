@@ -30,7 +30,9 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     for name in Settings.model_fields:
         monkeypatch.delenv(f"ZEJZL_{name.upper()}", raising=False)
     monkeypatch.setattr("tempfile.gettempdir", lambda: "/tmp")
-    return changed(Settings(), data_dir=tmp_path, gpu_cards="none", **dict(zip(PORTS, free_ports(5), strict=True)))
+    return changed(
+        Settings(), data_dir=tmp_path, gpu_cards="none", **dict(zip(PORTS, free_ports(5), strict=True))
+    )
 
 
 def changed(settings: Settings, **fields: Any) -> Settings:

@@ -167,7 +167,7 @@ def test_a_view_from_a_file_is_read_again_on_demand(tmp_path: Path, monkeypatch:
     path = tmp_path / "fleet.yaml"
     text = "schema: zejzl.fleet/1\nmachines: {m: {}}\nagents:\n  A: {machine: m, port: %d, entry: a.py}\n"
     path.write_text(text % 5000)
-    monkeypatch.setenv("ZEJZL_FLEET", str(path))
+    monkeypatch.setenv("ZEJZL_FLEET_FILE", str(path))
     view = Config.for_agent("/somewhere/a.py")
     path.write_text(text % 6000)
     assert (view.port, view.reload().port) == (5000, 6000)

@@ -1,0 +1,100 @@
+"""How a service actor is started, and what its process learns, over a stand-in for Ray's few functions."""
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from actors import place, shells
+from actors.place import ServiceOptions, end_process, own_identity, start_service
+from zejzl_ray.cluster.names import MACHINE_LABEL, SERVICES
+from zejzl_ray.cluster.topology import PLACES
+from zejzl_ray.settings import Settings
+from zejzl_ray.shell import BareService, Identity, ServiceShell
+from zejzl_ray.store import MemoryStore
+
+
+class FakeRay:
+    def __init__(self) -> None:
+        self.options_given: dict[str, Any] = {}
+
+    def remote(self, actor: type[Any]) -> Any:
+        def options(**given: Any) -> Any:
+            self.options_given = given
+            return SimpleNamespace(remote=lambda *arguments: (actor, arguments))
+
+        return SimpleNamespace(options=options)
+
+    def get_runtime_context(self) -> Any:
+        return SimpleNamespace(get_node_labels=lambda: {MACHINE_LABEL: "pc2"}, get_node_id=lambda: "n1")
+
+
+@pytest.fixture
+def fake_ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
+    fake = FakeRay()
+    monkeypatch.setattr(place, "ray", fake)
+    return fake
+
+
+@pytest.fixture
+def options() -> ServiceOptions:
+    return ServiceOptions(Settings(store_url="memory"), SecretStr("hunter2"))
+
+
+def test_a_service_outlives_its_starter_and_is_restarted_for_ever(
+    fake_ray: FakeRay, options: ServiceOptions
+) -> None:
+    handle: Any = start_service(BareService, PLACES["error_bus"], options, namespace="ns")
+    assert handle == (BareService, (options,))
+    given = fake_ray.options_given
+    assert (given["name"], given["namespace"], given["lifetime"]) == ("error_bus", "ns", "detached")
+    assert (given["max_restarts"], given["max_task_retries"], given["get_if_exists"]) == (-1, 0, True)
+    assert given["label_selector"] == {MACHINE_LABEL: "pc2"}
+
+
+def test_the_token_is_not_shown(options: ServiceOptions) -> None:
+    assert "hunter2" not in repr(options)
+
+
+@pytest.mark.usefixtures("fake_ray")
+def test_a_process_learns_where_it_is_from_ray() -> None:
+    assert own_identity("error_bus") == Identity("error_bus", "pc2", "n1")
+
+
+def test_a_replaced_process_ends_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    end_process("a newer instance has taken over")
+    assert codes == [1]
+    shown = capsys.readouterr()
+    assert "a newer instance has taken over" in shown.out + shown.err
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("is_health_served", [True, False])
+@pytest.mark.usefixtures("fake_ray")
+async def test_the_shell_opens_the_services_own_store(
+    monkeypatch: pytest.MonkeyPatch, service: str, is_health_served: bool
+) -> None:
+    launched: list[ServiceShell[Any]] = []
+    monkeypatch.setattr(ServiceShell, "launch", lambda shell: launched.append(shell))
+    monkeypatch.setattr(shells, "prepare_process", lambda *_: None)
+    given = ServiceOptions(Settings(store_url="memory"), SecretStr("t"), is_health_served)
+    shell = shells.launch_shell(service, given, BareService)
+    assert launched == [shell]
+    has_port = service != "core_orchestrator" and is_health_served
+    names = [check.name for check in (await shell.health()).checks]
+    assert names == (["started", "health_port"] if has_port else ["started"])
+    store = await shell._open_store()
+    assert isinstance(store, MemoryStore)
+
+
+def test_a_service_process_logs_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, str]] = []
+    monkeypatch.setattr(place, "configure_logging", lambda level, service: seen.append((level, service)))
+    place.prepare_process("error_bus", Settings(log_level="DEBUG"))
+    assert seen == [("DEBUG", "error_bus")]
