@@ -15,7 +15,7 @@ from actors import node_agent
 from actors.core_orchestrator import CoreOrchestratorActor
 from actors.error_bus import ErrorBusActor
 from actors.observability_hub import ObservabilityHubActor
-from actors.place import ServiceOptions, start_service
+from actors.place import ServiceOptions, machine_addresses, start_service
 from actors.resource_manager import ResourceManagerActor
 from actors.security_gateway import SecurityGatewayActor
 from serve_apps.config import IngressConfig
@@ -32,6 +32,7 @@ from zejzl_ray.cluster.names import (
     SECURITY_GATEWAY,
     SERVICES,
 )
+from zejzl_ray.cluster.shared_store import require_shared_store
 from zejzl_ray.cluster.topology import START_ORDER
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import CheckStatus, GetHealth, ServiceHealth
@@ -51,6 +52,7 @@ _ACTORS: dict[str, type] = {
     SECURITY_GATEWAY: SecurityGatewayActor,
 }
 _POLL_S = 0.1
+_PATIENCE_S = 5.0  # a machine that takes longer to join is worth a line
 _CALL_LIMIT_S = 5.0
 
 Report = Callable[[str], None]
@@ -66,6 +68,7 @@ class Plan:
         token_file: where the ingress replicas read it.
         machines: machine -> how its node agent works; all of them are waited for.
         fleet: what the registry is told.
+        check_joining: raises ClusterError when a machine that is being started will not join.
         is_ingress_wanted: tests of single services leave it out.
     """
 
@@ -74,6 +77,7 @@ class Plan:
     token_file: Path
     machines: dict[str, NodeAgentSettings]
     fleet: DeclareFleet
+    check_joining: Callable[[], None] = lambda: None
     is_ingress_wanted: bool = True
 
 
@@ -94,22 +98,18 @@ async def bring_up(plan: Plan, report: Report) -> Running:
     one another: each starts and answers while the others are away, and its readiness names what is missing.
 
     Raises:
-        ClusterError: something did not become ready in ``start_timeout_s``; says what and why.
+        ClusterError: something did not become ready in ``start_timeout_s``, or the store will not do for several
+            machines; says what and why.
     """
     settings = plan.settings
     deadline_s = time.monotonic() + settings.start_timeout_s
-    missing = await _wait_for_machines(tuple(plan.machines), settings.home_wait_s, report)
-    start_services(plan)
-    for machine, agent_settings in plan.machines.items():
-        node_agent.start(
-            machine,
-            agent_settings,
-            functools.partial(find_core_orchestrator, settings.namespace),
-            namespace=settings.namespace,
-        )
     caller = ActorCaller(settings.namespace, timeout_s=_CALL_LIMIT_S)
-    ingress = asyncio.create_task(_ingress(plan, report))
+    ingress = asyncio.create_task(_ingress(plan, report))  # takes longest and needs the head only
     try:
+        missing = await _wait_for_machines(plan, report)
+        require_shared_store(settings.resolved_store_url(), await asyncio.to_thread(machine_addresses))
+        start_services(plan)
+        _start_node_agents(plan)
         healths = await _wait_until_ready(caller, deadline_s, report)
         orchestrator = CoreOrchestratorClient(caller)
         declared = await orchestrator.declare_fleet(plan.fleet)
@@ -127,6 +127,12 @@ async def bring_up(plan: Plan, report: Report) -> Running:
         ingress.cancel()
         await caller.close()
     return Running(services=healths, machines=tuple(present), fleet=declared, missing_machines=tuple(missing))
+
+
+def _start_node_agents(plan: Plan) -> None:
+    find = functools.partial(find_core_orchestrator, plan.settings.namespace)
+    for machine, agent_settings in plan.machines.items():
+        node_agent.start(machine, agent_settings, find, namespace=plan.settings.namespace)
 
 
 def start_services(plan: Plan, *, is_health_served: bool = True) -> None:
@@ -175,9 +181,11 @@ def _named_actors(namespace: str) -> list[str]:
     ]
 
 
-async def _wait_for_machines(machines: Sequence[str], limit_s: float, report: Report) -> list[str]:
+async def _wait_for_machines(plan: Plan, report: Report) -> list[str]:
     """Wait for every declared machine to join; return those that did not."""
-    deadline_s = time.monotonic() + limit_s
+    machines, limit_s = tuple(plan.machines), plan.settings.home_wait_s
+    started_s = time.monotonic()
+    deadline_s = started_s + limit_s
     told = False
     while True:
         nodes = await asyncio.to_thread(ray.nodes)
@@ -189,7 +197,8 @@ async def _wait_for_machines(machines: Sequence[str], limit_s: float, report: Re
                     f"machine {machine} has not joined within {limit_s:.0f} s; its services go to the fallback"
                 )
             return missing
-        if not told:
+        plan.check_joining()
+        if not told and time.monotonic() > started_s + _PATIENCE_S:
             report(f"waiting for {', '.join(missing)} to join (at most {limit_s:.0f} s)")
             told = True
         await asyncio.sleep(_POLL_S)

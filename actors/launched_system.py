@@ -5,10 +5,12 @@ Ray reads its environment when it is imported, so everything that imports it is 
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serve_apps.haproxy.environment import haproxy_environment
+from serve_apps.haproxy.environment import haproxy_directory, haproxy_environment
 from zejzl_ray.cluster.local_nodes import exclusive
 from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, TOKEN_FILE, node_agent_settings
 from zejzl_ray.cluster.node_start import NodeStart, client_environment
@@ -28,6 +30,17 @@ Report = Callable[[str], None]
 def node_environment(settings: Settings) -> dict[str, str]:
     """Return what Ray's processes need in their environment on this machine, beside what starts the node."""
     return haproxy_environment(settings.data_path, bind_host=settings.bind_host)
+
+
+def node_leftovers(settings: Settings) -> tuple[Path, ...]:
+    """Return the directories that Ray's processes leave outside their own; they go when the node has ended."""
+    return (haproxy_directory(settings.data_path),)
+
+
+def remove_node_leftovers(settings: Settings) -> None:
+    """Remove those directories of a node that has ended; safe to repeat."""
+    for directory in node_leftovers(settings):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def head_record(settings: Settings, node: NodeStart) -> ClusterRecord:

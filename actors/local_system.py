@@ -6,11 +6,13 @@ the environment is set.
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +20,8 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from serve_apps.haproxy.environment import haproxy_directory, haproxy_environment
-from zejzl_ray.cluster.local_nodes import exclusive, running_cluster, start_nodes, stop_all
+from zejzl_ray.cluster.launched_node import require_no_supervised_node
+from zejzl_ray.cluster.local_nodes import exclusive, running_cluster, start_head, start_workers, stop_all
 from zejzl_ray.cluster.local_plan import (
     RAY_TOKEN_FILE,
     TOKEN_FILE,
@@ -62,30 +65,42 @@ def start_local_system(settings: Settings, fleet: Fleet, source: str, report: Re
 
     Raises:
         PortInUse: a port of the services is taken.
-        ClusterError: something did not start; says what and why.
+        ClusterError: something did not start, or this machine is part of a cluster of several; says what and why.
     """
     started_s = time.monotonic()
     machines = tuple(fleet.machines)
     if not machines:
         raise ClusterError("The fleet declares no machine.", "Add one under `machines:` of the fleet file.")
     data_dir = settings.data_path
+    require_no_supervised_node(data_dir)
     token_file, ray_token_file = data_dir / TOKEN_FILE, data_dir / RAY_TOKEN_FILE
     token = ensure_token(token_file)
     ensure_token(ray_token_file)
     with exclusive(data_dir):
         environment = haproxy_environment(data_dir, bind_host=settings.bind_host)
+        os.environ.update(environment | client_environment(ray_token_file))
         record = running_cluster(data_dir)
         was_running = record is not None
-        if record is None:
-            leftovers = stop_all(data_dir)
-            if leftovers.ended or leftovers.killed:
-                report(f"removed {leftovers.ended + leftovers.killed} processes of an unfinished start")
-            plan = plan_local_cluster(settings, machines)
-            start_nodes(plan, data_dir, environment, report)
-            record = plan.record
-        os.environ.update(environment)
-        with connected(record, ray_token_file):
-            running = _bring_up(settings, fleet, source, token, token_file, machines, report)
+        with ThreadPoolExecutor(max_workers=1) as aside:
+            joining: Future[None] | None = None
+            if record is None:
+                leftovers = stop_all(data_dir)
+                if leftovers.ended or leftovers.killed:
+                    report(f"removed {leftovers.ended + leftovers.killed} processes of an unfinished start")
+                plan = plan_local_cluster(settings, machines)
+                record = plan.record
+                # Importing Ray takes as long as a good part of its start; the other nodes join while the head's
+                # services and the ingress start.
+                aside.submit(importlib.import_module, "actors.bootstrap")
+                start_head(plan, data_dir, environment, report)
+                joining = aside.submit(start_workers, plan, data_dir, environment, report)
+            try:
+                with connected(record, ray_token_file):
+                    running = _bring_up(settings, fleet, source, token, token_file, machines, report, joining)
+            except ClusterError:
+                if joining is not None and joining.done() and joining.exception() is not None:
+                    stop_all(data_dir)  # half a cluster is of no use to the next try
+                raise
         record.model_copy(update={"is_complete": True}).write(data_dir)
     return LocalSystem(
         record=record,
@@ -101,9 +116,10 @@ def stop_local_system(settings: Settings, report: Report) -> StopReport:
     """Stop everything of this data directory's cluster; safe to repeat, also after a start that was interrupted.
 
     Raises:
-        ClusterError: a process could not be ended.
+        ClusterError: a process could not be ended, or this machine is part of a cluster of several.
     """
     data_dir = settings.data_path
+    require_no_supervised_node(data_dir)
     make_private_directory(data_dir)
     with exclusive(data_dir):
         record = running_cluster(data_dir)
@@ -161,6 +177,7 @@ def _bring_up(
     token_file: Path,
     machines: tuple[str, ...],
     report: Report,
+    joining: "Future[None] | None",
 ) -> "Running":
     from actors.bootstrap import Plan, bring_up
 
@@ -174,5 +191,11 @@ def _bring_up(
             for index, machine in enumerate(machines)
         },
         fleet=declare_command(fleet, source),
+        check_joining=lambda: _raise_if_failed(joining),
     )
     return asyncio.run(bring_up(plan, report))
+
+
+def _raise_if_failed(joining: "Future[None] | None") -> None:
+    if joining is not None and joining.done():
+        joining.result()

@@ -62,6 +62,11 @@ def own_identity(service: str) -> Identity:
     return Identity(service=service, machine=machine, node_id=context.get_node_id())
 
 
+def machine_addresses() -> set[str]:
+    """Return the addresses of the machines that are in the cluster now; the nodes of one machine share one."""
+    return {str(node["NodeManagerAddress"]) for node in ray.nodes() if node["Alive"]}
+
+
 def end_process(reason: str) -> None:
     """End this worker at once; Ray starts another one. Used when a newer writer has taken over."""
     get_logger("actors").error("process ends", reason=reason)

@@ -1,12 +1,14 @@
 """Builds the shell of a service from what the composition root hands in."""
 
+import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from actors.place import ServiceOptions, end_process, own_identity, prepare_process
+from actors.place import ServiceOptions, end_process, machine_addresses, own_identity, prepare_process
 from zejzl_ray.clock import SystemClock
 from zejzl_ray.cluster.actor_caller import ActorCaller
 from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
+from zejzl_ray.cluster.shared_store import require_shared_store, service_store_url
 from zejzl_ray.settings import Settings
 from zejzl_ray.shell import Presence, Service, ServiceShell
 from zejzl_ray.shell.health_server import HealthServer
@@ -41,9 +43,10 @@ def launch_shell(service: str, options: ServiceOptions, build: Callable[[Store],
     )
 
     async def open_own_store() -> Store:
-        return await open_store(
-            settings.secret_store_url().get_secret_value(), service, clock=clock, owner=service
-        )
+        # At each start anew: this may be another machine than the last time, or one that has joined since.
+        require_shared_store(settings.resolved_store_url(), await asyncio.to_thread(machine_addresses))
+        url = await asyncio.to_thread(service_store_url, settings)
+        return await open_store(url.get_secret_value(), service, clock=clock, owner=service)
 
     identity = own_identity(service)
     registry = CoreOrchestratorClient(ActorCaller(settings.namespace, timeout_s=_REGISTRY_TIMEOUT_S))

@@ -36,6 +36,10 @@ class Settings(BaseSettings):
     redis_password: SecretStr | None = Field(
         default=None, description="password of the Redis store; not in the URL"
     )
+    redis_password_file: Path | None = Field(
+        default=None,
+        description="file of mode 0600 with that password; unset: redis_password in data_dir, if it is there",
+    )
     address: str = Field(
         default="",
         description="where clients find the cluster: http://host:port, or ray; empty: this machine",
@@ -100,7 +104,9 @@ class Settings(BaseSettings):
     def _has_no_password(cls, value: str) -> str:
         # Not parsed: whatever the store makes of the text, this setting is shown in logs and dumps.
         if re.search(r"://[^/?#@]*:[^/@]*@|[?&]password=", value):
-            raise ValueError("holds a password; write it into ZEJZL_REDIS_PASSWORD")
+            raise ValueError(
+                "holds a password; write it into the file ZEJZL_REDIS_PASSWORD_FILE or into ZEJZL_REDIS_PASSWORD"
+            )
         return value
 
     @property
@@ -114,16 +120,21 @@ class Settings(BaseSettings):
             return f"sqlite://{quote(str(self.data_path / 'store'))}"
         return "memory://" if self.store_url == "memory" else self.store_url
 
-    def secret_store_url(self) -> SecretStr:
-        """Return ``resolved_store_url`` with the Redis password in its place."""
+    def secret_store_url(self, password: SecretStr | None = None) -> SecretStr:
+        """Return ``resolved_store_url`` with the Redis password in its place.
+
+        Args:
+            password: used when ``redis_password`` is unset.
+        """
         url = self.resolved_store_url()
         scheme, separator, rest = url.partition("://")
-        if self.redis_password is None or not scheme.startswith("redis") or not separator:
+        secret = self.redis_password or password
+        if secret is None or not scheme.startswith("redis") or not separator:
             return SecretStr(url)
         netloc, slash, tail = rest.partition("/")
         user, _, hosts = netloc.rpartition("@")
-        password = quote(self.redis_password.get_secret_value(), safe="")
-        return SecretStr(f"{scheme}://{user}:{password}@{hosts}{slash}{tail}")
+        quoted = quote(secret.get_secret_value(), safe="")
+        return SecretStr(f"{scheme}://{user}:{quoted}@{hosts}{slash}{tail}")
 
 
 def load_settings() -> Settings:

@@ -113,6 +113,21 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     assert find_node_processes(bench.cluster_id) == []
 
 
+def test_directories_outside_the_nodes_own_are_removed_when_it_has_ended(
+    bench: Bench, tmp_path: Path
+) -> None:
+    left = tmp_path / "proxy"
+    left.mkdir()
+    (left / "admin.sock").touch()
+    bench.start(bench.plan(leftovers=[left, tmp_path / "never_made"]))
+    assert left.exists()
+
+    bench.process("raylet").terminate()
+    bench.wait_for_state("stopped")
+
+    assert not left.exists()
+
+
 def test_a_started_node_is_up_and_written_down(bench: Bench) -> None:
     assert bench.start() == "started"
 

@@ -9,14 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from tests.hosts.commands import Finished
 from tests.hosts.hosts import PROJECT, Host
 from tests.hosts.network import Network
+from tests.hosts.waiting import wait_until
+from zejzl_ray.testing.redis_server import find_redis_server
 
 CLUSTER_FILE: Final = "~/cluster.yaml"
-VRAM_MIB: Final = {"mainpc": 24564, "pc2": 12288}
+DATA_DIR: Final = "~/.local/share/zejzl"
+CARDS: Final = {"mainpc": ("RTX 4090", 24564), "pc2": ("RTX 3060", 12288)}
+VRAM_MIB: Final = {name: mib for name, (_, mib) in CARDS.items()}
+_EXAMPLE_ADDRESSES: Final = {"mainpc": "192.168.1.10", "pc2": "192.168.1.11"}
 _UP_LIMIT_S: Final = 120.0
 _DOWN_LIMIT_S: Final = 90.0
 
@@ -29,13 +32,45 @@ class RayCluster:
         self.pc2 = pc2
 
     def prepare(self) -> None:
-        """Edit the two addresses and the ssh login in ``cluster.yaml``, and make the token, on mainpc."""
-        document = yaml.safe_load((PROJECT / "cluster.yaml").read_text())
-        document["provider"]["head_ip"] = self.mainpc.address
-        document["provider"]["worker_ips"] = [self.pc2.address]
-        document["auth"]["ssh_user"] = "root"
-        (self.mainpc.folder / "home" / "cluster.yaml").write_text(yaml.safe_dump(document))
+        """Edit ``cluster.yaml``, make the secrets and start Redis, all on mainpc, as the documents say."""
+        edited = self._with_own_addresses((PROJECT / "cluster.yaml").read_text())
+        edited = edited.replace("ssh_user: zejzl", "ssh_user: root")
+        (self.mainpc.folder / "home" / "cluster.yaml").write_text(edited)
         self.mainpc.run("zejzl node token")
+        self._start_redis()
+
+    def _start_redis(self) -> None:
+        """Start a real Redis on mainpc with the project's own configuration; it dies with the host."""
+        home = str(self.mainpc.home)
+        edited = self._with_own_addresses((PROJECT / "deploy" / "redis.conf").read_text())
+        edited = edited.replace("/home/zejzl/", f"{home}/").replace("/var/lib/zejzl-redis", f"{home}/redis")
+        (self.mainpc.folder / "home" / "redis.conf").write_text(edited)
+        self.mainpc.run(
+            f"mkdir redis; setsid {find_redis_server()} {home}/redis.conf </dev/null >redis.log 2>&1 &"
+        )
+        log = self.mainpc.folder / "home" / "redis.log"
+        wait_until(
+            lambda: log.exists() and "Ready to accept connections" in log.read_text(),
+            limit_s=20,
+            what="Redis answers",
+            every_s=0.1,
+        )
+
+    def _with_own_addresses(self, text: str) -> str:
+        for host, example in ((self.mainpc, "mainpc"), (self.pc2, "pc2")):
+            text = text.replace(_EXAMPLE_ADDRESSES[example], host.address)
+        return text
+
+    def redis(self, *command: str) -> Any:
+        """Send one command to Redis from mainpc, with the password from its file."""
+        return self.python(
+            f"""
+            import pathlib, redis
+            password = pathlib.Path("{DATA_DIR}/redis_password").expanduser().read_text()
+            client = redis.Redis("{self.mainpc.address}", 6380, password=password, decode_responses=True)
+            answer(client.execute_command(*{command!r}))
+            """
+        )
 
     def up(self) -> Finished:
         """Run ``ray up``; it returns when the head is up, and the worker follows."""
@@ -51,15 +86,21 @@ class RayCluster:
         ``ray`` and ``answer`` are there already; the connection is made.
         """
         connected = (
-            "import json, os, pathlib, sys\n"
-            "token = pathlib.Path('~/.local/share/zejzl/ray_token').expanduser()\n"
+            "import os, pathlib\n"
+            f"token = pathlib.Path('{DATA_DIR}/ray_token').expanduser()\n"
             "os.environ.update(RAY_AUTH_MODE='token', RAY_AUTH_TOKEN_PATH=str(token))\n"
             "import ray\n"
             f"ray.init(address='{self.mainpc.address}:6379', namespace='zejzl', log_to_driver=False)\n"
-            "def answer(value): print('ANSWER' + json.dumps(value))\n"
-        ) + textwrap.dedent(program)
+        )
+        return self.python(connected + textwrap.dedent(program), timeout_s=timeout_s)
+
+    def python(self, program: str, *, timeout_s: float = 60.0) -> Any:
+        """Run a Python program on mainpc; return what it passes to ``answer``, which is there already."""
+        whole = "import json\ndef answer(value): print('ANSWER' + json.dumps(value))\n" + textwrap.dedent(
+            program
+        )
         done = self.mainpc.run(
-            f"timeout {timeout_s:g} python -c {shlex.quote(connected)} 2>&1", timeout_s=timeout_s + 10
+            f"timeout {timeout_s:g} python -c {shlex.quote(whole)} 2>&1", timeout_s=timeout_s + 10
         )
         line = next(line for line in done.output.splitlines() if line.startswith("ANSWER"))
         return json.loads(line.removeprefix("ANSWER"))
@@ -88,7 +129,7 @@ def two_hosts(prefix: str) -> Iterator[RayCluster]:
         environment = {
             "ZEJZL_CPUS": "1",
             "ZEJZL_OBJECT_STORE_MIB": "200",
-            "ZEJZL_SIMULATED_GPUS": ";".join(f"{name}=Card:{mib}" for name, mib in VRAM_MIB.items()),
+            "ZEJZL_SIMULATED_GPUS": ";".join(f"{name}={card}:{mib}" for name, (card, mib) in CARDS.items()),
             "PYTHONPATH": str(PROJECT),
         }
         with (

@@ -7,13 +7,73 @@ from typing import Any
 import pytest
 
 from tests.hosts.commands import Finished
-from tests.hosts.ray_cluster import VRAM_MIB, RayCluster
+from tests.hosts.ray_cluster import DATA_DIR, VRAM_MIB, RayCluster
 from tests.hosts.waiting import wait_until
 from zejzl_ray.cluster.names import MACHINE_LABEL, SERVICES, VRAM_RESOURCE, node_agent_name
 from zejzl_ray.cluster.topology import PLACES
 
 _NODES = """
 answer([[n['Labels'], n['Resources'], n['NodeManagerAddress'], n['NodeID']] for n in ray.nodes() if n['Alive']])
+"""
+
+_PLACING = """
+import asyncio, subprocess
+from zejzl_ray.cluster.actor_caller import ActorCaller
+from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
+from zejzl_ray.cluster.vram_placement import VramPlacer
+from zejzl_ray.errors import NoCapacity
+
+class Model:
+    def where(self):
+        return ray.get_runtime_context().get_node_labels()["zejzl.io/machine"]
+
+async def start(placer, name, vram_mib):
+    placed = await placer.start(Model, name=name, vram_mib=vram_mib)
+    return placed, [placed.machine, await placed.handle.where.remote()]
+
+async def place_all():
+    caller = ActorCaller("zejzl")
+    placer = VramPlacer(CoreOrchestratorClient(caller), "models")
+    placed, small = await start(placer, "small", 8_000)
+    ray.kill(placed.handle)
+    while ray.available_resources().get("vram_mib") != ray.cluster_resources()["vram_mib"]:
+        await asyncio.sleep(0.05)
+    kept, large = await start(placer, "large", 20_000)
+    kept_too, further = await start(placer, "further", 8_000)
+    try:
+        await placer.start(Model, name="giant", vram_mib=30_000)
+        refusal = ""
+    except NoCapacity as error:
+        refusal = str(error)
+    command = ["zejzl", "status", "--placement", "--json"]
+    rows = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=30).stdout)
+    shown = {row["name"]: [row["vram_mib"], row["machine"], row["gpu_uuid"]] for row in rows if row["vram_mib"]}
+    await caller.close()
+    return {"small": small, "large": large, "further": further, "refusal": refusal, "shown": shown}
+
+answer(asyncio.run(place_all()))
+"""
+
+_WITH_SQLITE = """
+import time
+from pydantic import SecretStr
+from actors.error_bus import ErrorBusActor
+from actors.place import ServiceOptions, start_service
+from zejzl_ray.cluster.topology import PLACES
+from zejzl_ray.contracts.call import CallContext
+from zejzl_ray.contracts.health import GetHealth
+from zejzl_ray.settings import Settings
+
+settings = Settings(store_url="sqlite", namespace="other")
+options = ServiceOptions(settings, SecretStr("unused"), is_health_served=False)
+actor = start_service(ErrorBusActor, PLACES["error_bus"], options, namespace="other")
+reason = "starting"
+while reason == "starting":
+    time.sleep(0.1)
+    health = ray.get(actor.health.remote(GetHealth(), CallContext()), timeout=30)
+    reason = health.checks[0].reason if health.machine == "pc2" and not health.is_ready else "it is ready"
+ray.kill(actor)
+answer(reason)
 """
 
 
@@ -71,6 +131,72 @@ def test_the_fleet_is_loaded_and_both_machines_report(status: dict[str, Any]) ->
     assert {machine["name"] for machine in status["machines"] if machine["is_alive"]} == {"mainpc", "pc2"}
 
 
+def test_the_state_of_every_service_lies_in_redis_and_in_no_file(
+    ray_cluster: RayCluster, status: dict[str, Any]
+) -> None:
+    keys = set(ray_cluster.redis("keys", "{zejzl:*}:meta"))
+
+    assert keys == {f"{{zejzl:{service}}}:meta" for service in SERVICES}
+    for host in (ray_cluster.mainpc, ray_cluster.pc2):
+        assert host.run(f"find {DATA_DIR} -name '*.sqlite3'").output == ""
+
+
+def test_a_store_that_lies_on_one_machine_is_refused_by_the_start_command(
+    ray_cluster: RayCluster, status: dict[str, Any]
+) -> None:
+    done = ray_cluster.mainpc.run(
+        "zejzl node start --head --machine mainpc --cluster-file ~/ray_bootstrap_config.yaml",
+        is_checked=False,
+    )
+
+    assert done.status == 1
+    assert "The store sqlite lies on one machine" in done.errors
+    assert "ZEJZL_STORE_URL" in done.errors
+    assert _status(ray_cluster).status == 0
+
+
+def test_a_service_with_a_store_that_lies_on_one_machine_says_so_and_opens_nothing(
+    ray_cluster: RayCluster, status: dict[str, Any]
+) -> None:
+    reason = ray_cluster.ask(_WITH_SQLITE)
+
+    assert "The store sqlite lies on one machine" in reason
+    assert "ZEJZL_STORE_URL" in reason
+    assert ray_cluster.pc2.run(f"find {DATA_DIR} -name '*.sqlite3'").output == ""
+
+
+@pytest.mark.parametrize("service", ["core_orchestrator", "resource_manager"])
+def test_a_killed_service_comes_back_with_what_was_acknowledged(
+    ray_cluster: RayCluster, status: dict[str, Any], service: str
+) -> None:
+    before = next(found for found in status["services"] if found["service"] == service)
+    host = {"mainpc": ray_cluster.mainpc, "pc2": ray_cluster.pc2}[before["machine"]]
+    agent = f"kept_over_{service}"
+    ray_cluster.python(
+        f"""
+        from zejzl_ray import connect
+        with connect() as client:
+            answer(client.register({agent!r}, port=5599, kind="actor", lease_s=600).name)
+        """
+    )
+
+    host.run(f"kill -9 {before['pid']}")
+    after = wait_until(
+        lambda: _another_process(ray_cluster, service, before["pid"]), limit_s=60, what=f"{service} is back"
+    )
+    found = ray_cluster.python(
+        f"""
+        from zejzl_ray import connect
+        with connect() as client:
+            answer(client.agent({agent!r}).port)
+        """
+    )
+
+    assert after["machine"] == before["machine"]
+    assert after["epoch"] > before["epoch"]  # an empty store would begin at 1 again
+    assert found == 5599
+
+
 def test_work_that_needs_video_memory_runs_where_it_fits_or_is_refused(
     ray_cluster: RayCluster, status: dict[str, Any]
 ) -> None:
@@ -91,6 +217,20 @@ def test_work_that_needs_video_memory_runs_where_it_fits_or_is_refused(
     )
 
     assert found == {"large": ["mainpc", "mainpc"], "is_too_large_refused": True}
+
+
+def test_the_placer_takes_the_big_card_then_the_other_and_refuses_what_fits_on_none(
+    ray_cluster: RayCluster, status: dict[str, Any]
+) -> None:
+    found = ray_cluster.ask(_PLACING, timeout_s=90)
+
+    assert found["small"] == found["large"] == ["mainpc", "mainpc"]
+    assert found["further"] == ["pc2", "pc2"]
+    assert "largest free card is 4564 MiB (RTX 4090 on mainpc)" in found["refusal"]
+    assert found["shown"] == {
+        "large": [20_000, "mainpc", "GPU-sim-mainpc-0"],
+        "further": [8_000, "pc2", "GPU-sim-pc2-0"],
+    }
 
 
 def test_the_dashboard_lists_both_nodes_and_the_named_actors(
@@ -115,13 +255,47 @@ def test_the_dashboard_is_closed_without_the_token_and_to_other_machines(ray_clu
     assert from_outside.status != 0
 
 
-def test_no_secret_stands_in_a_process_list(ray_cluster: RayCluster) -> None:
-    token = ray_cluster.mainpc.run("cat ~/.local/share/zejzl/ray_token").output.strip()
+@pytest.mark.parametrize("name", ["ray_token", "redis_password"])
+def test_no_secret_stands_in_a_process_list_a_log_or_an_environment(
+    ray_cluster: RayCluster, status: dict[str, Any], name: str
+) -> None:
+    secret = ray_cluster.mainpc.run(f"cat {DATA_DIR}/{name}").output.strip()
 
-    assert len(token) > 30
+    assert len(secret) > 30
     for host in (ray_cluster.mainpc, ray_cluster.pc2):
-        assert host.run("stat -c %a ~/.local/share/zejzl/ray_token").output.strip() == "600"
-        assert not [line for line in host.processes() if token in line]
+        assert host.run(f"stat -c %a {DATA_DIR}/{name}").output.strip() == "600"
+        assert not [line for line in host.processes() if secret in line]
+        # Ray's own logs and those of the project; the pattern comes from the file, so it is in no process list.
+        places = f"{DATA_DIR}/*.log /tmp/zejzl-*/session_latest/logs /proc/[0-9]*/environ"
+        found = host.run(f"grep -rlasF -f {DATA_DIR}/{name} {DATA_DIR}/{name} {places}", timeout_s=60)
+        assert found.output.split() == [f"{host.home}/.local/share/zejzl/{name}"]  # so the search does find
+
+
+def test_the_commands_for_one_machine_leave_the_cluster_alone(
+    ray_cluster: RayCluster, status: dict[str, Any]
+) -> None:
+    for host in (ray_cluster.mainpc, ray_cluster.pc2):
+        for command in ("zejzl down", "zejzl up"):
+            done = host.run(command, is_checked=False)
+
+            assert done.status == 1
+            assert "ray down" in done.errors
+    assert _status(ray_cluster).status == 0
+
+
+def test_redis_lets_nobody_in_without_the_password(ray_cluster: RayCluster) -> None:
+    refused = ray_cluster.python(
+        f"""
+        import redis
+        try:
+            redis.Redis("{ray_cluster.mainpc.address}", 6380).ping()
+            answer("")
+        except redis.AuthenticationError as error:
+            answer(str(error))
+        """
+    )
+
+    assert refused
 
 
 def test_ray_down_leaves_nothing_running_on_either_host(ray_cluster: RayCluster) -> None:
@@ -137,10 +311,20 @@ def test_ray_down_leaves_nothing_running_on_either_host(ray_cluster: RayCluster)
     assert leftovers() == []
     for host in (ray_cluster.mainpc, ray_cluster.pc2):
         assert host.run("find /dev/shm -type f").output == ""
+        assert host.run("find /tmp -maxdepth 1 -name 'zj*'").output == ""
 
 
 def _status(ray_cluster: RayCluster) -> Finished:
     return ray_cluster.mainpc.run("zejzl status --json", is_checked=False, timeout_s=30)
+
+
+def _another_process(ray_cluster: RayCluster, service: str, pid: int) -> dict[str, Any]:
+    """Return the service's health once another process than this one is ready."""
+    output = _status(ray_cluster).output
+    found: dict[str, Any] = next(
+        (row for row in json.loads(output or "{}").get("services", ()) if row["service"] == service), {}
+    )
+    return found if found.get("is_ready") and found["pid"] != pid else {}
 
 
 def _two(nodes: list[Any]) -> list[Any]:
@@ -148,5 +332,6 @@ def _two(nodes: list[Any]) -> list[Any]:
 
 
 def _is_own(line: str) -> bool:
-    """Whether it was there before anything was started, or is Ray's own ssh master."""
-    return line.startswith(("unshare --pid", "bash /var/tmp/", "sshd: ", "ssh: ", "/usr/sbin/sshd"))
+    """Whether it was there before anything was started, or is Ray's own ssh master, or Redis."""
+    own = ("unshare --pid", "bash /var/tmp/", "sshd: ", "ssh: ", "/usr/sbin/sshd")
+    return line.startswith(own) or "redis-server" in line.split(maxsplit=1)[0]

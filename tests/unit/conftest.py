@@ -1,4 +1,4 @@
-"""Unit tests start no Ray, whatever imports it and whenever; hypothesis repeats its examples in every run."""
+"""Unit tests start no Ray, whatever imports it and whenever; hypothesis repeats its examples; logs are a test's own."""
 
 import importlib.machinery
 import sys
@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import hypothesis
 import pytest
+import structlog
 
 hypothesis.settings.register_profile("unit", deadline=None, max_examples=50, derandomize=True, database=None)
 hypothesis.settings.load_profile("unit")
@@ -50,3 +51,10 @@ def no_ray() -> Iterator[None]:
         else:
             patch.setattr(sys, "meta_path", [_RayFinder(patch), *sys.meta_path])
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_logs() -> Iterator[None]:
+    """Let no test log into the stream of an earlier one, which pytest has closed."""
+    yield
+    structlog.reset_defaults()

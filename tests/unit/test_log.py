@@ -3,21 +3,12 @@
 import asyncio
 import io
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 from pydantic import SecretStr
 
 from zejzl_ray.log import configure_logging, get_logger, redact
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    before = structlog.get_config()
-    yield
-    structlog.configure(**before)
 
 
 def written(stream: io.StringIO) -> list[dict[str, Any]]:

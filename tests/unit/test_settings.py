@@ -92,6 +92,17 @@ def test_the_redis_password_takes_its_place_in_the_address(given: str, expected:
     assert "p@/s" not in repr(settings)
 
 
+def test_a_password_that_was_read_from_a_file_counts_when_none_is_set() -> None:
+    given = SecretStr("file")
+    unset, own = (
+        Settings(store_url="redis://h:1"),
+        Settings(store_url="redis://h:1", redis_password=SecretStr("set")),
+    )
+    assert unset.secret_store_url(given).get_secret_value() == "redis://:file@h:1"
+    assert own.secret_store_url(given).get_secret_value() == "redis://:set@h:1"
+    assert Settings(store_url="memory").secret_store_url(given).get_secret_value() == "memory://"
+
+
 def test_without_a_password_the_address_stays_as_it_is() -> None:
     url = Settings(store_url="redis://host:6380").secret_store_url()
     assert url.get_secret_value() == "redis://host:6380"

@@ -1,6 +1,7 @@
 """``zejzl fleet``: read, check, order, draw and convert startup configurations.
 
-Results go to standard output. Exit codes: 0 fine, 1 the fleet has errors, differs or is stale, 2 wrong usage.
+Results go to standard output; where no file is given, the one that is taken is named on standard error.
+Exit codes: 0 fine, 1 the fleet has errors, differs or is stale, 2 wrong usage.
 """
 
 import os
@@ -23,20 +24,20 @@ from zejzl_ray.fleet.migrate import migrate_files
 from zejzl_ray.fleet.model import AgentDeclaration, Fleet
 from zejzl_ray.fleet.new_files import write_files
 from zejzl_ray.fleet.order import canonical_names, start_levels
-from zejzl_ray.fleet.per_agent import DEFAULT_FLEET
+from zejzl_ray.fleet.per_agent import DEFAULT_FLEET, FLEET_VARIABLE
 from zejzl_ray.fleet.port_matrix import REMEDY, matrix_markdown, port_rows
 from zejzl_ray.fleet.schema import json_schema
+from zejzl_ray.fleet.sources import default_fleet_file
 
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 _PIPE_WIDTH: Final = 200
+_USUAL: Final = f"{DEFAULT_FLEET} here, else the shipped one"
 _OVERLAY_HELP: Final = (
     "Overlay to lay over the files: a file, or the name of one in overlays/ beside the first file."
 )
 
-Paths = Annotated[
-    list[Path] | None, typer.Argument(help="Fleet files, old or new.", show_default=str(DEFAULT_FLEET))
-]
+Paths = Annotated[list[Path] | None, typer.Argument(help="Fleet files, old or new.", show_default=_USUAL)]
 Files = Annotated[list[Path] | None, typer.Option("--fleet", "-f", help="Fleet file; may be repeated.")]
 Overlay = Annotated[str | None, typer.Option("--overlay", help=_OVERLAY_HELP)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -157,7 +158,7 @@ def migrate(
 
 
 @app.command()
-def consolidate(  # noqa: PLR0917  # typer reads the parameters, nobody calls it by position
+def consolidate(  # typer reads the parameters, nobody calls it by position
     mainpc: Annotated[Path, typer.Argument(help="MainPC's startup file.")],
     pc2: Annotated[Path, typer.Argument(help="PC2's startup file.")],
     out: Annotated[
@@ -182,7 +183,7 @@ def consolidate(  # noqa: PLR0917  # typer reads the parameters, nobody calls it
         print_json({**data, "files": [str(path) for path in files]})
         return
     typer.echo(
-        f"{data['agents_before']} agents -> {data['agents_after']} agents and {len(data['services'])} services, "  # noqa: E501
+        f"{data['agents_before']} agents -> {data['agents_after']} agents and {len(data['services'])} services, "
         f"{len(data['aliases'])} aliases; {len(made.rewired)} rewired, {len(made.corrected)} corrections; "
         f"faults: {len(made.gone)} gone, {len(made.after.findings)} left"
     )
@@ -221,10 +222,19 @@ def schema(as_json: AsJson = True) -> None:
 def _load(paths: Sequence[Path] | None, overlay: str | None) -> LoadedFleet:
     chosen = list(paths or [])
     if not chosen:
-        if not DEFAULT_FLEET.is_file():
-            raise typer.BadParameter(f"no file was given and {DEFAULT_FLEET} is not here; name a fleet file.")
-        chosen = [DEFAULT_FLEET]
+        chosen = [_usual_file()]
+        typer.echo(f"fleet file: {chosen[0]}", err=True)
     return load_fleet(chosen, environment=os.environ, overlay=_overlay_path(overlay, chosen[0]))
+
+
+def _usual_file() -> Path:
+    """Return the file that ``zejzl up`` would take, named from here where it lies here."""
+    named = os.environ.get(FLEET_VARIABLE)
+    if named:
+        return Path(named)
+    found = default_fleet_file()
+    here = Path.cwd()
+    return found.relative_to(here) if found.is_relative_to(here) else found
 
 
 def _overlay_path(overlay: str | None, first: Path) -> Path | None:

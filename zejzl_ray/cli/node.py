@@ -18,6 +18,7 @@ from zejzl_ray.cluster.launcher_config import read_launcher_config
 from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE
 from zejzl_ray.cluster.node_start import NodeRole
 from zejzl_ray.cluster.secret_file import ensure_token
+from zejzl_ray.cluster.shared_store import ensure_redis_password, require_shared_store
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor import SERVICES_LOG_FILE, Supervisor, start_services
 from zejzl_ray.cluster.supervisor_record import read_supervisor_record
@@ -47,10 +48,16 @@ IsWithServices = Annotated[
 
 @app.command()
 def token() -> None:
-    """Make the cluster's Ray token if there is none, and print where it lies; all machines need a copy."""
-    path = load_settings().data_path / RAY_TOKEN_FILE
-    ensure_token(path)
-    output.print(str(path), highlight=False, soft_wrap=True)
+    """Make the cluster's Ray token and Redis password if there are none, and print where they lie.
+
+    All machines need a copy of both, which `ray up` brings them. A third file holds the password as Redis'
+    configuration wants it, for the machine on which Redis runs.
+    """
+    data_dir = load_settings().data_path
+    ray_token = data_dir / RAY_TOKEN_FILE
+    ensure_token(ray_token)
+    for path in (ray_token, *ensure_redis_password(data_dir)):
+        output.print(str(path), highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -64,14 +71,14 @@ def start(
     services: IsWithServices = True,
 ) -> None:
     """Start the Ray node of this machine, and at the head the services; nothing when it is up already."""
-    from actors.launched_system import node_environment
-
     if head == bool(address):
         raise typer.BadParameter("give either --head or --address")
     settings = load_settings()
     launcher = read_launcher_config(cluster_file) if cluster_file is not None else None
     if head:
         own_ip = node_ip or resolve(launcher.head_ip if launcher is not None else socket.gethostname())
+        if services and launcher is not None:
+            require_shared_store(settings.resolved_store_url(), {own_ip, *launcher.worker_ips})
         head_address = f"{own_ip}:{settings.ray_port or GCS_PORT}"
     else:
         head_address = address if ":" in address else f"{address}:{settings.ray_port or GCS_PORT}"
@@ -95,7 +102,6 @@ def start(
         node=node,
         launcher=launcher if head else None,
         services=(*_PROGRAM, "node", "services") if head and services else None,
-        environment=node_environment(settings),
     )
     done = start_supervised(
         node, settings.data_path, (*_PROGRAM, "node", "run"), given=plan.model_dump_json()
@@ -113,7 +119,11 @@ def start(
 @app.command()
 def stop() -> None:
     """Stop the Ray node of this machine and all that it started; at the head, those of the workers too."""
-    record = stop_supervised(load_settings().data_path)
+    from actors.launched_system import remove_node_leftovers
+
+    settings = load_settings()
+    record = stop_supervised(settings.data_path)
+    remove_node_leftovers(settings)
     name = f"node {record.node.machine}" if record is not None else "node"
     output.print(f"{name}: {'stopped' if record is not None else 'was not running'}", highlight=False)
 
@@ -121,10 +131,14 @@ def stop() -> None:
 @app.command(hidden=True)
 def run() -> None:
     """Supervise the node whose plan comes in on standard input; `start` runs this in the background."""
+    from actors.launched_system import node_environment, node_leftovers
+
     settings = load_settings()
     configure_logging(settings.log_level, service="supervisor")
     plan = SupervisedPlan.model_validate_json(sys.stdin.read())
-    Supervisor(plan, settings.data_path).run()
+    # Made here and not by `start`: the node before this one removes its own directories while it ends.
+    own = {"environment": node_environment(settings), "leftovers": node_leftovers(settings)}
+    Supervisor(plan.model_copy(update=own), settings.data_path).run()
 
 
 @app.command(hidden=True)

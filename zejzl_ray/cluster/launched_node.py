@@ -122,6 +122,23 @@ def start_supervised(
     return "started"
 
 
+def require_no_supervised_node(data_dir: Path) -> None:
+    """Keep the commands for a cluster on one machine away from a node that belongs to several.
+
+    Raises:
+        ClusterError: the node of this data directory is one of those; names the commands for it.
+    """
+    record = read_supervisor_record(data_dir)
+    if record is None or not record.is_alive:
+        return
+    role = "the head" if record.node.role is NodeRole.HEAD else "a worker"
+    raise ClusterError(
+        f"This machine is {record.node.machine}, {role} of a cluster of several machines.",
+        "Stop the cluster with `ray down -y cluster.yaml` where it was started, or this node alone with "
+        "`zejzl node stop`.",
+    )
+
+
 def stop_supervised(data_dir: Path) -> SupervisorRecord | None:
     """End the supervisor and everything of its node; safe to repeat.
 

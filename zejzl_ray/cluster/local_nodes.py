@@ -62,7 +62,7 @@ def running_cluster(data_dir: Path) -> ClusterRecord | None:
     return record if alive else None
 
 
-def start_nodes(
+def start_head(
     plan: LocalPlan,
     data_dir: Path,
     extra_environment: Mapping[str, str],
@@ -70,30 +70,41 @@ def start_nodes(
     *,
     timeout_s: float = NODE_START_TIMEOUT_S,
 ) -> None:
-    """Start the nodes, head first. The record is on disk before the first process starts.
+    """Start the head node; the other nodes can join when it returns. The record is on disk before anything starts.
 
     Args:
         plan: what to start.
         data_dir: where record and logs lie.
-        extra_environment: laid over this process's own, for all nodes.
-        report: told of each node before it is started.
-        timeout_s: how long each `ray start` may take.
+        extra_environment: laid over this process's own.
+        report: told of the node when it is up.
+        timeout_s: how long `ray start` may take.
 
     Raises:
-        ClusterError: a node did not start; its last output is in the message. No process is left; Ray's own logs
-            are.
+        ClusterError: it did not start; its last output is in the message. No process is left; Ray's own logs are.
     """
     plan.record.write(data_dir)
-    try:
-        for node in plan.nodes:
-            report(f"Ray node {node.machine}: {node.cpus} CPU, {node.vram_mib} MiB VRAM")
-            _start(node, data_dir, extra_environment, timeout_s)
-    except ClusterError:
-        stop_node(plan.record.cluster_id)
-        raise
+    _start(plan.nodes[0], data_dir, extra_environment, report, timeout_s)
 
 
-def _start(node: NodeStart, data_dir: Path, extra_environment: Mapping[str, str], timeout_s: float) -> None:
+def start_workers(
+    plan: LocalPlan,
+    data_dir: Path,
+    extra_environment: Mapping[str, str],
+    report: Report,
+    *,
+    timeout_s: float = NODE_START_TIMEOUT_S,
+) -> None:
+    """Start the other nodes, one after the other; arguments and errors as ``start_head``.
+
+    What runs on the head node need not wait for it. A node that fails leaves the others running.
+    """
+    for node in plan.nodes[1:]:
+        _start(node, data_dir, extra_environment, report, timeout_s)
+
+
+def _start(
+    node: NodeStart, data_dir: Path, extra_environment: Mapping[str, str], report: Report, timeout_s: float
+) -> None:
     command = ray_start_command(node)
     # A file, not a pipe: the processes that stay behind keep it open, and a pipe would keep us waiting for them.
     log_path = data_dir / f"ray_start_{node.machine}.log"
@@ -118,10 +129,12 @@ def _start(node: NodeStart, data_dir: Path, extra_environment: Mapping[str, str]
         except subprocess.TimeoutExpired:
             failure = f"`ray start` did not end within {timeout_s:g} s"
     if failure:
+        stop_node(node.cluster_id, node.machine)
         tail = log_path.read_text(errors="replace")[-_LOG_TAIL_CHARS:].strip()
         raise ClusterError(
             f"Ray node {node.machine} did not start: {failure}.\n{tail}", f"The whole log: {log_path}"
         )
+    report(f"Ray node {node.machine}: {node.cpus} CPU, {node.vram_mib} MiB VRAM")
 
 
 def stop_all(data_dir: Path) -> StopReport:

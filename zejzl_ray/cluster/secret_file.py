@@ -72,17 +72,31 @@ def read_token(path: Path) -> SecretStr:
         Unauthenticated: there is none, or the file holds something else; names the file.
         ClusterError: others may read the file.
     """
+    return read_secret(
+        path, what="token", remedy="Start the cluster with `zejzl up`, or name its token file."
+    )
+
+
+def read_secret(path: Path, *, what: str, remedy: str) -> SecretStr:
+    """Return the secret in a file of mode 0600, without white space around it.
+
+    Args:
+        path: the file.
+        what: what it holds, for messages.
+        remedy: what to do when there is none.
+
+    Raises:
+        Unauthenticated: there is none, or the file holds something else; names the file.
+        ClusterError: others may read the file.
+    """
     try:
         if path.stat().st_mode & 0o077:
-            raise ClusterError(f"Others may read the token file {path}.", f"Run: chmod 600 {path}")
-        token = path.read_text(encoding="ascii").strip()
+            raise ClusterError(f"Others may read the {what} file {path}.", f"Run: chmod 600 {path}")
+        secret = path.read_text(encoding="ascii").strip()
     except OSError as error:
-        raise Unauthenticated(
-            f"No token at {path}: {error.strerror}.",
-            "Start the cluster with `zejzl up`, or name its token file.",
-        ) from None
+        raise Unauthenticated(f"No {what} at {path}: {error.strerror}.", remedy) from None
     except UnicodeDecodeError:
-        token = ""
-    if not token:
-        raise Unauthenticated(f"The file {path} holds no token.", "Remove it and run `zejzl up`.")
-    return SecretStr(token)
+        secret = ""
+    if not secret:
+        raise Unauthenticated(f"The file {path} holds no {what}.", f"Remove it. {remedy}")
+    return SecretStr(secret)

@@ -1,5 +1,7 @@
 """What a supervisor is told when it starts."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from zejzl_ray.cluster.launcher_config import LauncherConfig
@@ -13,4 +15,7 @@ class SupervisedPlan(Contract):
     node: NodeStart
     launcher: LauncherConfig | None = None
     services: tuple[str, ...] | None = None
+    leftovers: tuple[Path, ...] = Field(
+        default=(), description="directories to remove when the node has ended"
+    )
     environment: dict[str, str] = Field(default_factory=dict, description="laid over that of Ray's processes")

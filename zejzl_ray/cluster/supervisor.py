@@ -8,6 +8,7 @@ as ``ray down`` does on the head, the only machine that hears of it; then this p
 import ctypes
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -158,6 +159,8 @@ class Supervisor:
         report = stop_node(self._node.cluster_id, self._node.machine)
         if report.left:
             log.error("processes would not end", pids=report.left)
+        for directory in self._plan.leftovers:
+            shutil.rmtree(directory, ignore_errors=True)
 
     def _stop_workers(self, launcher: LauncherConfig) -> None:
         command = f"{shlex.quote(sys.executable)} -m zejzl_ray.cli.main node stop"

@@ -74,14 +74,15 @@ def consolidate_files(
                 f"{source.path} is not an old startup file of {machine}.",
                 "Give MainPC's file, then PC2's file.",
             )
-    start, corrected_texts = old_fleet, tuple[Corrected, ...]()
+    read, corrected_texts = before, tuple[Corrected, ...]()
     if is_correcting:
         texts, corrected_texts = correct_texts(texts)
-        start = _fleet_of(_read_back(texts, environment))
+        read = _read_back(texts, environment)
+    start = _with_old_names_of_replaced_agents(read)
     merged = consolidate_fleet(start)
     wanted, corrected = apply_corrections(merged.fleet) if is_correcting else (merged.fleet, ())
     new_texts = {
-        name: _edited(LegacyText(texts[name], name), machine, start, wanted)
+        name: _edited(LegacyText(texts[name], name), machine, start, wanted, _renamed_in(read, machine))
         for machine, name in names.items()
     }
     after = _read_back(new_texts, environment)
@@ -105,8 +106,11 @@ def consolidate_files(
     )
 
 
-def _edited(document: LegacyText, machine: str, start: Fleet, wanted: Fleet) -> str:
+def _edited(
+    document: LegacyText, machine: str, start: Fleet, wanted: Fleet, renamed: Mapping[str, str]
+) -> str:
     meaning = service_of()
+    in_file = {new: old for old, new in renamed.items()}
     declared = {entry.name for entry in document.entries}
     for entry in document.entries:
         if entry.name in wanted.services:
@@ -114,12 +118,17 @@ def _edited(document: LegacyText, machine: str, start: Fleet, wanted: Fleet) -> 
                 entry, _new_fields(start.services.get(entry.name), wanted.services[entry.name])
             )
             continue
-        new, old = wanted.agents.get(entry.name), start.agents.get(entry.name)
+        name = renamed.get(entry.name, entry.name)
+        new, old = wanted.agents.get(name), start.agents.get(name)
         if new is None or old is None:
             document.remove(entry)
             continue
         document.rewire(
-            entry, {name: _kept(meaning.get(name, name), new.dependencies) for name in old.dependencies}
+            entry,
+            {
+                in_file.get(name, name): in_file.get(name) or _kept(meaning.get(name, name), new.dependencies)
+                for name in old.dependencies
+            },
         )
         for field in ("port", "health_port"):
             number, moved = getattr(old, field), getattr(new, field)
@@ -132,6 +141,27 @@ def _edited(document: LegacyText, machine: str, start: Fleet, wanted: Fleet) -> 
     ]
     document.insert_entries([_entry_fields(service) for service in services], comment=_COMMENT)
     return document.result()
+
+
+def _renamed_in(loaded: LoadedFleet, machine: str) -> dict[str, str]:
+    """Return, for the file of a machine, its names that are others in the fleet."""
+    files = {str(source.path) for source in loaded.sources if source.machine == machine}
+    return {old: new for (file, old), new in loaded.renamed.items() if file in files}
+
+
+def _with_old_names_of_replaced_agents(loaded: LoadedFleet) -> Fleet:
+    """Return the fleet, where two machines have one agent that a service replaces, with that agent once."""
+    fleet = _fleet_of(loaded)
+    replaced = service_of()
+    old_names = {new: old for (_, old), new in loaded.renamed.items() if old in replaced}
+    agents = {
+        name: agent.model_copy(
+            update={"dependencies": tuple(old_names.get(word, word) for word in agent.dependencies)}
+        )
+        for name, agent in fleet.agents.items()
+        if name not in old_names
+    }
+    return fleet.model_copy(update={"agents": agents})
 
 
 def _kept(name: str, dependencies: Sequence[str]) -> str | None:

@@ -3,8 +3,8 @@
 Which revision of a file it is need not be said: sections are told by their names and by what stands in them.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from zejzl_ray.fleet.document import Entry, Items, Node, Scalar, Table, is_null, repeated_keys
@@ -12,6 +12,7 @@ from zejzl_ray.fleet.drafts import Draft
 from zejzl_ray.fleet.fields import FieldReader
 from zejzl_ray.fleet.finding import Place, error, warning
 from zejzl_ray.fleet.legacy_entry import MARKS, SPELLINGS, read_entry
+from zejzl_ray.fleet.legacy_groups import DOCKER_GROUPS, machines_of_groups, member_places
 from zejzl_ray.fleet.legacy_machine import read_machine
 from zejzl_ray.fleet.legacy_service import is_service, read_service
 from zejzl_ray.fleet.model import AgentDeclaration, MachineDeclaration, ServiceDeclaration
@@ -19,6 +20,9 @@ from zejzl_ray.fleet.topology import MAINPC, PC2
 
 GROUPS: Final = "agent_groups"
 PC2_SERVICES: Final = "pc2_services"
+
+#: sections of the new schema, which hold agents in another form
+_OURS: Final = frozenset({"machines", "services", "agents"})
 
 #: top-level lists of agents, in all revisions of both files
 LISTS: Final = (
@@ -59,12 +63,15 @@ class LegacyReading:
 
 def is_legacy(root: Table) -> bool:
     """Whether the file has one of the sections that old files keep their agents in."""
-    return GROUPS in root.entries or any(_is_agent_list(entry) for entry in root.entries.values())
+    return GROUPS in root.entries or any(
+        _is_agent_list(entry) or _is_agent_table(entry) for entry in root.entries.values()
+    )
 
 
 def read_legacy(reader: FieldReader, root: Table, machine: str | None = None) -> LegacyReading:
     """Read an old file; ``machine`` says whose it is, where its content should not decide."""
-    return _LegacyReader(reader, machine or machine_of(root)).read(root)
+    of_groups = machines_of_groups(root) if machine is None else {}
+    return _LegacyReader(reader, machine or machine_of(root), of_groups).read(root)
 
 
 def machine_of(root: Table) -> str:
@@ -89,6 +96,20 @@ def _is_agent_list(entry: Entry) -> bool:
     )
 
 
+def _is_agent_table(entry: Entry) -> bool:
+    """Whether a top-level entry is a mapping of agents by name that is no group of ``agent_groups``."""
+    node = entry.node
+    return (
+        entry.key not in _OURS
+        and isinstance(node, Table)
+        and bool(node.entries)
+        and all(
+            isinstance(member.node, Table) and {"script_path", "port"} <= member.node.entries.keys()
+            for member in node.every
+        )
+    )
+
+
 def _scripts(root: Table) -> Iterator[str]:
     seen: set[int] = set()
     waiting: list[Node] = [root]
@@ -107,13 +128,15 @@ def _scripts(root: Table) -> Iterator[str]:
 
 
 class _LegacyReader:
-    def __init__(self, reader: FieldReader, machine: str) -> None:
+    def __init__(self, reader: FieldReader, machine: str, of_groups: Mapping[str, tuple[str, ...]]) -> None:
         self._reader = reader
         self._machine = machine
+        self._of_groups = of_groups
         self._agents: list[Draft[AgentDeclaration]] = []
         self._services: list[Draft[ServiceDeclaration]] = []
         self._groups: list[str] = []
         self._extras: dict[str, Any] = {}
+        self._places: dict[str, Place] = {}
         self._agent_tables: set[int] = set()
 
     def read(self, root: Table) -> LegacyReading:
@@ -125,6 +148,9 @@ class _LegacyReader:
             elif _is_agent_list(entry):
                 sections.append(key)
                 self._read_list(entry.node, key, key)
+            elif _is_agent_table(entry):
+                sections.append(key)
+                self._read_group(entry, key)
         machine = read_machine(
             self._reader,
             root,
@@ -132,6 +158,7 @@ class _LegacyReader:
             sections=sections,
             groups=self._groups,
             group_extras=self._extras,
+            group_places=self._places,
         )
         return LegacyReading(machine, self._agents, self._agent_tables, self._services)
 
@@ -140,7 +167,7 @@ class _LegacyReader:
         for entry in table.every if table is not None else ():
             path = f"{GROUPS}.{entry.key}"
             if isinstance(entry.node, Table) and _is_docker_groups(entry.key, entry.node):
-                self._extras["docker_groups"] = self._reader.plain(entry.node, path)
+                self._keep_docker_groups(entry.node, path)
             elif isinstance(entry.node, Table) and MARKS & entry.node.entries.keys():
                 self._reader.report(
                     warning(
@@ -174,11 +201,15 @@ class _LegacyReader:
             elif is_null(member.node):
                 self._groups.append(member.key)  # an empty group inside of this one
             elif isinstance(member.node, Table) and _is_docker_groups(member.key, member.node):
-                self._extras["docker_groups"] = self._reader.plain(member.node, where)
+                self._keep_docker_groups(member.node, where)
             elif isinstance(member.node, Table) and _is_group(member.node):
                 self._read_group(member, where)
             else:
                 self._read_agent(member, where, entry.key)
+
+    def _keep_docker_groups(self, node: Node, path: str) -> None:
+        self._extras[DOCKER_GROUPS] = self._reader.plain(node, path)
+        self._places.update(member_places(node))
 
     def _read_agent(self, entry: Entry, path: str, group: str | None) -> None:
         if isinstance(entry.node, Table):
@@ -217,7 +248,16 @@ class _LegacyReader:
             return
         draft = read_entry(self._reader, table, name, place, path, machine=self._machine, group=group)
         if draft is not None:
-            self._agents.append(draft)
+            is_placed = table.get("machine") is not None
+            self._agents.append(draft if is_placed else self._by_profile(draft, group))
+
+    def _by_profile(self, draft: Draft[AgentDeclaration], group: str | None) -> Draft[AgentDeclaration]:
+        """Return the agent on the machine whose profile enables its group; on any, where several do."""
+        machines = self._of_groups.get(group or "", ())
+        if not machines:
+            return draft
+        machine = machines[0] if len(machines) == 1 else None
+        return replace(draft, declaration=draft.declaration.model_copy(update={"machine": machine}))
 
 
 def _is_group(table: Table) -> bool:
@@ -232,7 +272,7 @@ def _is_group(table: Table) -> bool:
 
 def _is_docker_groups(key: str, table: Table) -> bool:
     """Whether a mapping holds compose groups: by its name, or because its members list names of agents."""
-    if key == "docker_groups":
+    if key == DOCKER_GROUPS:
         return True
     members = [entry.node for entry in table.entries.values()]
     return bool(members) and all(

@@ -167,7 +167,11 @@ def _value(reader: FieldReader, field: str, entry: Entry, path: str, places: dic
             places.update({f"dependencies.{name}": place for name, place in names})
             return tuple(name for name, _ in names)
         case "config":
-            return reader.plain_table(entry.node, path)
+            table = reader.table(entry.node, path)
+            if table is None:
+                return {}
+            places.update({f"config.{key}": inner.node.place for key, inner in table.entries.items()})
+            return reader.plain_table(table, path)
         case "environment":
             return reader.texts(entry.node, path)
         case "machine":

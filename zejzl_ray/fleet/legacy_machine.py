@@ -7,6 +7,7 @@ from zejzl_ray.fleet.document import Entry, Scalar, Table
 from zejzl_ray.fleet.drafts import Draft
 from zejzl_ray.fleet.fields import FieldReader
 from zejzl_ray.fleet.finding import Place, warning
+from zejzl_ray.fleet.legacy_groups import DOCKER_GROUPS, member_places
 from zejzl_ray.fleet.model import MachineDeclaration
 from zejzl_ray.fleet.suggest import closest
 
@@ -33,10 +34,12 @@ _KEPT: Final = (
     "docker_groups",
     "error_bus_host",
     "error_handling",
+    "feature_flags",
     "features",
     "health_check_interval",
     "hybrid_inference_policy",
     "hybrid_llm_routing",
+    "hybrid_routing",
     "include",
     "launcher_settings",
     "lazy_loader",
@@ -65,6 +68,7 @@ def read_machine(
     sections: Iterable[str],
     groups: Iterable[str],
     group_extras: Mapping[str, Any],
+    group_places: Mapping[str, Place],
 ) -> Draft[MachineDeclaration]:
     """Return the machine of a file; ``sections`` are the top-level keys that hold agents.
 
@@ -81,6 +85,15 @@ def read_machine(
         if field is None:
             _warn_unknown(reader, entry, path, sections)
             extras[entry.key] = reader.plain(entry.node, path)
+            if entry.key == DOCKER_GROUPS:
+                places.update(member_places(entry.node))
+            bus = entry.node.get("error_bus_port") if isinstance(entry.node, Table) else None
+            if entry.key == "error_handling" and bus is not None:
+                where = f"{path}.{bus.key}"
+                port = reader.port(bus.node, where)
+                if port is not None:
+                    values["error_bus_port"], places["error_bus_port"] = port, bus.node.place
+                    keys["error_bus_port"] = where
             continue
         value = _value(reader, field, entry, path)
         if value is None:
@@ -92,6 +105,7 @@ def read_machine(
         places.setdefault(field, entry.node.place)
         keys[field] = path
     extras.update(group_extras)
+    places.update(group_places)
     declaration = MachineDeclaration(
         name=machine, groups=tuple(dict.fromkeys(groups)), extras=extras, **values
     )

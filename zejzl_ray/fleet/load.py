@@ -6,13 +6,14 @@ from enum import StrEnum
 from pathlib import Path
 
 from zejzl_ray.errors import FleetInvalid
-from zejzl_ray.fleet.document import Document, Table
+from zejzl_ray.fleet.document import Document, Items, Scalar, Table
 from zejzl_ray.fleet.drafts import Draft, FleetContext
 from zejzl_ray.fleet.fields import FieldReader
 from zejzl_ray.fleet.finding import Finding, error
 from zejzl_ray.fleet.legacy import GROUPS, LISTS, PC2_SERVICES, is_legacy, read_legacy, report_repeated_keys
 from zejzl_ray.fleet.model import SCHEMA, AgentDeclaration, Fleet, MachineDeclaration, ServiceDeclaration
 from zejzl_ray.fleet.overlay import lay_over
+from zejzl_ray.fleet.same_names import tell_apart
 from zejzl_ray.fleet.suggest import closest
 from zejzl_ray.fleet.unified import SECTIONS, is_unified, read_unified
 from zejzl_ray.fleet.validators import Validator, all_validators, run_validators
@@ -42,12 +43,14 @@ class LoadedFleet:
 
     ``fleet`` is None only when a file could not be read at all; where the files have errors it holds what was
     usable, and the first of declarations that stand twice. ``findings`` are in order of file, line and
-    column. ``sources`` are the files that were understood, in the order given, the overlay last.
+    column. ``sources`` are the files that were understood, in the order given, the overlay last. ``renamed``
+    leads from (file, name in it) to the name in the fleet, for agents that two machines have of one name.
     """
 
     fleet: Fleet | None
     findings: tuple[Finding, ...]
     sources: tuple[Source, ...] = ()
+    renamed: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -77,6 +80,7 @@ class _Collected:
     agents: list[Draft[AgentDeclaration]] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
     is_complete: bool = True
+    renamed: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 def load_fleet(
@@ -113,6 +117,7 @@ def load_fleet(
         _collect(reader, collected, path, document.root, changes=changes, machine=(machines or {}).get(path))
     if overlay is not None and changes is not None:
         collected.sources.append(Source(overlay, Family.OVERLAY))
+    _tell_legacy_agents_apart(reader, collected)
     fleet = _fleet(collected)
     findings = list(reader.findings)
     if collected.is_complete:
@@ -122,7 +127,17 @@ def load_fleet(
         rules, broken = (tuple(validators), ()) if validators is not None else all_validators()
         findings += [*broken, *run_validators(rules, context)]
     ordered = tuple(sorted(dict.fromkeys(findings), key=lambda finding: finding.sort_key))
-    return LoadedFleet(fleet if collected.is_complete else None, ordered, tuple(collected.sources))
+    return LoadedFleet(
+        fleet if collected.is_complete else None, ordered, tuple(collected.sources), collected.renamed
+    )
+
+
+def _tell_legacy_agents_apart(reader: FieldReader, collected: _Collected) -> None:
+    """Give agents of one name their own names where only old files are given: those are one a machine."""
+    if all(source.family is Family.LEGACY for source in collected.sources):
+        told = tell_apart(collected.agents)
+        collected.agents, collected.renamed = told.agents, told.renamed
+        reader.findings.extend(told.findings)
 
 
 def _read(reader: FieldReader, path: Path) -> Document:
@@ -210,7 +225,7 @@ def _unknown_shape(root: Table) -> Finding:
             root.place,
             path="include",
             subject="include",
-            remedy="Name the included files themselves.",
+            remedy=f"Name the included files themselves{_included(root)}.",
         )
     return error(
         "schema-unknown",
@@ -218,6 +233,13 @@ def _unknown_shape(root: Table) -> Finding:
         root.place,
         remedy=f"Begin with 'schema: {SCHEMA}', or give a file with '{GROUPS}' or '{PC2_SERVICES}'.",
     )
+
+
+def _included(root: Table) -> str:
+    """Return the files of an ``include`` list for a remedy."""
+    node = root.entries["include"].node
+    names = [item.text for item in node.items if isinstance(item, Scalar)] if isinstance(node, Items) else []
+    return f": {' '.join(names[:5])}" if names else ""
 
 
 def _fleet(collected: _Collected) -> Fleet:

@@ -125,7 +125,8 @@ def _expressions(reader: _RawReader, loaded: LoadedFleet, fleet: Fleet) -> dict[
             # A name may hold dots: the longest that ends the path is the one.
             names = [name for name in members if above == name or above.endswith(f".{name}")]
             if names:
-                found.setdefault((part, max(names, key=len), _FIELDS[key]), text)
+                name = max(names, key=len)
+                found.setdefault((part, loaded.renamed.get((file, name), name), _FIELDS[key]), text)
     return found
 
 
@@ -138,7 +139,8 @@ def _comments(loaded: LoadedFleet, files: Sequence[Path]) -> dict[tuple[str, str
             continue
         document = LegacyText(read_text(path), str(path))
         for entry in document.entries:
-            lines = found.setdefault(("agents", entry.name), [])
+            name = loaded.renamed.get((str(path), entry.name), entry.name)
+            lines = found.setdefault(("agents", name), [])
             if entry is not document.named(entry.name)[0]:
                 lines.append(f"declared again in {path.name}, {entry.path}, with {entry.one_line()}")
             lines += document.comments(entry)

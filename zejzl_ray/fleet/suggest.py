@@ -11,7 +11,7 @@ def closest(word: str, known: Iterable[str], *, cutoff: float = 0.7) -> str:
     return by_folded[found[0]] if found else ""
 
 
-def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
+def did_you_mean(word: str, known: Iterable[str], otherwise: str, *, cutoff: float = 0.7) -> str:
     """Return a remedy: the near word as a question, or ``otherwise``."""
-    near = closest(word, known)
+    near = closest(word, known, cutoff=cutoff)
     return f"Did you mean {near}?" if near else otherwise

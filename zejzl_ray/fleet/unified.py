@@ -170,6 +170,12 @@ def _table(reader: FieldReader, entry: Entry, path: str, _: dict[str, Place]) ->
     return reader.plain_table(entry.node, path)
 
 
+def _config(reader: FieldReader, entry: Entry, path: str, places: dict[str, Place]) -> Any:
+    if isinstance(entry.node, Table):
+        places.update({f"config.{key}": inner.node.place for key, inner in entry.node.entries.items()})
+    return reader.plain_table(entry.node, path)
+
+
 def _tables(reader: FieldReader, entry: Entry, path: str, _: dict[str, Place]) -> Any:
     rows = enumerate(reader.items(entry.node, path))
     return tuple(reader.plain_table(item, f"{path}[{index}]") for index, item in rows)
@@ -298,7 +304,7 @@ _AGENTS: Final = _Section[AgentDeclaration](
         "aliases": _aliases,
         "needs": _needs,
         "environment": _texts,
-        "config": _table,
+        "config": _config,
         "extras": _table,
     },
     lambda name, values: AgentDeclaration(name=name, **values),

@@ -147,6 +147,9 @@ class Draft:
         self._revision, self._count = tried._revision, tried._count
         self.changes += tried.changes
         for mine, theirs in ((self._aliases, tried._aliases), (self._endpoints, tried._endpoints)):
+            if not mine:
+                mine.update(theirs)
+                continue
             for key, names in theirs.items():
                 mine.setdefault(key, []).extend(names)
 

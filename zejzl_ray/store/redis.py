@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import sha1
+from itertools import takewhile
 from typing import Any, Self, TypeVar
 
 from redis.asyncio.retry import Retry
@@ -16,6 +17,7 @@ from zejzl_ray.ids import new_id
 from zejzl_ray.store.durability import Durability
 from zejzl_ray.store.grouping import GroupCommitter, Outcome, Waiting, closed
 from zejzl_ray.store.operations import (
+    Prepared,
     check_namespace,
     check_page,
     encode_key,
@@ -24,6 +26,7 @@ from zejzl_ray.store.operations import (
     version_conflict,
 )
 from zejzl_ray.store.protocol import LogEntry, Op, Versioned
+from zejzl_ray.store.redis_bulk import BULK_KEYS, is_bulk, transact
 from zejzl_ray.store.redis_connection import (
     RETRIED,
     ConnectRedis,
@@ -64,6 +67,7 @@ class RedisStore:
         owner: str = "",
         timeout_s: float = DEFAULT_TIMEOUT_S,
         replicas: int = 0,
+        bulk_keys: int = BULK_KEYS,
     ) -> None:
         self._redis = target.client
         self._close_connection = target.close
@@ -74,6 +78,7 @@ class RedisStore:
         self._owner = owner
         self._timeout_s = timeout_s
         self._replicas = replicas
+        self._bulk_keys = bulk_keys
         # Both go with each commit: one held up on a dead connection must not overtake what came after it.
         self._sender = new_id("sender")
         self._attempts = 0
@@ -90,6 +95,7 @@ class RedisStore:
         owner: str = "",
         timeout_s: float = DEFAULT_TIMEOUT_S,
         replicas: int = 0,
+        bulk_keys: int = BULK_KEYS,
         connect: ConnectRedis = connect_redis,
     ) -> Self:
         """Connect, and refuse at once when nobody answers.
@@ -104,6 +110,8 @@ class RedisStore:
             owner: who this process is; a writer that it replaces reads it in its ``StaleEpoch``.
             timeout_s: the longest wait of each call, retries and queueing included.
             replicas: how many replicas must have a commit before it is acknowledged.
+            bulk_keys: commits that write this many keys and more go as a transaction, smaller ones as a script;
+                the outcome is the same.
             connect: makes the client; for clients with another kind of credentials or connection.
 
         Raises:
@@ -119,6 +127,7 @@ class RedisStore:
             owner=owner,
             timeout_s=timeout_s,
             replicas=replicas,
+            bulk_keys=bulk_keys,
         )
         try:
             await store._call(store._greet, may_retry=lambda error: isinstance(error, BusyLoadingError))
@@ -241,7 +250,6 @@ class RedisStore:
 
     async def _send(self, batch: Sequence[Waiting]) -> Sequence[Outcome]:
         outcomes: list[Outcome] = [None] * len(batch)
-        commands = [self._layout.commit_arguments(waiting.prepared, self._sender) for waiting in batch]
         # Positions in the batch that have no outcome yet.
         unsettled = list(range(len(batch)))
 
@@ -249,26 +257,58 @@ class RedisStore:
             nonlocal unsettled
             # Whoever gave up was told that the outcome is open; what was not sent yet then need not be.
             unsettled = [position for position in unsettled if not batch[position].future.done()]
-            is_loaded = False
             while unsettled:
-                replies = await self._exchange([commands[position] for position in unsettled])
-                missing: list[int] = []
-                for position, reply in zip(unsettled, replies, strict=True):
-                    if isinstance(reply, NoScriptError):
-                        missing.append(position)
-                    elif isinstance(reply, Exception) and is_passing(reply):
-                        raise reply
-                    else:
-                        outcomes[position] = self._outcome(reply)
-                if missing:
-                    if is_loaded:
-                        raise StoreError(f"{self._name}: the server forgets its scripts.")
-                    await self._redis.script_load(COMMIT)
-                    is_loaded = True
-                unsettled = missing
+                first = batch[unsettled[0]].prepared
+                if is_bulk(first, self._bulk_keys):
+                    outcomes[unsettled[0]] = self._outcome(await self._transact(first))
+                    unsettled = unsettled[1:]
+                    continue
+                small = list(
+                    takewhile(lambda at: not is_bulk(batch[at].prepared, self._bulk_keys), unsettled)
+                )
+                for position, reply in zip(
+                    small, await self._run_scripts([batch[at].prepared for at in small]), strict=True
+                ):
+                    outcomes[position] = self._outcome(reply)
+                unsettled = unsettled[len(small) :]
 
         await self._call(attempt)
         return outcomes
+
+    async def _transact(self, prepared: Prepared) -> Any:
+        """Send a large commit; return what the script would have answered."""
+        self._attempts += 1
+        reply, replicas = await transact(
+            self._redis.connection_pool,
+            self._layout,
+            prepared,
+            (self._sender, self._attempts),
+            (self._replicas, self._wait_ms()),
+        )
+        self._check_replicas(replicas)
+        return reply
+
+    async def _run_scripts(self, commits: Sequence[Prepared]) -> list[Any]:
+        """Send commits in one round trip, and once more those that met a server without the script.
+
+        Raises:
+            RedisError: one that may pass by itself; the commits may be applied or not.
+            StoreError: the server forgets its scripts.
+        """
+        commands = [self._layout.commit_arguments(prepared, self._sender) for prepared in commits]
+        replies = await self._exchange(commands)
+        missing = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if missing:
+            await self._redis.script_load(COMMIT)
+            again = await self._exchange([commands[at] for at in missing])
+            for at, reply in zip(missing, again, strict=True):
+                if isinstance(reply, NoScriptError):
+                    raise StoreError(f"{self._name}: the server forgets its scripts.")
+                replies[at] = reply
+        for reply in replies:
+            if isinstance(reply, Exception) and is_passing(reply):
+                raise reply
+        return replies
 
     async def _exchange(self, commands: list[list[Argument]]) -> list[Any]:
         """Send commits in one round trip; return a reply or an exception for each."""
@@ -312,7 +352,7 @@ class RedisStore:
     def _refused(self, error: Exception) -> ZejzlError:
         """Return the project's error for an answer that trying again at once would not change."""
         if isinstance(error, ResponseError) and not any(
-            word in str(error) for word in ("OOM", "MISCONF", "NOAUTH")
+            word in say(error) for word in ("OOM", "MISCONF", "NOAUTH")
         ):
             return StoreError(f"{self._name}: {say(error)}.", "Look at the server's log and configuration.")
         return StoreUnavailable(f"{self._name}: {say(error)}.", _REMEDY)

@@ -19,6 +19,7 @@ from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
     MasterDownError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
@@ -120,8 +121,10 @@ def is_passing(error: Exception) -> bool:
 
 
 def say(error: Exception) -> str:
-    """Return an error's text without what redis-py adds about its clients."""
+    """Return an error's text without what redis-py adds about its clients, and with the code that it drops."""
     text = str(error).rstrip(".") or type(error).__name__
+    if isinstance(error, OutOfMemoryError):
+        return f"OOM {text}"
     return text.partition(" : ")[0] if isinstance(error, MasterNotFoundError) else text
 
 

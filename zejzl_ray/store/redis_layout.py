@@ -5,7 +5,7 @@ slot, so one script may touch them together.
 """
 
 import struct
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from zejzl_ray.store.operations import CLEANUP_PER_COMMIT, COMMIT_WINDOW, LogAppend, Prepared
 from zejzl_ray.store.protocol import Versioned
@@ -84,6 +84,24 @@ class Layout:
 def attempt_position(arguments: list[Argument]) -> int:
     """Return where the number of the attempt stands in what ``commit_arguments`` returned."""
     return int(arguments[0]) + 12
+
+
+def pack_header(version: int, expires_at_s: float) -> bytes:
+    """Return what stands before a stored value; expiry 0 means none."""
+    return _HEADER.pack(version, expires_at_s)
+
+
+NEW_HEADER: Final = pack_header(1, 0.0)
+
+
+def look(stored: bytes | None, now_s: float) -> tuple[int, bool]:
+    """Return the version of a stored record, 0 when it is absent or expired, and whether it has an expiry."""
+    if stored is None:
+        return 0, False
+    version, expires_at_s = _HEADER.unpack_from(stored)
+    if expires_at_s and expires_at_s <= now_s:
+        return 0, True
+    return version, expires_at_s != 0
 
 
 def unpack(stored: bytes, now_s: float) -> Versioned | None:

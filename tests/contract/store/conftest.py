@@ -11,10 +11,12 @@ from redis.asyncio import Redis
 
 from zejzl_ray.store import MemoryState, MemoryStore, Store
 from zejzl_ray.store.redis import RedisStore
+from zejzl_ray.store.redis_bulk import BULK_KEYS
 from zejzl_ray.store.sqlite import SqliteStore
 from zejzl_ray.testing import ManualClock
 from zejzl_ray.testing.redis_server import RedisServer
 
+EACH_A_TRANSACTION = 0
 _numbers = itertools.count()
 
 
@@ -58,13 +60,16 @@ class SqliteBackend:
 
 
 class RedisBackend:
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: RedisServer, bulk_keys: int) -> None:
         self.clock = ManualClock()
         self.server = server
+        self.bulk_keys = bulk_keys
         self.namespace = f"contract-{next(_numbers)}"
 
     async def open(self) -> Store:
-        return await RedisStore.open(self.server.url, self.namespace, clock=self.clock, timeout_s=30)
+        return await RedisStore.open(
+            self.server.url, self.namespace, clock=self.clock, timeout_s=30, bulk_keys=self.bulk_keys
+        )
 
     async def count_kept_keys(self) -> int:
         async with Redis.from_url(self.server.url) as client:
@@ -81,6 +86,12 @@ def redis_server() -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture(params=[BULK_KEYS, EACH_A_TRANSACTION], ids=["script", "transaction"])
+def bulk_keys(request: pytest.FixtureRequest) -> int:
+    """From how many keys on a commit goes to Redis as a transaction: both ways must mean the same."""
+    return int(request.param)
+
+
 @pytest.fixture
 def make_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Backend]:
     """Make fresh data for a store of the named kind."""
@@ -90,12 +101,14 @@ def make_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[st
             return MemoryBackend()
         if kind == "sqlite":
             return SqliteBackend(tmp_path / f"data-{next(_numbers)}")
-        return RedisBackend(request.getfixturevalue("redis_server"))
+        return RedisBackend(
+            request.getfixturevalue("redis_server"), EACH_A_TRANSACTION if kind == "redis-bulk" else BULK_KEYS
+        )
 
     return make
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "redis", "redis-bulk"])
 def backend(request: pytest.FixtureRequest, make_backend: Callable[[str], Backend]) -> Backend:
     """Fresh data, once for each kind of store."""
     return make_backend(request.param)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from zejzl_ray.store import Append, Op, Put, Store, open_store
+from zejzl_ray.store.redis import RedisStore
 from zejzl_ray.testing import ManualClock
 from zejzl_ray.testing.redis_server import RedisServer
 
@@ -90,8 +91,10 @@ async def test_redis_survives_a_killed_client(server: RedisServer) -> None:
     await store.close()
 
 
-async def test_a_killed_redis_loses_no_acknowledged_commit_and_doubles_none(server: RedisServer) -> None:
-    store = await open_store(f"{server.url}?timeout_s=30", "crash", clock=ManualClock(), owner="test")
+async def test_a_killed_redis_loses_no_acknowledged_commit_and_doubles_none(
+    server: RedisServer, bulk_keys: int
+) -> None:
+    store = await RedisStore.open(server.url, "crash", clock=ManualClock(), timeout_s=30, bulk_keys=bulk_keys)
     epoch = await store.take_epoch()
     known: set[int] = set()
     is_over = asyncio.Event()
@@ -128,9 +131,9 @@ def append_only_file(server: RedisServer) -> Path:
 
 @pytest.mark.parametrize("cut_bytes", [1, 30, 200, 1000])
 async def test_a_torn_end_of_the_append_only_file_is_no_half_commit(
-    server: RedisServer, cut_bytes: int
+    server: RedisServer, cut_bytes: int, bulk_keys: int
 ) -> None:
-    store = await open_store(server.url, "crash", clock=ManualClock(), owner="test")
+    store = await RedisStore.open(server.url, "crash", clock=ManualClock(), bulk_keys=bulk_keys)
     epoch = await store.take_epoch()
     for number in range(3):
         value = b"%d" % number

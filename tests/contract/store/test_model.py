@@ -146,11 +146,11 @@ async def run(history: list[Commit | Wait | Restart], backend: Any) -> None:
         await store.close()
 
 
-@pytest.mark.parametrize("kind", ["memory", "sqlite", "redis"])
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "redis", "redis-bulk"])
 def test_any_history_ends_as_in_the_model(kind: str, make_backend: Callable[[str], object]) -> None:
     # One function, three parameters: the fixtures are shared by all examples, which each take fresh data.
     @settings(
-        max_examples={"memory": 150, "sqlite": 40, "redis": 60}[kind],
+        max_examples={"memory": 150, "sqlite": 40, "redis": 60, "redis-bulk": 60}[kind],
         deadline=None,
         database=None,
         suppress_health_check=[HealthCheck.too_slow],

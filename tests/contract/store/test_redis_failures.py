@@ -66,8 +66,8 @@ async def test_a_wrong_password_is_refused_at_start_and_not_repeated() -> None:
             await store.commit([Put("k", b"1")], epoch=await store.take_epoch())
 
 
-async def test_a_store_reconnects_after_the_server_restarts(server: RedisServer) -> None:
-    async with opened(server.url, timeout_s=30) as store:
+async def test_a_store_reconnects_after_the_server_restarts(server: RedisServer, bulk_keys: int) -> None:
+    async with opened(server.url, bulk_keys=bulk_keys, timeout_s=30) as store:
         epoch = await store.take_epoch()
         await store.commit([Put("k", b"1"), Append("l", b"1")], epoch=epoch)
         await asyncio.to_thread(server.restart)
@@ -78,9 +78,9 @@ async def test_a_store_reconnects_after_the_server_restarts(server: RedisServer)
 
 
 async def test_callers_wait_through_a_restart_within_their_time_limit(
-    server: RedisServer,
+    server: RedisServer, bulk_keys: int
 ) -> None:
-    async with opened(server.url, timeout_s=30) as store:
+    async with opened(server.url, bulk_keys=bulk_keys, timeout_s=30) as store:
         epoch = await store.take_epoch()
         await asyncio.to_thread(server.kill)
         waiting = [
@@ -94,9 +94,9 @@ async def test_callers_wait_through_a_restart_within_their_time_limit(
 
 
 async def test_in_an_outage_callers_get_store_unavailable_and_afterwards_all_is_well(
-    server: RedisServer,
+    server: RedisServer, bulk_keys: int
 ) -> None:
-    async with opened(server.url, timeout_s=0.3) as store:
+    async with opened(server.url, bulk_keys=bulk_keys, timeout_s=0.3) as store:
         epoch = await store.take_epoch()
         await store.commit([Put("k", b"1")], epoch=epoch)
         await asyncio.to_thread(server.kill)
@@ -115,8 +115,8 @@ async def test_in_an_outage_callers_get_store_unavailable_and_afterwards_all_is_
         await store.commit([Put("k", b"2")], epoch=epoch)
 
 
-async def test_a_server_that_hangs_ends_the_wait(server: RedisServer) -> None:
-    async with opened(server.url, timeout_s=0.3) as store:
+async def test_a_server_that_hangs_ends_the_wait(server: RedisServer, bulk_keys: int) -> None:
+    async with opened(server.url, bulk_keys=bulk_keys, timeout_s=0.3) as store:
         epoch = await store.take_epoch()
         os.kill(server.pid, signal.SIGSTOP)
         try:
@@ -138,6 +138,11 @@ async def test_scripts_that_the_server_forgot_are_loaded_again(server: RedisServ
             await store.scan("")
             await client.script_flush()
         assert len(await store.read_log("l")) == 10
+
+
+def is_commit(data: bytes) -> bool:
+    """Tell whether these bytes from a client end a commit: by the script, or by a transaction."""
+    return b"EVALSHA" in data or data.endswith(b"EXEC\r\n")
 
 
 class LosingProxy:
@@ -170,7 +175,7 @@ class LosingProxy:
         back = asyncio.create_task(self._copy(behind_reader, writer))
         try:
             while data := await reader.read(65536):
-                is_last = self.is_armed and b"EVALSHA" in data
+                is_last = self.is_armed and is_commit(data)
                 if is_last:
                     self.is_armed = False
                     back.cancel()
@@ -193,20 +198,23 @@ class LosingProxy:
         writer.close()
 
 
-async def test_a_commit_whose_answer_got_lost_is_applied_once(redis_server: RedisServer) -> None:
+async def test_a_commit_whose_answer_got_lost_is_applied_once(
+    redis_server: RedisServer, bulk_keys: int
+) -> None:
     async with LosingProxy(redis_server.port).running() as proxy:
-        async with opened(f"redis://127.0.0.1:{proxy.port}", timeout_s=30) as store:
+        async with opened(f"redis://127.0.0.1:{proxy.port}", bulk_keys=bulk_keys, timeout_s=30) as store:
+            log = f"lost-{bulk_keys}"
             epoch = await store.take_epoch()
-            await store.commit([Append("lost", b"0")], epoch=epoch)
+            await store.commit([Append(log, b"0")], epoch=epoch)
             for number in (1, 2, 3):
                 proxy.is_armed = True
-                await store.commit([Append("lost", b"%d" % number)], epoch=epoch)
+                await store.commit([Append(log, b"%d" % number)], epoch=epoch)
             assert proxy.lost == 3
-            assert [entry.value for entry in await store.read_log("lost")] == [b"0", b"1", b"2", b"3"]
+            assert [entry.value for entry in await store.read_log(log)] == [b"0", b"1", b"2", b"3"]
 
 
-async def test_a_replaced_writer_reads_who_replaced_it(server: RedisServer) -> None:
-    async with opened(server.url) as first:
+async def test_a_replaced_writer_reads_who_replaced_it(server: RedisServer, bulk_keys: int) -> None:
+    async with opened(server.url, bulk_keys=bulk_keys) as first:
         old = await first.take_epoch()
         second = await RedisStore.open(server.url, NAMESPACE, clock=ManualClock(), owner="errors on pc2")
         new = await second.take_epoch()
@@ -217,9 +225,9 @@ async def test_a_replaced_writer_reads_who_replaced_it(server: RedisServer) -> N
         await second.close()
 
 
-async def test_a_writer_notices_that_the_server_lost_its_data() -> None:
+async def test_a_writer_notices_that_the_server_lost_its_data(bulk_keys: int) -> None:
     with RedisServer(is_durable=False) as server:
-        async with opened(server.url, timeout_s=30) as store:
+        async with opened(server.url, bulk_keys=bulk_keys, timeout_s=30) as store:
             epoch = await store.take_epoch()
             await store.commit([Put("k", b"1")], epoch=epoch)
             await asyncio.to_thread(server.restart)
@@ -227,9 +235,9 @@ async def test_a_writer_notices_that_the_server_lost_its_data() -> None:
                 await store.commit([Put("k", b"2")], epoch=epoch)
 
 
-async def test_a_full_server_refuses_the_commit_and_loses_nothing() -> None:
+async def test_a_full_server_refuses_the_commit_and_loses_nothing(bulk_keys: int) -> None:
     with RedisServer(settings=("maxmemory 20mb", "maxmemory-policy noeviction")) as server:
-        async with opened(server.url) as store:
+        async with opened(server.url, bulk_keys=bulk_keys) as store:
             epoch = await store.take_epoch()
             stored = 0
             refusal: StoreUnavailable | None = None
@@ -245,8 +253,8 @@ async def test_a_full_server_refuses_the_commit_and_loses_nothing() -> None:
             assert len(await store.read_log("l")) == stored
 
 
-async def test_foreign_data_under_the_stores_keys_is_an_error(server: RedisServer) -> None:
-    async with opened(server.url) as store, Redis.from_url(server.url) as client:
+async def test_foreign_data_under_the_stores_keys_is_an_error(server: RedisServer, bulk_keys: int) -> None:
+    async with opened(server.url, bulk_keys=bulk_keys) as store, Redis.from_url(server.url) as client:
         epoch = await store.take_epoch()
         await client.set(f"{{zejzl:{NAMESPACE}}}:values", "text")
         with pytest.raises(StoreError, match="WRONGTYPE"):
@@ -271,12 +279,12 @@ async def test_the_durability_in_force_is_described_with_its_weak_points(redis_s
     assert [warning.split()[0] for warning in warnings] == ["appendonly", "maxmemory-policy"]
 
 
-async def test_a_user_without_config_and_info_can_use_the_store(server: RedisServer) -> None:
+async def test_a_user_without_config_and_info_can_use_the_store(server: RedisServer, bulk_keys: int) -> None:
     async with Redis.from_url(server.url) as client:
         await client.acl_setuser(
             "zejzl", enabled=True, passwords=["+word"], keys=["{zejzl:*"], categories=["+@all", "-@dangerous"]
         )
-    async with opened(f"redis://zejzl:word@{server.address}") as store:
+    async with opened(f"redis://zejzl:word@{server.address}", bulk_keys=bulk_keys) as store:
         await store.commit([Put("k", b"1")], epoch=await store.take_epoch())
         assert await store.scan("") == [("k", Versioned(b"1", 1))]
         described = await store.describe_durability()
@@ -301,7 +309,7 @@ class HoldingProxy(LosingProxy):
         back = asyncio.create_task(self._copy(behind_reader, writer))
         try:
             while data := await reader.read(65536):
-                if self.is_armed and b"EVALSHA" in data:
+                if self.is_armed and is_commit(data):
                     self.is_armed = False
                     back.cancel()
                     await asyncio.gather(back, return_exceptions=True)
@@ -317,20 +325,23 @@ class HoldingProxy(LosingProxy):
             behind_writer.close()
 
 
-async def test_a_commit_that_arrives_late_does_not_overwrite_a_newer_one(redis_server: RedisServer) -> None:
+async def test_a_commit_that_arrives_late_does_not_overwrite_a_newer_one(
+    redis_server: RedisServer, bulk_keys: int
+) -> None:
     async with HoldingProxy(redis_server.port).running() as proxy:
         assert isinstance(proxy, HoldingProxy)
-        async with opened(f"redis://127.0.0.1:{proxy.port}", timeout_s=0.4) as store:
+        async with opened(f"redis://127.0.0.1:{proxy.port}", bulk_keys=bulk_keys, timeout_s=0.4) as store:
+            key = f"late-{bulk_keys}"
             epoch = await store.take_epoch()
-            await store.commit([Put("late", b"0")], epoch=epoch)
+            await store.commit([Put(key, b"0")], epoch=epoch)
             proxy.is_armed = True
             with pytest.raises(StoreUnavailable):
-                await store.commit([Put("late", b"held")], epoch=epoch)
-            await store.commit([Put("late", b"newer")], epoch=epoch)
+                await store.commit([Put(key, b"held")], epoch=epoch)
+            await store.commit([Put(key, b"newer")], epoch=epoch)
             proxy.deliver.set()
             await asyncio.wait_for(proxy.answered.wait(), 30)
-            assert b"LATE" in proxy.late_answer
-            assert await store.get("late") == Versioned(b"newer", 2)
+            assert (b"LATE" if bulk_keys else b"*-1\r\n") in proxy.late_answer
+            assert await store.get(key) == Versioned(b"newer", 2)
 
 
 @asynccontextmanager

@@ -39,9 +39,9 @@ async def use(store: RedisStore) -> None:
     assert await store.read_log("m") == [LogEntry(1, b"1")]
 
 
-async def test_all_keys_of_a_namespace_lie_in_one_cluster_slot() -> None:
+async def test_all_keys_of_a_namespace_lie_in_one_cluster_slot(bulk_keys: int) -> None:
     with RedisServer() as server:
-        store = await RedisStore.open(server.url, NAMESPACE, clock=ManualClock())
+        store = await RedisStore.open(server.url, NAMESPACE, clock=ManualClock(), bulk_keys=bulk_keys)
         await use(store)
         await store.close()
         async with Redis.from_url(server.url) as client:
@@ -52,7 +52,7 @@ async def test_all_keys_of_a_namespace_lie_in_one_cluster_slot() -> None:
         assert len(slots) == 1
 
 
-async def test_a_server_in_cluster_mode_takes_every_operation() -> None:
+async def test_a_server_in_cluster_mode_takes_every_operation(bulk_keys: int) -> None:
     with RedisServer(settings=("cluster-enabled yes",)) as server:
         async with Redis.from_url(server.url) as client:
             run: Any = client.execute_command
@@ -62,7 +62,7 @@ async def test_a_server_in_cluster_mode_takes_every_operation() -> None:
                 return bool((await run("CLUSTER INFO"))["cluster_state"] == "ok")
 
             await until(is_ready)
-        store = await RedisStore.open(server.url, NAMESPACE, clock=ManualClock())
+        store = await RedisStore.open(server.url, NAMESPACE, clock=ManualClock(), bulk_keys=bulk_keys)
         await use(store)
         await store.close()
 
@@ -85,13 +85,12 @@ async def wait_for_replica(server: RedisServer) -> None:
         await until(has_replica)
 
 
-async def test_a_commit_can_wait_for_a_replica() -> None:
+async def test_a_commit_can_wait_for_a_replica(bulk_keys: int) -> None:
     with RedisServer() as primary, RedisServer(settings=(f"replicaof 127.0.0.1 {primary.port}",)) as replica:
         await wait_for_replica(primary)
-        store = await open_store(
-            f"{primary.url}?replicas=1&timeout_s=1", NAMESPACE, clock=ManualClock(), owner="test"
+        store = await RedisStore.open(
+            primary.url, NAMESPACE, clock=ManualClock(), timeout_s=1, replicas=1, bulk_keys=bulk_keys
         )
-        assert isinstance(store, RedisStore)
         await use(store)
         epoch = await store.take_epoch()
         await store.commit([Put("copied", b"1")], epoch=epoch)
@@ -106,19 +105,21 @@ async def test_a_commit_can_wait_for_a_replica() -> None:
         await store.close()
 
 
-async def test_a_replica_is_no_place_to_write() -> None:
+async def test_a_replica_is_no_place_to_write(bulk_keys: int) -> None:
     with RedisServer() as primary, RedisServer(settings=(f"replicaof 127.0.0.1 {primary.port}",)) as replica:
         await wait_for_replica(primary)
         store = await RedisStore.open(primary.url, NAMESPACE, clock=ManualClock())
         epoch = await store.take_epoch()
-        behind = await RedisStore.open(replica.url, NAMESPACE, clock=ManualClock(), timeout_s=0.3)
+        behind = await RedisStore.open(
+            replica.url, NAMESPACE, clock=ManualClock(), timeout_s=0.3, bulk_keys=bulk_keys
+        )
         with pytest.raises(StoreUnavailable, match=r"READONLY|read only"):
             await behind.commit([Put("k", b"")], epoch=epoch)
         await behind.close()
         await store.close()
 
 
-async def test_sentinel_leads_the_store_to_the_new_primary() -> None:
+async def test_sentinel_leads_the_store_to_the_new_primary(bulk_keys: int) -> None:
     with ExitStack() as stack:
         primary = stack.enter_context(RedisServer())
         replica = stack.enter_context(RedisServer(settings=(f"replicaof 127.0.0.1 {primary.port}",)))
@@ -140,8 +141,10 @@ async def test_sentinel_leads_the_store_to_the_new_primary() -> None:
                 return bool(state["num-slaves"])
 
             await until(knows_the_replica)
-        url = f"redis+sentinel://{sentinel.address}/zejzl/0?replicas=0&timeout_s=40"
-        store = await open_store(url, NAMESPACE, clock=ManualClock(), owner="test")
+        url = f"redis+sentinel://{sentinel.address}/zejzl/0"
+        store = await RedisStore.open(
+            url, NAMESPACE, clock=ManualClock(), owner="test", timeout_s=40, bulk_keys=bulk_keys
+        )
         epoch = await store.take_epoch()
         await store.commit([Put("k", b"1")], epoch=epoch)
         async with Redis.from_url(primary.url) as client:

@@ -11,6 +11,7 @@ from actors import place, shells
 from actors.place import ServiceOptions, end_process, own_identity, start_service
 from zejzl_ray.cluster.names import MACHINE_LABEL, SERVICES
 from zejzl_ray.cluster.topology import PLACES
+from zejzl_ray.errors import ClusterError
 from zejzl_ray.settings import Settings
 from zejzl_ray.shell import BareService, Identity, ServiceShell
 from zejzl_ray.store import MemoryStore
@@ -19,6 +20,7 @@ from zejzl_ray.store import MemoryStore
 class FakeRay:
     def __init__(self) -> None:
         self.options_given: dict[str, Any] = {}
+        self.alive = {"127.0.0.1": True}
 
     def remote(self, actor: type[Any]) -> Any:
         def options(**given: Any) -> Any:
@@ -26,6 +28,10 @@ class FakeRay:
             return SimpleNamespace(remote=lambda *arguments: (actor, arguments))
 
         return SimpleNamespace(options=options)
+
+    def nodes(self) -> list[dict[str, Any]]:
+        nodes = [{"NodeManagerAddress": at, "Alive": is_alive} for at, is_alive in self.alive.items()]
+        return [*nodes, *nodes]  # two nodes a machine
 
     def get_runtime_context(self) -> Any:
         return SimpleNamespace(get_node_labels=lambda: {MACHINE_LABEL: "pc2"}, get_node_id=lambda: "n1")
@@ -81,7 +87,7 @@ async def test_the_shell_opens_the_services_own_store(
     monkeypatch: pytest.MonkeyPatch, service: str, is_health_served: bool
 ) -> None:
     launched: list[ServiceShell[Any]] = []
-    monkeypatch.setattr(ServiceShell, "launch", lambda shell: launched.append(shell))
+    monkeypatch.setattr(ServiceShell, "launch", lambda shell: launched.append(shell))  # noqa: PLW0108 - binds the shell
     monkeypatch.setattr(shells, "prepare_process", lambda *_: None)
     given = ServiceOptions(Settings(store_url="memory"), SecretStr("t"), is_health_served)
     shell = shells.launch_shell(service, given, BareService)
@@ -91,6 +97,19 @@ async def test_the_shell_opens_the_services_own_store(
     assert names == (["started", "health_port"] if has_port else ["started"])
     store = await shell._open_store()
     assert isinstance(store, MemoryStore)
+
+
+async def test_a_store_of_one_machine_is_not_opened_while_there_are_two(
+    monkeypatch: pytest.MonkeyPatch, fake_ray: FakeRay, options: ServiceOptions
+) -> None:
+    monkeypatch.setattr(ServiceShell, "launch", lambda shell: None)
+    monkeypatch.setattr(shells, "prepare_process", lambda *_: None)
+    shell = shells.launch_shell("error_bus", options, BareService)
+    fake_ray.alive = {"10.0.0.1": True, "10.0.0.2": True}
+    with pytest.raises(ClusterError, match="ZEJZL_STORE_URL"):
+        await shell._open_store()
+    fake_ray.alive["10.0.0.2"] = False
+    assert isinstance(await shell._open_store(), MemoryStore)
 
 
 def test_a_service_process_logs_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

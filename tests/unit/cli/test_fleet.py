@@ -8,6 +8,7 @@ from typer.testing import CliRunner, Result
 
 from zejzl_ray.cli.fleet import app
 from zejzl_ray.errors import AgentNotFound, Conflict, FleetInvalid
+from zejzl_ray.fleet.sources import default_fleet_file
 
 GOOD = """\
 schema: zejzl.fleet/1
@@ -38,6 +39,7 @@ pc2_services:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a fleet, a faulty one and two old files."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ZEJZL_FLEET_FILE", raising=False)
     Path("config/overlays").mkdir(parents=True)
     Path("config/fleet.yaml").write_text(GOOD)
     Path("config/overlays/dev.yaml").write_text("agents:\n  A: {port: 5555}\n")
@@ -91,11 +93,25 @@ def test_an_overlay_is_named_or_a_file(overlay: str) -> None:
     assert json.loads(run("show", "A", "--overlay", overlay, "--json").stdout)["port"] == 5555
 
 
-def test_without_any_file_there_is_one_message(folder: Path) -> None:
+def test_the_file_that_is_taken_is_named_beside_the_result() -> None:
+    result = run("order", "--json")
+    assert result.stderr == "fleet file: config/fleet.yaml\n"
+    assert json.loads(result.stdout)
+    assert run("validate", "bad.yaml").stderr == ""
+
+
+def test_without_a_file_of_ones_own_the_shipped_one_is_taken(folder: Path) -> None:
     (folder / "config" / "fleet.yaml").unlink()
     result = run("validate")
-    assert result.exit_code == 2
-    assert "no file was given" in result.stderr
+    assert result.exit_code == 0
+    assert result.stderr == f"fleet file: {default_fleet_file()}\n"
+
+
+def test_a_variable_names_the_file_as_for_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZEJZL_FLEET_FILE", "bad.yaml")
+    result = run("validate")
+    assert result.exit_code == 1
+    assert result.stderr == "fleet file: bad.yaml\n"
 
 
 def test_the_fleet_is_shown_as_a_table_and_as_json() -> None:

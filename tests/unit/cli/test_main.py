@@ -2,11 +2,9 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from zejzl_ray.cli import main as cli
 from zejzl_ray.errors import ClusterError
@@ -14,11 +12,8 @@ from zejzl_ray.version import __version__
 
 
 @pytest.fixture(autouse=True)
-def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    before = structlog.get_config()
+def not_debugging(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ZEJZL_LOG_LEVEL", raising=False)
-    yield
-    structlog.configure(**before)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -8,6 +8,7 @@ from typer.testing import CliRunner, Result
 
 from zejzl_ray.cli import node
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
+from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.errors import ClusterError, InvalidInput, Unauthenticated
 
 
@@ -27,7 +28,6 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[NodeStart]:
         return "started"
 
     monkeypatch.setattr(node, "start_supervised", start)
-    monkeypatch.setattr("actors.launched_system.node_environment", lambda settings: {})
     return nodes
 
 
@@ -35,14 +35,16 @@ def _run(*arguments: str) -> Result:
     return CliRunner().invoke(node.app, arguments)
 
 
-def test_the_token_is_made_once_and_only_its_path_is_printed(data_dir: Path) -> None:
+@pytest.mark.parametrize("name", ["ray_token", "redis_password"])
+def test_the_secrets_are_made_once_and_only_their_paths_are_printed(data_dir: Path, name: str) -> None:
     first = _run("token")
-    secret = (data_dir / "ray_token").read_text()
+    secret = (data_dir / name).read_text()
     second = _run("token")
 
     assert first.exit_code == second.exit_code == 0
-    assert (data_dir / "ray_token").read_text() == secret
-    assert (data_dir / "ray_token").stat().st_mode & 0o777 == 0o600
+    assert (data_dir / name).read_text() == secret
+    assert (data_dir / name).stat().st_mode & 0o777 == 0o600
+    assert str(data_dir / name) in first.output
     assert secret not in first.output + second.output
 
 
@@ -61,9 +63,27 @@ def test_a_machine_without_the_token_is_told_so(data_dir: Path) -> None:
     assert "ray_token" in str(done.exception)
 
 
-def test_the_head_takes_its_address_from_the_file_that_ray_up_left(
+def test_a_head_whose_store_the_workers_cannot_reach_is_refused_before_anything_starts(
     data_dir: Path, tmp_path: Path, started: list[NodeStart]
 ) -> None:
+    file = tmp_path / "bootstrap.yaml"
+    file.write_text("provider: {type: local, head_ip: 127.0.0.1, worker_ips: [10.0.0.2]}\n")
+    _run("token")
+    command = ("start", "--head", "--machine", "mainpc", "--cluster-file", str(file))
+
+    refused = _run(*command)
+    without_services = _run(*command, "--no-services")
+
+    assert isinstance(refused.exception, ClusterError)
+    assert "ZEJZL_STORE_URL" in str(refused.exception)
+    assert without_services.exit_code == 0, without_services.exception
+    assert len(started) == 1
+
+
+def test_the_head_takes_its_address_from_the_file_that_ray_up_left(
+    data_dir: Path, tmp_path: Path, started: list[NodeStart], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZEJZL_STORE_URL", "redis://10.0.0.1:6380")
     file = tmp_path / "bootstrap.yaml"
     file.write_text("provider: {type: local, head_ip: 127.0.0.1, worker_ips: [10.0.0.2]}\n")
     _run("token")
@@ -104,6 +124,55 @@ def test_a_stop_where_nothing_runs_says_so(data_dir: Path) -> None:
     done = _run("stop")
 
     assert (done.exit_code, done.output) == (0, "node: was not running\n")
+
+
+def test_a_stop_removes_what_the_proxy_left_outside_the_data_directory(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "proxy"
+    left.mkdir()
+    (left / "admin.sock").touch()
+    monkeypatch.setattr("actors.launched_system.haproxy_directory", lambda data_dir: left)
+
+    assert _run("stop").exit_code == 0
+    assert not left.exists()
+    assert _run("stop").exit_code == 0
+
+
+def test_the_supervisor_makes_the_environment_and_knows_what_to_remove(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[SupervisedPlan] = []
+
+    class Watching:
+        def __init__(self, plan: SupervisedPlan, data_dir: Path) -> None:
+            plans.append(plan)
+
+        def run(self) -> None:
+            pass
+
+    monkeypatch.setattr(node, "Supervisor", Watching)
+    monkeypatch.setattr("actors.launched_system.haproxy_environment", lambda data_dir, **_: {"A": "1"})
+    monkeypatch.setattr("actors.launched_system.haproxy_directory", lambda data_dir: tmp_path / "proxy")
+    wanted = SupervisedPlan(
+        node=NodeStart(
+            cluster_id="zejzl-1",
+            machine="mainpc",
+            role=NodeRole.HEAD,
+            head_address="127.0.0.1:6379",
+            node_ip="127.0.0.1",
+            temp_dir=Path("/tmp/zejzl-1"),
+            token_path=tmp_path / "ray_token",
+            cpus=1,
+        )
+    )
+
+    done = CliRunner().invoke(node.app, ["run"], input=wanted.model_dump_json())
+
+    assert done.exit_code == 0, done.exception
+    (plan,) = plans
+    assert plan.node == wanted.node
+    assert (plan.environment, plan.leftovers) == ({"A": "1"}, (tmp_path / "proxy",))
 
 
 def test_services_are_started_at_the_head_only(data_dir: Path) -> None:

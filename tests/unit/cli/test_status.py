@@ -64,8 +64,13 @@ class FakeClient:
         return [machine("mainpc", snapshot("mainpc", GPU, other)), machine("pc2", None, is_alive=False)]
 
     def registry_status(self) -> RegistryStatus:
-        return RegistryStatus.model_construct(
-            agents=3, by_state={"healthy": 2, "lost": 1, "stopped": 0}, revision=9, alarm=self.alarm
+        return RegistryStatus(
+            agents=3,
+            by_state={"healthy": 2, "lost": 1, "stopped": 0},
+            machines=2,
+            revision=9,
+            is_protected=bool(self.alarm),
+            alarm=self.alarm,
         )
 
     def service_health(self, service: str) -> ServiceHealth:

@@ -52,7 +52,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         calls.append((settings, fleet, source))
         report(LINE)
         running = SimpleNamespace(
-            fleet=FleetDeclared.model_construct(added=1),
+            fleet=FleetDeclared(added=1, changed=0, removed=0, unchanged=0, revision=1),
             services=(ServiceHealth(service="error_bus", is_ready=True, machine="pc2"),),
             machines=("mainpc",),
             missing_machines=(),

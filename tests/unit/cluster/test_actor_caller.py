@@ -161,7 +161,7 @@ async def test_no_answer_is_not_waited_for_longer_than_the_limit(operation: Oper
 
 async def test_a_service_that_stays_away_is_said_to_be_away() -> None:
     with pytest.raises(ServiceUnavailable, match="is away"):
-        await call(ActorCaller(find=Finder(FakeHandle(ActorDiedError())), timeout_s=0.05))
+        await call(ActorCaller(find=Finder(FakeHandle(ActorDiedError())), timeout_s=0.5))
 
 
 async def test_a_service_that_comes_back_and_hangs_is_a_missed_deadline() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from zejzl_ray.cluster import local_nodes
-from zejzl_ray.cluster.local_nodes import exclusive, running_cluster, start_nodes, stop_all
+from zejzl_ray.cluster.local_nodes import exclusive, running_cluster, start_head, start_workers, stop_all
 from zejzl_ray.cluster.local_plan import LocalPlan, cluster_id
 from zejzl_ray.cluster.node_processes import StopReport
 from zejzl_ray.cluster.node_start import MARKER, NodeRole, NodeStart
@@ -55,7 +55,8 @@ def program(tmp_path: Path, body: str) -> None:
 
 def start(plan: LocalPlan, tmp_path: Path, **options: Any) -> list[str]:
     lines: list[str] = []
-    start_nodes(plan, tmp_path, {"EXTRA": "given"}, lines.append, **options)
+    for step in (start_head, start_workers):
+        step(plan, tmp_path, {"EXTRA": "given"}, lines.append, **options)
     return lines
 
 
@@ -73,7 +74,7 @@ def test_a_node_that_fails_shows_its_last_words_and_leaves_no_process(
 ) -> None:
     program(
         tmp_path,
-        f'case "$*" in *--head*) sleep 600 & echo $! > "{tmp_path}/pid";; *) echo no head; exit 3;; esac',
+        f'case "$*" in *--head*) ;; *) sleep 600 & echo $! > "{tmp_path}/pid"; echo no head; exit 3;; esac',
     )
     with pytest.raises(ClusterError) as caught:
         start(plan, tmp_path)

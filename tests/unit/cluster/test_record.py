@@ -1,6 +1,5 @@
 """The record of a cluster is written whole or not at all, and read back as it was."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ def test_what_was_written_is_read(tmp_path: Path, record: ClusterRecord) -> None
     record.write(tmp_path)
     assert read_record(tmp_path) == record == require_record(tmp_path)
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
-    assert os.listdir(tmp_path) == [FILE_NAME]
+    assert [one.name for one in tmp_path.iterdir()] == [FILE_NAME]
 
 
 def test_a_newer_versions_record_is_read(tmp_path: Path, record: ClusterRecord) -> None:

@@ -20,7 +20,7 @@ def test_a_token_is_made_once_and_closed_for_others(tmp_path: Path) -> None:
     assert len(token.get_secret_value()) == 64
     assert ensure_token(path) == token
     assert (mode(path), mode(path.parent)) == (0o600, 0o700)
-    assert os.listdir(path.parent) == ["token"]
+    assert [one.name for one in path.parent.iterdir()] == ["token"]
     assert token.get_secret_value() not in repr(token)
 
 
@@ -29,7 +29,7 @@ def test_all_who_race_get_the_same_token(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         tokens = {token.get_secret_value() for token in pool.map(lambda _: ensure_token(path), range(32))}
     assert len(tokens) == 1
-    assert os.listdir(path.parent) == ["token"]
+    assert [one.name for one in path.parent.iterdir()] == ["token"]
 
 
 def test_a_token_that_somebody_else_has_just_made_is_taken(
@@ -80,7 +80,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ClusterError, match="No space left"):
         ensure_token(tmp_path / "token")
-    assert os.listdir(tmp_path) == []
+    assert [one.name for one in tmp_path.iterdir()] == []
 
 
 def test_a_token_that_others_may_read_is_refused(tmp_path: Path) -> None:

@@ -131,7 +131,8 @@ def test_empty_and_nested_groups_are_no_faults(load_text: LoadText) -> None:
 )
 def test_compose_groups_are_kept_wherever_they_are_indented(load_text: LoadText, text: str) -> None:
     loaded = load_text(text)
-    assert loaded.findings == ()
+    assert found(loaded) == [("unknown-member", "x -> Gone")]
+    assert text.splitlines()[loaded.findings[0].line - 1][loaded.findings[0].column - 1 :].startswith("Gone")
     assert loaded.fleet is not None
     assert list(loaded.fleet.agents) == ["A"]
     assert loaded.fleet.machines["mainpc"].extras["docker_groups"] == {

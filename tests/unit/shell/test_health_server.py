@@ -49,7 +49,7 @@ async def test_liveness_is_open_to_anybody_and_says_little(client: httpx2.AsyncC
 @pytest.mark.parametrize("path", ["/readyz", "/metrics"])
 @pytest.mark.parametrize("proof", ["", "Bearer wrong", "Bearer ", "the-token", "Bearer ÿ"])
 async def test_everything_else_wants_the_token(client: httpx2.AsyncClient, path: str, proof: str) -> None:
-    reply = await client.get(path, headers={"Authorization": proof.encode("latin-1")} if proof else None)
+    reply = await client.get(path, headers=[(b"Authorization", proof.encode("latin-1"))] if proof else [])
     assert (reply.status_code, reply.json()["code"]) == (401, "unauthenticated")
     assert reply.headers["www-authenticate"] == "Bearer"
     assert reply.headers["content-type"] == "application/problem+json"
@@ -118,7 +118,7 @@ async def test_a_taken_port_is_said_and_served_as_soon_as_it_is_free(patient: Pa
         assert taken.status is CheckStatus.DEGRADED
         assert f"127.0.0.1:{server.port}" in taken.reason
         async with asyncio.timeout(10):
-            while server.check().status is not CheckStatus.OK:
+            while server.check().status is not CheckStatus.OK:  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0.01)
     finally:
         await server.stop()

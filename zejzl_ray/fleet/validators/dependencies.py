@@ -9,6 +9,7 @@ from zejzl_ray.fleet.model import AgentDeclaration, ServiceDeclaration
 from zejzl_ray.fleet.suggest import did_you_mean
 from zejzl_ray.fleet.validators.names import resolved_names
 
+_NEAR: Final = 0.8  # names of agents share long endings: below, the near one is another agent
 _MOST_SUGGESTIONS: Final = 100  # looking for a near name among thousands takes milliseconds
 
 
@@ -38,6 +39,7 @@ class UnknownDependencies:
                             dependency,
                             meaning if unknown <= _MOST_SUGGESTIONS else (),
                             "Declare it, load the file that does, or remove the line.",
+                            cutoff=_NEAR,
                         ),
                         subject=f"{draft.name} -> {dependency}",
                     )

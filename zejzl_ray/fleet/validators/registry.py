@@ -7,6 +7,8 @@ from typing import Final
 from zejzl_ray.fleet.drafts import FleetContext
 from zejzl_ray.fleet.finding import Finding, Place, error
 from zejzl_ray.fleet.validators.aliases import AliasClashes
+from zejzl_ray.fleet.validators.compose_groups import ComposeGroupMembers
+from zejzl_ray.fleet.validators.config_ports import ConfigPortClashes
 from zejzl_ray.fleet.validators.cycles import DependencyCycles
 from zejzl_ray.fleet.validators.dependencies import UnknownDependencies
 from zejzl_ray.fleet.validators.duplicates import DuplicateAgents
@@ -20,12 +22,14 @@ from zejzl_ray.fleet.validators.vram import VramFits
 BUILT_IN: Final[tuple[Validator, ...]] = (
     DuplicateAgents(),
     PortClashes(),
+    ConfigPortClashes(),
     SingleMachineClashes(),
     HealthPorts(),
     UnknownDependencies(),
     DependencyCycles(),
     UnknownMachines(),
     AliasClashes(),
+    ComposeGroupMembers(),
     VramFits(),
 )
 

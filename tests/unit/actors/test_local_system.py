@@ -1,0 +1,56 @@
+"""The commands for a cluster on one machine, where the machine belongs to a cluster of several."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from actors.local_system import start_local_system, stop_local_system
+from zejzl_ray.cluster.node_start import NodeRole, NodeStart
+from zejzl_ray.cluster.supervisor_record import SupervisorRecord
+from zejzl_ray.errors import ClusterError
+from zejzl_ray.fleet.model import Fleet, MachineDeclaration
+from zejzl_ray.settings import Settings
+
+Command = Callable[[Settings], object]
+
+
+def _up(settings: Settings) -> object:
+    return start_local_system(
+        settings, Fleet(machines={"mainpc": MachineDeclaration(name="mainpc")}), "here", lambda line: None
+    )
+
+
+def _down(settings: Settings) -> object:
+    return stop_local_system(settings, lambda line: None)
+
+
+@pytest.mark.parametrize("command", [_up, _down])
+@pytest.mark.parametrize(("role", "words"), [(NodeRole.HEAD, "the head"), (NodeRole.WORKER, "a worker")])
+def test_the_node_of_a_cluster_of_several_machines_is_left_alone(
+    tmp_path: Path, command: Command, role: NodeRole, words: str
+) -> None:
+    SupervisorRecord(
+        node=NodeStart(
+            cluster_id="zejzl-1",
+            machine="mainpc",
+            role=role,
+            head_address="10.0.0.1:6379",
+            node_ip="10.0.0.1",
+            temp_dir=Path("/tmp/zejzl-1"),
+            token_path=tmp_path / "ray_token",
+            cpus=1,
+        ),
+        pid=os.getpid(),
+        started_at_s=psutil.Process().create_time(),
+        state="up",
+    ).write(tmp_path)
+
+    with pytest.raises(ClusterError, match=f"is mainpc, {words} of a cluster of several machines") as caught:
+        command(Settings(data_dir=tmp_path))
+
+    assert "ray down" in str(caught.value)
+    assert "zejzl node stop" in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["node.json"]
