@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -253,6 +254,7 @@ async def _ingress(plan: Plan, report: Report) -> None:
     if not plan.is_ingress_wanted:
         return
     settings = plan.settings
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # its progress is not ours to print
     if not await asyncio.to_thread(_is_ingress_running):
         options = IngressOptions(
             token_file=plan.token_file,

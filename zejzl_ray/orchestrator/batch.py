@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.machines import Machine
+from zejzl_ray.contracts.orchestrator import Agent
 from zejzl_ray.errors import PayloadTooLarge
 from zejzl_ray.orchestrator.draft import Decision, Draft
 from zejzl_ray.orchestrator.persistence import (
@@ -55,6 +56,9 @@ class Batch:
         self.renewed: list[str] = []
         self.machines: dict[str, Machine] = {}
         self.answers: dict[str, Answer] = {}
+        self._history = registry.history
+        # name -> record after its last change in this batch
+        self._logged: dict[str, Agent | None] = {}
         self._repeats = repeats
         self._repeat_window = repeat_window
         self._max_bytes = max_bytes
@@ -99,16 +103,22 @@ class Batch:
         size_bytes = 0
         ops: list[Op] = []
         log_changes: list[dict[str, Any]] = []
+        logged: dict[str, Agent | None] = {}
         with held_back(len(decision.changes) > BULK):
             for change in decision.changes:
-                if change.agent is None:
-                    ops.append(Delete(agent_key(change.name)))
-                    log_changes.append(encode_change(change, None))
-                    continue
-                record = encode_agent(change.agent)
-                size_bytes += 2 * len(record)
-                ops.append(Put(agent_key(change.name), record))
-                log_changes.append(encode_change(change, record))
+                name, agent = change.name, change.agent
+                replaced = None
+                if change.from_state is not None and (before := self._last_logged(name, logged)) is not None:
+                    replaced = encode_agent(before)
+                    size_bytes += len(replaced)
+                log_changes.append(encode_change(change, replaced))
+                logged[name] = agent
+                if agent is None:
+                    ops.append(Delete(agent_key(name)))
+                else:
+                    record = encode_agent(agent)
+                    size_bytes += len(record)
+                    ops.append(Put(agent_key(name), record))
         if size_bytes > self._max_bytes:
             raise PayloadTooLarge(
                 f"The command changes {size_bytes} bytes of records and history; one commit takes {self._max_bytes}.",
@@ -120,6 +130,18 @@ class Batch:
         self.ops += ops
         self.ops += decision.ops
         self.log_changes += log_changes
+        self._logged.update(logged)
         self.renewed += decision.renewed
         self._size_bytes += size_bytes
         self.draft.record(decision)
+
+    def _last_logged(self, name: str, logged: dict[str, Agent | None]) -> Agent | None:
+        """Return the record after the last change of an agent that the log holds; ``logged`` is the newest part.
+
+        It is not the registry's record, which signs of life renew between changes.
+        """
+        for newer in (logged, self._logged):
+            if name in newer:
+                return newer[name]
+        change = self._history.last(name)
+        return change.agent if change is not None else None

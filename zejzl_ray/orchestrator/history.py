@@ -103,6 +103,11 @@ class History:
         start = self._dropped + max(0, revision - oldest + 1)
         return self._changes[start : start + limit]
 
+    def last(self, name: str) -> Change | None:
+        """Return the last kept change of an agent; None when none is kept."""
+        changes = self._by_name.get(name)
+        return changes[-1] if changes else None
+
     def newest_first(self, name: str | None, before: int | None, limit: int) -> list[Change]:
         """Return up to ``limit`` changes below revision ``before``, newest first, of one agent or of all."""
         found: list[Change] = []

@@ -6,8 +6,12 @@
 ``machine/<name>``    the machine with the report that last changed its hardware
 ``request/<slot>``    the answer of a command; the slots are a ring
 ``renewals``          agent name -> when it was last seen, written in batches
-log ``changes``       one entry a commit: its changes with the records after them
+log ``changes``       one entry a commit: its changes, each with the record that it replaced
 ====================  ===============================================================================
+
+No record is stored twice: what an agent was after a change is what the next change of it replaced, or what it is
+now. A bulk registration so writes its records once. A change leaves out what it replaced when the change that
+made it is no longer in the log.
 
 The version of ``meta`` guards every commit: one that arrives late is refused instead of undoing newer ones.
 """
@@ -29,7 +33,7 @@ from zejzl_ray.orchestrator.records import changed
 from zejzl_ray.orchestrator.repeats import Answer, RequestKey
 from zejzl_ray.store.protocol import LogEntry, Op, Put, Store
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 META: Final = "meta"
 RENEWALS: Final = "renewals"
 CHANGES_LOG: Final = "changes"
@@ -82,22 +86,22 @@ def encode_agent(agent: Agent) -> bytes:
     return orjson.dumps(agent.__dict__)
 
 
-def encode_change(change: Change, record: bytes | None) -> dict[str, Any]:
+def encode_change(change: Change, replaced: bytes | None) -> dict[str, Any]:
     """Return a change as one element of a log entry.
 
     Args:
         change: what to write.
-        record: the encoded record, written once and used for the key and the log.
+        replaced: the encoded record after the agent's change before this one; None when that is not in the log.
     """
     entry: dict[str, Any] = {"kind": change.kind, "name": change.name, "revision": change.revision}
     if change.caused_by:
         entry["by"] = change.caused_by
     if change.from_state is not None:
         entry["from"] = change.from_state.value
-    if record is None:
+    if change.agent is None:
         entry["reason"] = change.reason
-    else:
-        entry["agent"] = orjson.Fragment(record)
+    if replaced is not None:
+        entry["replaced"] = orjson.Fragment(replaced)
     return entry
 
 
@@ -165,12 +169,17 @@ async def load(store: Store, repeat_window: int) -> Loaded:
         at = RENEWALS
         if (renewals := await store.get(RENEWALS)) is not None:
             loaded.seen = orjson.loads(renewals.value)
-        current = {agent.name: agent for agent in loaded.agents}
+        entries: list[LogEntry] = []
         after = 0
-        while entries := await store.read_log(CHANGES_LOG, after=after, limit=_LOG_PAGE):
-            for entry in entries:
-                at, after = f"log {CHANGES_LOG}, entry {entry.index}", entry.index
-                loaded.log.append(_decode_entry(entry, current))
+        while page := await store.read_log(CHANGES_LOG, after=after, limit=_LOG_PAGE):
+            entries += page
+            after = page[-1].index
+        # Backwards: a change says what was before it.
+        records = {agent.name: agent for agent in loaded.agents}
+        for entry in reversed(entries):
+            at = f"log {CHANGES_LOG}, entry {entry.index}"
+            loaded.log.append(_decode_entry(entry, records))
+        loaded.log.reverse()
         numbered: list[tuple[int, Answer]] = []
         async for key, value in _scan(store, _REQUEST):
             at = key
@@ -212,25 +221,24 @@ async def _scan(store: Store, prefix: str) -> Any:
             yield key, stored.value
 
 
-def _decode_entry(entry: LogEntry, current: dict[str, Agent]) -> tuple[LogSpan, list[Change]]:
+def _decode_entry(entry: LogEntry, records: dict[str, Agent]) -> tuple[LogSpan, list[Change]]:
+    """Return the changes of an entry, and turn ``records`` from what was after them into what was before."""
     values = orjson.loads(entry.value)
-    changes = [_decode_change(each, values["at_s"], current) for each in values["changes"]]
+    changes = [_decode_change(each, values["at_s"], records) for each in reversed(values["changes"])]
+    changes.reverse()
     return LogSpan(entry.index, len(changes)), changes
 
 
-def _decode_change(values: dict[str, Any], at_s: float, current: dict[str, Agent]) -> Change:
-    name, revision, from_state, record = (
-        values["name"],
-        values["revision"],
-        values.get("from"),
-        values.get("agent"),
-    )
-    agent = None
-    if record is not None:
-        # the newest change of an agent shares the record with the registry
-        known = current.get(name)
-        is_current = known is not None and known.revision == revision
-        agent = known if is_current else changed(Agent.model_validate(record))
+def _decode_change(values: dict[str, Any], at_s: float, records: dict[str, Agent]) -> Change:
+    name, revision, from_state = values["name"], values["revision"], values.get("from")
+    agent = records.pop(name, None)
+    if agent is None:
+        if "reason" not in values:
+            raise ValueError(f"no record of {name} at revision {revision}")
+    elif agent.revision != revision:
+        raise ValueError(f"the record of {name} is of revision {agent.revision}, not {revision}")
+    if (replaced := values.get("replaced")) is not None:
+        records[name] = changed(Agent.model_validate(replaced))
     return Change(
         values["kind"],
         name,

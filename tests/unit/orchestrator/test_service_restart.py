@@ -30,7 +30,7 @@ from zejzl_ray.errors import (
     StoreUnavailable,
 )
 from zejzl_ray.orchestrator import CoreOrchestrator
-from zejzl_ray.store import MemoryStore, Put
+from zejzl_ray.store import Delete, MemoryStore, Op, Put
 
 CALL = CallContext()
 
@@ -61,6 +61,39 @@ async def test_everything_acknowledged_is_there_after_a_kill(bench: Bench) -> No
     assert [change.to_state for change in explained.changes] == [AgentState.DEGRADED, AgentState.STARTING]
     history = await second.get_history(GetHistory(name="B"), CALL)
     assert [event.kind for event in history.events] == ["agent_deregistered", "agent_registered"]
+
+
+async def test_the_history_keeps_every_record_as_it_was(bench: Bench) -> None:
+    first = await bench.start()
+    await first.register_agents(RegisterAgents(agents=(process("A", port=1), process("B"))), CALL)
+    bench.clock.advance(3)
+    await first.heartbeat(Heartbeat(name="A", status="healthy"), CALL)  # stored: it changes the state
+    bench.clock.advance(3)
+    await first.heartbeat(Heartbeat(name="A", status="healthy"), CALL)  # renewed in memory only
+    # several changes of one agent in one commit, and an agent that goes and comes back
+    await asyncio.gather(
+        *(first.update_agent(UpdateAgent(name="A", port=port), CALL) for port in (2, 3, 4)),
+        first.deregister_agent(DeregisterAgent(name="B"), CALL),
+        first.register_agent(process("B", port=9), CALL),
+    )
+    second = await bench.start()
+    before = await first.get_history(GetHistory(), CALL)
+    assert await second.get_history(GetHistory(), CALL) == before
+    ports = [event.agent.port if event.agent else "gone" for event in reversed(before.events)]
+    assert ports == [1, None, 1, 2, 3, 4, "gone", 9]
+    await second.update_agent(UpdateAgent(name="A", port=5), CALL)
+    third = await bench.start()
+    assert (await third.get_history(GetHistory(), CALL)).events[1:] == before.events
+
+
+async def test_a_record_is_stored_once(bench: Bench) -> None:
+    service = await bench.start()
+    await service.register_agent(process("A", metadata={"mark": "first"}), CALL)
+    await service.update_agent(UpdateAgent(name="A", metadata={"mark": "second"}), CALL)
+    values = [found.value for _, found in await bench.store.scan("agent/")]
+    values += [entry.value for entry in await bench.store.read_log("changes")]
+    stored = b"".join(values)
+    assert stored.count(b'"first"') == stored.count(b'"second"') == 1
 
 
 async def test_a_command_repeated_after_a_restart_gets_its_first_answer(bench: Bench) -> None:
@@ -331,6 +364,15 @@ async def test_a_start_without_a_store_fails_and_can_be_repeated(bench: Bench) -
     await service.stop()
 
 
+def lose_record(meta: bytes) -> Delete:
+    return Delete("agent/A")
+
+
+def swap_record(meta: bytes) -> Put:
+    fields = {"name": "A", "kind": "process", "host": "h", "state": "starting", "revision": 2}
+    return Put("agent/A", orjson.dumps({**fields, "state_since_s": 1, "registered_at_s": 1}))
+
+
 def break_record(meta: bytes) -> Put:
     return Put("agent/A", b'{"name": "A"}')
 
@@ -340,15 +382,21 @@ def break_meta(meta: bytes) -> Put:
 
 
 def raise_format(meta: bytes) -> Put:
-    return Put("meta", orjson.dumps({**orjson.loads(meta), "format": 2}))
+    return Put("meta", orjson.dumps({**orjson.loads(meta), "format": 99}))
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
-    [(break_record, "agent/A"), (break_meta, "unreadable at meta"), (raise_format, "format 2")],
+    [
+        (lose_record, "log changes, entry 1"),
+        (swap_record, "log changes, entry 1"),
+        (break_record, "agent/A"),
+        (break_meta, "unreadable at meta"),
+        (raise_format, "format 99"),
+    ],
 )
 async def test_a_store_that_cannot_be_read_is_named(
-    bench: Bench, damage: Callable[[bytes], Put], message: str
+    bench: Bench, damage: Callable[[bytes], Op], message: str
 ) -> None:
     service = await bench.start()
     await service.register_agent(process("A"), CALL)
