@@ -194,7 +194,10 @@ async def time_sets(port: int, value: bytes, count: int) -> float:
 
 
 def measure_bulk(pairs: int) -> list[Row]:
-    """Compare a bulk registration with one awaited SET an agent, on a server with and one without durability."""
+    """Compare a bulk registration with one awaited SET an agent, at a server that syncs and at one that writes nothing.
+
+    The bar is for what is persisted on both sides; the rest is for information.
+    """
     rows = []
     with asyncio.Runner() as runner, tempfile.TemporaryDirectory() as folder:
         sample = runner.run(serve(1)).registry.agent("Agent00000")
@@ -211,7 +214,11 @@ def measure_bulk(pairs: int) -> list[Row]:
                 for name, each in urls.items():
                     row = compare_bulk(runner, name, each, server.port, value)
                     rows.append(
-                        replace(row, baseline=f"one awaited SET of {len(value)} bytes an agent ({kind})")
+                        replace(
+                            row,
+                            baseline=f"one awaited SET of {len(value)} bytes an agent ({kind})",
+                            bar=8.0 if is_durable and name != "MemoryStore" else None,
+                        )
                     )
     return rows
 
@@ -235,7 +242,6 @@ def compare_bulk(runner: asyncio.Runner, name: str, urls: list[str], port: int, 
         name=f"bulk registration of {MANY} agents, {name}: rate",
         unit="x",
         values=spread(ratios, "at least"),
-        bar=8.0,
         sense="at least",
         note=f"{spread(of_bulk).median * 1e6:.1f} us an agent, {spread(of_set).median * 1e6:.1f} us a SET",
     )

@@ -43,7 +43,8 @@ class AgentDeclaration(FleetModel):
         default=None, description="script path (process, external) or module:Class (actor)"
     )
     host: str = Field(
-        default="0.0.0.0", description="address it binds; 0.0.0.0 is every address of the machine"
+        default="0.0.0.0",  # noqa: S104  what the old agents bind; nothing is bound here
+        description="address it binds; 0.0.0.0 is every address of the machine",
     )
     port: int | None = Field(default=None, ge=1, le=65535)
     health_port: int | None = Field(default=None, ge=1, le=65535)

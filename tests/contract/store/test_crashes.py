@@ -144,8 +144,8 @@ async def test_a_torn_end_of_the_append_only_file_is_no_half_commit(
     path = append_only_file(server)
     os.truncate(path, path.stat().st_size - cut_bytes)
     await asyncio.to_thread(server.start)
-    store = await open_store(server.url, "crash", clock=ManualClock(), owner="test")
-    kept = await check_and_use(store, set())
+    reopened = await open_store(server.url, "crash", clock=ManualClock(), owner="test")
+    kept = await check_and_use(reopened, set())
     assert kept == set(range(len(kept)))
     assert len(kept) < 3
-    await store.close()
+    await reopened.close()

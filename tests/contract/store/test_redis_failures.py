@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from zejzl_ray.errors import SettingsInvalid, StaleEpoch, StoreError, StoreUnavailable
+from zejzl_ray.errors import SettingsInvalid, StaleEpoch, StoreError, StoreUnavailable, VersionConflict
 from zejzl_ray.store import Append, LogEntry, Put, Versioned, open_store
 from zejzl_ray.store.redis import RedisStore
 from zejzl_ray.testing import ManualClock
@@ -263,6 +263,14 @@ async def test_foreign_data_under_the_stores_keys_is_an_error(server: RedisServe
             await store.get("k")
 
 
+async def test_a_commit_that_fails_on_foreign_data_is_an_error(server: RedisServer, bulk_keys: int) -> None:
+    async with opened(server.url, bulk_keys=bulk_keys) as store, Redis.from_url(server.url) as client:
+        epoch = await store.take_epoch()
+        await client.set(f"{{zejzl:{NAMESPACE}}}:index", "text")
+        with pytest.raises(StoreError, match="WRONGTYPE"):
+            await store.commit([Put("k", b"1")], epoch=epoch)
+
+
 async def test_an_unknown_option_in_the_address_is_refused(server: RedisServer) -> None:
     with pytest.raises(SettingsInvalid, match="unknown option"):
         await open_store(f"{server.url}?colour=blue", NAMESPACE, clock=ManualClock(), owner="x")
@@ -388,3 +396,42 @@ async def test_a_server_that_cannot_count_replicas_is_an_error() -> None:
     async with answering(replies) as url, opened(url, replicas=1) as store:
         with pytest.raises(StoreError, match="unknown command"):
             await store.commit([], epoch=1)
+
+
+async def test_a_transaction_that_something_always_comes_before_ends_in_time() -> None:
+    replies = {
+        b"INFO": b"-NOPERM no\r\n",
+        b"HMGET": b"*3\r\n$1\r\n1\r\n$-1\r\n$-1\r\n",
+        b"ZSCORE": b"$-1\r\n",
+        b"ZRANGEBYSCORE": b"*0\r\n",
+        b"EXEC": b"*-1\r\n",
+    }
+    async with answering(replies) as url, opened(url, bulk_keys=0, timeout_s=0.3) as store:
+        with pytest.raises(StoreUnavailable, match="came in between"):
+            await store.commit([Append("l", b"")], epoch=1)
+
+
+async def test_small_and_large_commits_that_wait_together_are_applied_in_order(server: RedisServer) -> None:
+    async with opened(server.url, bulk_keys=3) as store:
+        epoch = await store.take_epoch()
+        commits = [
+            [Put(f"k{key}", b"%d" % number) for key in range(1 + number % 4)] + [Append("l", b"%d" % number)]
+            for number in range(40)
+        ]
+        outcomes = await asyncio.gather(
+            *(
+                store.commit(ops, epoch=epoch, expect={"k0": number})
+                for number, ops in enumerate(commits[:30])
+            ),
+            return_exceptions=True,
+        )
+        assert outcomes == [None] * 30
+        assert await store.get("k0") == Versioned(b"29", 30)
+        refused = await asyncio.gather(
+            store.commit(commits[31], epoch=epoch, expect={"k0": 99}),
+            store.commit(commits[32], epoch=epoch, expect={"k0": 30}),
+            store.commit(commits[35], epoch=epoch + 1),
+            return_exceptions=True,
+        )
+        assert [type(outcome) for outcome in refused] == [VersionConflict, type(None), StaleEpoch]
+        assert [int(entry.value) for entry in await store.read_log("l")] == [*range(30), 32]
