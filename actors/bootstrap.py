@@ -15,6 +15,7 @@ from ray import serve
 from actors import node_agent
 from actors.core_orchestrator import CoreOrchestratorActor
 from actors.error_bus import ErrorBusActor
+from actors.ingress_ready import wait_for_ingress
 from actors.observability_hub import ObservabilityHubActor
 from actors.place import ServiceOptions, machine_addresses, start_service
 from actors.resource_manager import ResourceManagerActor
@@ -23,6 +24,7 @@ from serve_apps.config import IngressConfig
 from serve_apps.ingress import IngressOptions, start_ingress
 from zejzl_ray.cluster.actor_caller import ActorCaller
 from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
+from zejzl_ray.cluster.local_plan import ingress_url
 from zejzl_ray.cluster.names import (
     CORE_ORCHESTRATOR,
     ERROR_BUS,
@@ -42,6 +44,8 @@ from zejzl_ray.contracts.services import health_operation
 from zejzl_ray.errors import ClusterError, ZejzlError
 from zejzl_ray.machine.reporting import MachineReporter
 from zejzl_ray.machine.settings import NodeAgentSettings
+from zejzl_ray.sdk.async_client import AsyncClient
+from zejzl_ray.sdk.http_caller import HttpCaller
 from zejzl_ray.settings import Settings
 from zejzl_ray.version import __version__
 
@@ -105,7 +109,7 @@ async def bring_up(plan: Plan, report: Report) -> Running:
     settings = plan.settings
     deadline_s = time.monotonic() + settings.start_timeout_s
     caller = ActorCaller(settings.namespace, timeout_s=_CALL_LIMIT_S)
-    ingress = asyncio.create_task(_ingress(plan, report))  # takes longest and needs the head only
+    ingress = asyncio.create_task(_ingress(plan))  # takes longest and needs the head only
     try:
         missing = await _wait_for_machines(plan, report)
         require_shared_store(settings.resolved_store_url(), await asyncio.to_thread(machine_addresses))
@@ -119,6 +123,10 @@ async def bring_up(plan: Plan, report: Report) -> Running:
         present = [machine for machine in plan.machines if machine not in missing]
         await _wait_for_reports(orchestrator, present, deadline_s, report)
         await asyncio.wait_for(ingress, max(1.0, deadline_s - time.monotonic()))
+        await _wait_for_ingress(plan, present, deadline_s)
+        if plan.is_ingress_wanted:
+            await wait_for_ingress(ingress_url(settings), plan.token, deadline_s)
+            report(f"ingress on {settings.bind_host}:{settings.http_port}")
     except TimeoutError:
         raise ClusterError(
             f"The ingress did not start within {settings.start_timeout_s:.0f} s.",
@@ -250,7 +258,30 @@ async def _wait_for_reports(
         raise ClusterError(f"No report from the node agent of {', '.join(sorted(waiting))}.", "See its log.")
 
 
-async def _ingress(plan: Plan, report: Report) -> None:
+async def _wait_for_ingress(plan: Plan, machines: Sequence[str], deadline_s: float) -> None:
+    """Wait until a caller from outside sees the machines too: the ingress reads from a copy that follows."""
+    if not plan.is_ingress_wanted:
+        return
+    settings = plan.settings
+    client = AsyncClient(
+        HttpCaller(ingress_url(settings), plan.token, _CALL_LIMIT_S), timeout_s=_CALL_LIMIT_S
+    )
+    why = "it has not answered yet"
+    async with client:
+        while time.monotonic() < deadline_s:
+            try:
+                seen = {machine.name for machine in await client.machines()}
+            except ZejzlError as error:
+                why = str(error)
+            else:
+                if seen.issuperset(machines):
+                    return
+                why = f"it does not show {', '.join(sorted(set(machines) - seen))}"
+            await asyncio.sleep(_POLL_S)
+    raise ClusterError(f"The ingress is not ready: {why}", "See Serve's page of the dashboard.")
+
+
+async def _ingress(plan: Plan) -> None:
     if not plan.is_ingress_wanted:
         return
     settings = plan.settings
@@ -263,8 +294,7 @@ async def _ingress(plan: Plan, report: Report) -> None:
             namespace=settings.namespace,
             config=IngressConfig(version=__version__),
         )
-        await asyncio.to_thread(start_ingress, options)
-    report(f"ingress on {settings.bind_host}:{settings.http_port}")
+        await asyncio.to_thread(start_ingress, options, timeout_s=settings.start_timeout_s)
 
 
 def _is_ingress_running() -> bool:

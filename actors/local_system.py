@@ -21,7 +21,14 @@ from pydantic import SecretStr
 
 from serve_apps.haproxy.environment import haproxy_directory, haproxy_environment
 from zejzl_ray.cluster.launched_node import require_no_supervised_node
-from zejzl_ray.cluster.local_nodes import exclusive, running_cluster, start_head, start_workers, stop_all
+from zejzl_ray.cluster.local_nodes import (
+    exclusive,
+    is_control_store_there,
+    running_cluster,
+    start_head,
+    start_workers,
+    stop_all,
+)
 from zejzl_ray.cluster.local_plan import (
     RAY_TOKEN_FILE,
     TOKEN_FILE,
@@ -40,8 +47,6 @@ from zejzl_ray.settings import Settings
 
 if TYPE_CHECKING:
     from actors.bootstrap import Running
-
-_CONNECT_TIMEOUT_S = 30.0
 
 Report = Callable[[str], None]
 
@@ -86,7 +91,9 @@ def start_local_system(settings: Settings, fleet: Fleet, source: str, report: Re
             if record is None:
                 leftovers = stop_all(data_dir)
                 if leftovers.ended or leftovers.killed:
-                    report(f"removed {leftovers.ended + leftovers.killed} processes of an unfinished start")
+                    report(
+                        f"removed {leftovers.ended + leftovers.killed} processes of a cluster that was not whole"
+                    )
                 plan = plan_local_cluster(settings, machines)
                 record = plan.record
                 # Importing Ray takes as long as a good part of its start; the other nodes join while the head's
@@ -146,6 +153,11 @@ def connected(record: ClusterRecord, ray_token_file: Path) -> Iterator[None]:
     Raises:
         ClusterError: the cluster cannot be reached.
     """
+    if not is_control_store_there(record):  # Ray itself would try again for many minutes
+        raise ClusterError(
+            f"Nothing answers at {record.address}, where the cluster's control store was.",
+            "Run `zejzl down`, then `zejzl up`.",
+        )
     os.environ.update(client_environment(ray_token_file))
     import ray
 

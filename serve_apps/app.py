@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
 
 from serve_apps.config import IngressConfig
 from serve_apps.endpoint import CallEndpoint, Endpoint
@@ -135,5 +136,15 @@ async def _refuse(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         raise route_not_found() from None
     if error.status_code == 405:
-        raise method_not_allowed((error.headers or {}).get("Allow", "")) from None
+        raise method_not_allowed(", ".join(_methods_of(request))) from None
     raise HttpRefusal(error.status_code, "refused", "Refused", "The request was refused.", "") from None
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Return every method of the path; the framework names those of its first route only."""
+    routes: list[BaseRoute] = request.app.router.routes
+    found: set[str] = set()
+    for route in routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return sorted(found)

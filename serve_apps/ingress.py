@@ -1,5 +1,6 @@
 """The ingress on Ray Serve: one deployment, its options in one place, and how it is started and stopped."""
 
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -7,7 +8,7 @@ from fastapi import FastAPI
 from pydantic import Field, SecretStr
 from ray import serve
 from ray.serve.config import HTTPOptions, ProxyLocation
-from ray.serve.schema import LoggingConfig
+from ray.serve.schema import ApplicationStatus, LoggingConfig
 
 from serve_apps.app import create_app
 from serve_apps.config import IngressConfig
@@ -19,6 +20,7 @@ from zejzl_ray.cluster.actor_caller import ActorCaller
 from zejzl_ray.cluster.names import INGRESS_APP, NAMESPACE
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
+from zejzl_ray.errors import ClusterError
 
 # Replicas listen on loopback only, so they must run beside the proxy, which is on the head node.
 _HEAD_NODE: Final = "node:__internal_head__"
@@ -83,19 +85,46 @@ def _ingress_class() -> type:
     return Ingress
 
 
-def start_ingress(options: IngressOptions) -> None:
+def start_ingress(options: IngressOptions, *, timeout_s: float = 120.0) -> None:
     """Start Serve and the ingress; returns when a replica takes requests.
 
     Safe to repeat: a running ingress is updated.
 
     Needs a connection to the cluster, whose Ray processes were started with ``haproxy_environment``. Blocks
     for some seconds: call it outside an event loop.
+
+    Raises:
+        ClusterError: no replica runs after ``timeout_s``, or none can be started; says why.
     """
     serve.start(
         proxy_location=ProxyLocation.HeadOnly,
         http_options=HTTPOptions(host="127.0.0.1", port=options.http_port),
     )
-    serve.run(build_ingress(options), name=INGRESS_APP, route_prefix="/")
+    # Not ``serve.run``: it would wait for ever for a replica that finds no place.
+    target = serve.RunTarget(target=build_ingress(options), name=INGRESS_APP, route_prefix="/")
+    serve.run_many([target], wait_for_applications_running=False)
+    wait_until_running(timeout_s)
+
+
+def wait_until_running(timeout_s: float, *, pause_s: float = 0.1) -> None:
+    """Wait until Serve calls the ingress running; blocks.
+
+    Raises:
+        ClusterError: it is not after ``timeout_s``, or it never will be; says what Serve says.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        found = serve.status().applications.get(INGRESS_APP)
+        state = "absent" if found is None else str(found.status.value)
+        if state == ApplicationStatus.RUNNING.value:
+            return
+        if state == ApplicationStatus.DEPLOY_FAILED.value or time.monotonic() >= deadline_s:
+            said = "" if found is None else found.message.strip().partition("\n")[0]
+            raise ClusterError(
+                f"The ingress does not run: {state}{': ' if said else ''}{said}",
+                "See Serve's page of the dashboard.",
+            )
+        time.sleep(pause_s)
 
 
 def stop_ingress() -> None:

@@ -22,8 +22,9 @@ _MAX_SHOWN_NAME: Final = 64
 _MAX_INT: Final = 2**63 - 1
 _REMEDY: Final = "Correct it; GET /openapi.json has the names, types and ranges."
 _PATH_FIELD: Final = re.compile(r"{(\w+)}")
-# leaves only the brackets: strings first, then everything that is not a bracket
-_NOT_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\[\]{}"]+', re.DOTALL)
+# leaves only the brackets: strings first, then everything that is not a bracket; a string that is never closed ends
+# with the body, and nothing is read twice, so that no body takes longer than its length
+_NOT_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[^\[\]{}"]++', re.DOTALL)
 
 
 def path_fields(operation: Operation) -> tuple[str, ...]:

@@ -61,6 +61,8 @@ def haproxy_environment(
         # fixed ports would keep a second cluster of the machine from starting
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(http_port),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(grpc_port),
+        # Serve starts a proxy that has died after three failed looks: 6 s and not its default of 30 s
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
         # the default of 30 s is for load balancers in front; there are none
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         BINARY_VARIABLE: str(_real_haproxy()),

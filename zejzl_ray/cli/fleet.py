@@ -151,6 +151,8 @@ def migrate(
         )
     elif out is None:
         typer.echo(migrated.text, nl=False)
+        for finding in migrated.findings:
+            typer.echo(str(finding), err=True)
     else:
         typer.echo(f"{out}: {len(migrated.fleet.agents)} agents of {len(migrated.fleet.machines)} machines")
         for finding in migrated.findings:
@@ -198,7 +200,7 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Show the differences in meaning between two fleets; exit 0 when there are none, 1 when there are."""
-    first, second = (_load([Path(part) for part in text.split(",")], None) for text in (old, new))
+    first, second = (_load(_several(text), None) for text in (old, new))
     changes = diff_fleets(_readable(first), _readable(second))
     if as_json:
         print_json([change.as_dict() for change in changes])
@@ -243,6 +245,13 @@ def _overlay_path(overlay: str | None, first: Path) -> Path | None:
     if Path(overlay).suffix in (".yaml", ".yml") or "/" in overlay:
         return Path(overlay)
     return first.parent / "overlays" / f"{overlay}.yaml"
+
+
+def _several(text: str) -> list[Path]:
+    parts = text.split(",")
+    if not all(parts):
+        raise typer.BadParameter(f"{text!r} lacks the name of a file.")
+    return [Path(part) for part in parts]
 
 
 def _readable(loaded: LoadedFleet) -> Fleet:

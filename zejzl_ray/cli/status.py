@@ -13,7 +13,7 @@ from zejzl_ray.cluster.names import SERVICES
 from zejzl_ray.contracts.health import Check, CheckStatus, ServiceHealth
 from zejzl_ray.contracts.machines import Machine
 from zejzl_ray.contracts.orchestrator import RegistryStatus
-from zejzl_ray.errors import DeadlineExceeded, Unavailable
+from zejzl_ray.errors import DeadlineExceeded, Unavailable, ZejzlError
 from zejzl_ray.sdk.client import Client
 from zejzl_ray.sdk.connect import connect
 from zejzl_ray.settings import load_settings
@@ -39,21 +39,32 @@ def status(
         _show_placement(as_json)
         return
     with connect() as client:
-        machines = client.machines()
-        registry = client.registry_status()
+        machines, registry, trouble = _registry(client)
         services = [_health(client, service) for service in SERVICES]
+    if trouble is not None and not any(service.is_alive for service in services):
+        raise trouble  # nobody answers: five rows would say the same
     if as_json:
         print_json(
             {
                 "machines": [machine.model_dump(mode="json") for machine in machines],
                 "services": [service.model_dump(mode="json") for service in services],
-                "agents": registry.model_dump(mode="json"),
+                "agents": None if registry is None else registry.model_dump(mode="json"),
             }
         )
     else:
         _print(machines, services, registry)
+    if trouble is not None:
+        raise trouble
     if not all(service.is_ready for service in services):
         raise typer.Exit(1)
+
+
+def _registry(client: Client) -> tuple[list[Machine], RegistryStatus | None, ZejzlError | None]:
+    """Return what the registry knows, or what keeps it from answering; the services may still say why."""
+    try:
+        return client.machines(), client.registry_status(), None
+    except (Unavailable, DeadlineExceeded) as error:
+        return [], None, error
 
 
 def _health(client: Client, service: str) -> ServiceHealth:
@@ -64,9 +75,14 @@ def _health(client: Client, service: str) -> ServiceHealth:
         return ServiceHealth(service=service, is_alive=False, is_ready=False, checks=(failed,))
 
 
-def _print(machines: Sequence[Machine], services: Sequence[ServiceHealth], registry: RegistryStatus) -> None:
-    output.print(machine_table(machines))
+def _print(
+    machines: Sequence[Machine], services: Sequence[ServiceHealth], registry: RegistryStatus | None
+) -> None:
+    if registry is not None:
+        output.print(machine_table(machines))
     output.print(service_table(services))
+    if registry is None:
+        return
     counts = ", ".join(
         f"{registry.by_state[state]} {state}" for state in _STATE_ORDER if registry.by_state.get(state)
     )

@@ -69,7 +69,8 @@ class ActorCaller:
             limit_s = min(limit_s, call.deadline_at_s - time.time())
         if limit_s <= 0:
             raise DeadlineExceeded(f"{operation.service}.{operation.name}: the deadline has passed.")
-        away: ServiceUnavailable | None = None
+        away: ServiceUnavailable | None = None  # what the last attempt that ended has said
+        is_waiting = False  # for an answer, not for the next attempt
         try:
             async with asyncio.timeout(limit_s):
                 try:
@@ -85,18 +86,20 @@ class ActorCaller:
                     stop=stop_never,
                     reraise=True,
                 ):
-                    away = None
+                    is_waiting = True
                     with attempt:
                         try:
                             return await self._once(operation, request, call)
                         except ServiceUnavailable as error:
                             away = error
+                            is_waiting = False
                             raise
         except TimeoutError:
-            if away is not None:  # the limit fell into the pause before the next attempt
+            if away is not None and not is_waiting:
                 raise away from None
+            before = "" if away is None else f" The attempt before: {away.message}"
             raise DeadlineExceeded(
-                f"{operation.service}.{operation.name} did not answer within {limit_s:.1f} s.",
+                f"{operation.service}.{operation.name} did not answer within {limit_s:.1f} s.{before}",
                 "It may still take effect; repeat it with the same request id.",
             ) from None
         raise AssertionError("unreachable: the retry loop returns or raises")

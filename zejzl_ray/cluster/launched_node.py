@@ -66,6 +66,7 @@ def plan_node(
     token_path = settings.data_path / RAY_TOKEN_FILE
     read_token(token_path)
     identity = cluster_id(settings.data_path)
+    total = ask_vram_total(gpu_settings(settings, machine), machine)
     return NodeStart(
         cluster_id=identity,
         machine=machine,
@@ -75,7 +76,8 @@ def plan_node(
         temp_dir=Path(tempfile.gettempdir()) / identity,
         token_path=token_path,
         cpus=cpus or os.cpu_count() or 1,
-        vram_mib=ask_vram_total(gpu_settings(settings, machine), machine).vram_mib,
+        vram_mib=total.vram_mib,
+        cards=total.cards,
         object_store_mib=settings.object_store_mib,
         autoscaling_config=autoscaling_config,
         ray_executable=str(Path(sys.executable).with_name("ray")),

@@ -17,6 +17,7 @@ from zejzl_ray.errors import ClusterError
 
 NODE_START_TIMEOUT_S = 90.0
 _LOG_TAIL_CHARS = 2000
+_PROBE_TIMEOUT_S = 2.0
 
 Report = Callable[[str], None]
 
@@ -53,13 +54,20 @@ def running_cluster(data_dir: Path) -> ClusterRecord | None:
     record = read_record(data_dir)
     if record is None:
         return None
-    host, _, port = record.address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=2).close()
-    except (OSError, ValueError):
+    if not is_control_store_there(record):
         return None
     alive = all(is_node_running(record.cluster_id, machine) for machine in record.machines)
     return record if alive else None
+
+
+def is_control_store_there(record: ClusterRecord) -> bool:
+    """Return whether something listens where the cluster's control store does."""
+    host, _, port = record.address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_PROBE_TIMEOUT_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def start_head(

@@ -110,12 +110,16 @@ def plan_local_cluster(settings: Settings, machines: tuple[str, ...]) -> LocalPl
         temp_dir=Path(tempfile.gettempdir()) / identity,
         address=f"{LOOPBACK}:{gcs}",
         dashboard_url=f"http://{LOOPBACK}:{dashboard}",
-        http_url=f"http://{_reachable(settings.bind_host)}:{settings.http_port}",
+        http_url=ingress_url(settings),
         bind_host=settings.bind_host,
         namespace=settings.namespace,
         machines=machines,
     )
     cpus = split_cpus(os.cpu_count() or 1, len(machines))
+    totals = {
+        machine: ask_vram_total(gpu_settings(settings, machine, is_first=index == 0), machine)
+        for index, machine in enumerate(machines)
+    }
     nodes = tuple(
         NodeStart(
             cluster_id=identity,
@@ -126,7 +130,8 @@ def plan_local_cluster(settings: Settings, machines: tuple[str, ...]) -> LocalPl
             temp_dir=record.temp_dir,
             token_path=settings.data_path / RAY_TOKEN_FILE,
             cpus=cpus[index],
-            vram_mib=ask_vram_total(gpu_settings(settings, machine, is_first=index == 0), machine).vram_mib,
+            vram_mib=totals[machine].vram_mib,
+            cards=totals[machine].cards,
             object_store_mib=settings.object_store_mib,
             ports=NodePorts(dashboard=dashboard, ray_client=client),
             ray_executable=str(Path(sys.executable).with_name("ray")),
@@ -145,6 +150,11 @@ def service_ports(settings: Settings) -> dict[str, int]:
         "ZEJZL_ERROR_BUS_PORT": settings.error_bus_port,
         "ZEJZL_SECURITY_PORT": settings.security_port,
     }
+
+
+def ingress_url(settings: Settings) -> str:
+    """Return where this machine reaches the ingress."""
+    return f"http://{_reachable(settings.bind_host)}:{settings.http_port}"
 
 
 def _reachable(host: str) -> str:

@@ -21,6 +21,11 @@ VRAM_RESOURCE: Final = "vram_mib"
 INGRESS_APP: Final = "ingress"
 
 
+def card_resource(uuid: str) -> str:
+    """Return the name of the Ray resource that stands for the video memory of one card, MiB."""
+    return f"{VRAM_RESOURCE}:{uuid}"
+
+
 def node_agent_name(machine: str) -> str:
     """Return the actor name of the node agent of a machine."""
     return f"node_agent:{machine}"

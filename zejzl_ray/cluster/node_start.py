@@ -12,7 +12,7 @@ from typing import Final
 
 from pydantic import Field, model_validator
 
-from zejzl_ray.cluster.names import MACHINE_LABEL, VRAM_RESOURCE
+from zejzl_ray.cluster.names import MACHINE_LABEL, VRAM_RESOURCE, card_resource
 from zejzl_ray.contracts.base import Contract
 
 MARKER: Final = "ZEJZL_NODE_MARKER"
@@ -69,6 +69,7 @@ class NodeStart(Contract):
     cpus: int = Field(ge=0, description="whole ones: the command line of Ray takes no fractions")
     gpus: int = Field(default=0, ge=0)
     vram_mib: int = Field(default=0, ge=0)
+    cards: dict[str, int] = Field(default_factory=dict, description="uuid -> MiB of each card")
     object_store_mib: int = Field(default=512, ge=80)
     ports: NodePorts = NodePorts()
     health: HealthCheck = HealthCheck()
@@ -178,10 +179,17 @@ def ray_start_command(node: NodeStart) -> NodeCommand:
         f"--num-gpus={node.gpus}",
         f"--object-store-memory={node.object_store_mib * _MIB}",
         f"--labels={MACHINE_LABEL}={node.machine}",
-        f"--resources={json.dumps({VRAM_RESOURCE: node.vram_mib} if node.vram_mib else {})}",
+        f"--resources={json.dumps(_resources(node))}",
         "--disable-usage-stats",
     ]
     return NodeCommand(argv=tuple(argv), environment=_environment(node))
+
+
+def _resources(node: NodeStart) -> dict[str, int]:
+    """The machine's video memory is the coarse gate; each card is a resource too, so that Ray overcommits none."""
+    if not node.vram_mib:
+        return {}
+    return {VRAM_RESOURCE: node.vram_mib} | {card_resource(uuid): mib for uuid, mib in node.cards.items()}
 
 
 def _environment(node: NodeStart) -> dict[str, str]:

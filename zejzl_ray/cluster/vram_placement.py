@@ -1,11 +1,11 @@
 """Starts actors where the video memory is, and shows what each one asked for and where it sits.
 
-Ray's own resource ``vram_mib`` is the gate that no race can pass: two starters that decide at the same moment
-cannot both get the last MiB of a machine. Which card of the machine an actor uses is decided here and travels in the
-actor's environment, so that Ray's actor table is the only record.
+Ray's own resources are the gate that no race can pass: ``vram_mib`` for the machine, and one of each card. Two starters
+that decide at the same moment cannot both get the last MiB of a card, and Ray's actor table is the only record.
 """
 
 import asyncio
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from ray.util.state.exception import RayStateApiException
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
-from zejzl_ray.cluster.names import MACHINE_LABEL, VRAM_RESOURCE
+from zejzl_ray.cluster.names import MACHINE_LABEL, VRAM_RESOURCE, card_resource
 from zejzl_ray.contracts.machines import Machine
 from zejzl_ray.contracts.orchestrator import ListMachines
 from zejzl_ray.errors import ClusterError, Conflict, NoCapacity
@@ -32,6 +32,7 @@ from zejzl_ray.resources.placement import (
 )
 
 GPU_VARIABLE: Final = "ZEJZL_GPU_UUID"
+_CARD_PREFIX: Final = card_resource("")
 _MAX_ACTORS: Final = 10_000
 _STATE_TIMEOUT_S: Final = 10
 _ALIVE_STATES: Final = ("ALIVE", "PENDING_CREATION", "DEPENDENCIES_UNREADY", "RESTARTING")
@@ -93,24 +94,17 @@ def list_placed() -> tuple[PlacedActor, ...]:
 
 def _placed(row: Any, machine_of: Mapping[str, str]) -> PlacedActor:
     asked: Mapping[str, float] = row.required_resources or {}
-    environment = _environment_of(row)
+    card = next((name for name in asked if name.startswith(_CARD_PREFIX)), _CARD_PREFIX)
     return PlacedActor(
         name=row.name or row.class_name,
         actor_class=row.class_name,
         state=row.state,
         machine=machine_of.get(row.node_id or "", ""),
         vram_mib=round(asked.get(VRAM_RESOURCE, 0)),
-        gpu_uuid=environment.get(GPU_VARIABLE, ""),
+        gpu_uuid=card.removeprefix(_CARD_PREFIX),
         cpus=asked.get("CPU", 0.0),
         pid=row.pid or 0,
     )
-
-
-def _environment_of(row: Any) -> Mapping[str, str]:
-    try:
-        return ray.runtime_env.RuntimeEnv.deserialize(row.serialized_runtime_env or "{}").env_vars() or {}
-    except (ValueError, AttributeError):
-        return {}
 
 
 class VramPlacer:
@@ -202,19 +196,15 @@ class VramPlacer:
         decision: PlacementDecision,
         options: Mapping[str, Any],
     ) -> "ActorHandle[Any]":
-        environment = {}
-        if decision.gpu_uuid is not None:
-            # CUDA takes uuids; a simulated card must not hide the real ones from anybody.
-            environment[GPU_VARIABLE] = decision.gpu_uuid
-            if not decision.gpu_uuid.startswith("GPU-sim-"):
-                environment["CUDA_VISIBLE_DEVICES"] = decision.gpu_uuid
-        configured = ray.remote(actor).options(
+        resources = {}
+        if request.vram_mib and decision.gpu_uuid is not None:
+            resources = dict.fromkeys((VRAM_RESOURCE, card_resource(decision.gpu_uuid)), request.vram_mib)
+        configured = ray.remote(on_card(actor, decision.gpu_uuid or "")).options(
             name=name,
             namespace=self._namespace,
             num_cpus=request.cpus,
-            resources={VRAM_RESOURCE: request.vram_mib} if request.vram_mib else {},
+            resources=resources,
             label_selector={MACHINE_LABEL: decision.machine},
-            runtime_env={"env_vars": environment},
             **options,
         )
         try:
@@ -239,6 +229,25 @@ class VramPlacer:
         except asyncio.CancelledError:  # nobody would have its handle
             ray.kill(handle)
             raise
+
+
+def on_card(actor: type[Any], gpu_uuid: str) -> type[Any]:
+    """Return the class with a constructor that first shows the process its card, and no other; "" shows none.
+
+    CUDA reads the variable when it starts. A simulated card hides no real one.
+    """
+    if not gpu_uuid:
+        return actor
+    # Plain values: the class travels to another process.
+    variables = {GPU_VARIABLE: gpu_uuid}
+    if not gpu_uuid.startswith("GPU-sim-"):
+        variables["CUDA_VISIBLE_DEVICES"] = gpu_uuid
+
+    def construct(self: Any, *arguments: Any, **named: Any) -> None:
+        os.environ.update(variables)
+        actor.__init__(self, *arguments, **named)
+
+    return type(actor.__name__, (actor,), {"__init__": construct, "__doc__": actor.__doc__})
 
 
 def _vram_of_nodes() -> dict[str, int]:

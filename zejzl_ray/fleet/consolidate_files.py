@@ -20,6 +20,7 @@ from zejzl_ray.fleet.migrate import migrate_files
 from zejzl_ray.fleet.model import Fleet, ServiceDeclaration
 from zejzl_ray.fleet.replacements import service_of
 
+_UNEDITABLE: Final = frozenset({"yaml-documents", "yaml-recursive"})
 _PLACE: Final = re.compile(r"\S+:\d+:\d+")
 _COMMENT: Final = "Consolidated services; each does the work of the agents named in its aliases."
 _HEAD: Final = """\
@@ -66,6 +67,7 @@ def consolidate_files(
     files = {"mainpc": mainpc, "pc2": pc2}
     names = _new_names(mainpc, pc2)
     texts = {names[machine]: read_text(path) for machine, path in files.items()}
+    line_ends = {names[machine]: _line_end(path) for machine, path in files.items()}
     before = _without_folders(load_fleet([mainpc, pc2], environment=environment), [mainpc, pc2])
     old_fleet = _fleet_of(before)
     for source, machine in zip(before.sources, names, strict=True):
@@ -74,6 +76,7 @@ def consolidate_files(
                 f"{source.path} is not an old startup file of {machine}.",
                 "Give MainPC's file, then PC2's file.",
             )
+    _refuse_uneditable(before)
     read, corrected_texts = before, tuple[Corrected, ...]()
     if is_correcting:
         texts, corrected_texts = correct_texts(texts)
@@ -100,10 +103,24 @@ def consolidate_files(
         removed=merged.removed,
         rewired=merged.rewired,
         corrected=(*corrected, *corrected_texts),
-        texts=new_texts,
+        texts={name: text.replace("\n", line_ends[name]) for name, text in new_texts.items()},
         unified=_unified(new_texts),
         gone=tuple(finding for finding in before.findings if _identity(finding) not in left),
     )
+
+
+def _line_end(path: Path) -> str:
+    """Return how the lines of a file end: as on Windows only where all of them do."""
+    data = path.read_bytes()
+    windows = data.count(b"\r\n")
+    return "\r\n" if windows and windows == data.count(b"\n") else "\n"
+
+
+def _refuse_uneditable(loaded: LoadedFleet) -> None:
+    """Refuse files that mean something else to an editor of their text than to a reader of their values."""
+    for finding in loaded.findings:
+        if finding.code in _UNEDITABLE:
+            raise FleetInvalid(str(finding))
 
 
 def _edited(
@@ -214,7 +231,7 @@ def _read_back(texts: Mapping[str, str], environment: Mapping[str, str] | None) 
 
 def _unified(texts: Mapping[str, str]) -> str:
     with _as_files(texts) as paths:
-        return migrate_files(paths, comment=_HEAD).text
+        return migrate_files(paths, comment=_HEAD, is_loss_allowed=True).text
 
 
 @contextmanager

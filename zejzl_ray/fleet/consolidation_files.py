@@ -8,6 +8,7 @@ from typing import Final
 
 from zejzl_ray.fleet.consolidate_files import Consolidation
 from zejzl_ray.fleet.consolidation_report import report_markdown
+from zejzl_ray.fleet.migrate import refuse_losses
 from zejzl_ray.fleet.picture import graphviz, mermaid
 
 _DOT_TIMEOUT_S: Final = 60.0
@@ -17,7 +18,12 @@ def consolidation_files(made: Consolidation, out: Path, unified: Path | None = N
     """Return the two files, the report and the pictures below ``out``, and the unified fleet if wanted.
 
     The pictures come as Mermaid and DOT, and as SVG where Graphviz is installed.
+
+    Raises:
+        FleetInvalid: the unified fleet is wanted, and something in the files cannot be taken over into it.
     """
+    if unified is not None:
+        refuse_losses(finding for finding in made.before.findings if finding not in made.gone)
     files = {out / name: text for name, text in made.texts.items()}
     files[out / "report.md"] = report_markdown(made)
     for name, fleet, title in (

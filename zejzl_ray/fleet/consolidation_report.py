@@ -38,7 +38,7 @@ def report_markdown(made: Consolidation) -> str:
         f"{len(after.services)} services; {len(made.removed)} old agents are now aliases. "
         f"The agents' dependencies went from {edges_before} to {edges_after}.",
         "",
-        "Pictures: `before.mmd`, `before.dot`, `after.mmd`, `after.dot` beside this file.",
+        "Pictures: `before` and `after` beside this file, as `.mmd`, `.dot` and, where Graphviz is there, `.svg`.",
         "",
         _table(
             "Machines",

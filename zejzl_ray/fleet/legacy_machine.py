@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from zejzl_ray.fleet.document import Entry, Scalar, Table
+from zejzl_ray.fleet.document import Entry, Scalar, Table, kind_of
 from zejzl_ray.fleet.drafts import Draft
 from zejzl_ray.fleet.fields import FieldReader
 from zejzl_ray.fleet.finding import Place, warning
@@ -156,6 +156,18 @@ def _warn_unknown(reader: FieldReader, entry: Entry, path: str, sections: tuple[
         (*_BLOCK_KEYS, *_KEPT, *WRAPPERS, "agent_groups", "pc2_services", "core_services"),
         cutoff=0.8,
     )
+    if near == entry.key:
+        reader.report(
+            warning(
+                "unknown-key",
+                f"{entry.key} holds {kind_of(entry.node)}, and no agents are found in it",
+                entry.place,
+                path=path,
+                subject=entry.key,
+                remedy="List the agents below it, or rename it.",
+            )
+        )
+        return
     is_block = not isinstance(entry.node, Scalar) or entry.node.value is None
     if near or not is_block:
         reader.report(

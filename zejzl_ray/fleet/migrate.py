@@ -1,6 +1,6 @@
 """Old startup files as one file of the new schema, with nothing lost: expressions and comments stay too."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +31,23 @@ _FIELDS: Final = {
     "ip": "host",
 }
 
+#: faults of a value or a place that cannot be taken over as it is written
+_LOSING: Final = frozenset(
+    {
+        "duplicate-key",
+        "name-invalid",
+        "port-range",
+        "service-unknown",
+        "wrong-type",
+        "wrong-value",
+        "yaml-documents",
+        "yaml-key",
+        "yaml-merge",
+        "yaml-recursive",
+        "yaml-tag",
+    }
+)
+
 
 @dataclass(frozen=True)
 class Migrated:
@@ -42,19 +59,26 @@ class Migrated:
 
 
 def migrate_files(
-    files: Sequence[Path], *, environment: Mapping[str, str] | None = None, comment: str = ""
+    files: Sequence[Path],
+    *,
+    environment: Mapping[str, str] | None = None,
+    comment: str = "",
+    is_loss_allowed: bool = False,
 ) -> Migrated:
     """Return old (or new) files as one text of the new schema.
 
     Reading the text gives the same fleet as reading the files, under any environment. A second declaration
     of an agent cannot stand in the new schema; it is kept as a comment. ``comment`` is put above the text.
+    With ``is_loss_allowed`` what cannot be taken over is left out instead of refused.
 
     Raises:
-        FleetInvalid: a file cannot be read.
+        FleetInvalid: a file cannot be read, or something in it cannot be taken over.
     """
     loaded = load_fleet(files, environment=environment)
     if loaded.fleet is None:
         raise FleetInvalid("\n".join(str(finding) for finding in loaded.errors))
+    if not is_loss_allowed:
+        refuse_losses(loaded.findings)
     reader = _RawReader()
     raw = load_fleet(files, reader=reader, validators=())
     fleet = raw.fleet or loaded.fleet
@@ -65,6 +89,23 @@ def migrate_files(
         comments=_comments(raw, files),
     )
     return Migrated(text, loaded.fleet, loaded.findings)
+
+
+def refuse_losses(findings: Iterable[Finding]) -> None:
+    """Refuse files in which something stands that the new schema would silently lack.
+
+    Raises:
+        FleetInvalid: names each such place, one a line.
+    """
+    losing = [
+        str(finding)
+        for finding in findings
+        if finding.is_error
+        and (finding.code in _LOSING or (finding.code == "missing-field" and finding.path.endswith(".name")))
+    ]
+    if losing:
+        lines = [*losing, "The new file would lack what stands there, so nothing was written."]
+        raise FleetInvalid("\n".join(lines))
 
 
 class _RawReader(FieldReader):

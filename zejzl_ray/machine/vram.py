@@ -1,6 +1,6 @@
 """How much video memory Ray is told that a machine has: what was found, or what was declared."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from zejzl_ray.errors import SettingsInvalid
@@ -19,11 +19,12 @@ class VramSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VramTotal:
-    """Video memory of one machine over all its cards, and how it is known."""
+    """Video memory of one machine over all its cards, and how it is known; ``cards``: uuid -> MiB of that card."""
 
     vram_mib: int
     source: VramSource
     note: str = ""
+    cards: dict[str, int] = field(default_factory=dict, compare=False)
 
 
 def vram_total(reading: GpuReading, declared_mib: int | None, machine: str) -> VramTotal:
@@ -66,7 +67,9 @@ def ask_vram_total(settings: GpuSettings, machine: str) -> VramTotal:
     """
     backend = open_backend(settings, machine)
     try:
-        return vram_total(backend.read(), settings.declared_vram_mib, machine)
+        reading = backend.read()
+        cards = {gpu.uuid: gpu.vram_total_mib for gpu in reading.gpus}
+        return replace(vram_total(reading, settings.declared_vram_mib, machine), cards=cards)
     finally:
         backend.close()
 

@@ -27,7 +27,7 @@ class Cause(StrEnum):
 
 MEANING: Final[dict[Cause, str]] = {
     Cause.DECLARED: "the fleet file names it",
-    Cause.REGISTERED: "it registered, or somebody did it for it",
+    Cause.REGISTERED: "it registered, or somebody did it for it; the same again while it is there is no move",
     Cause.SAID_HEALTHY: "a heartbeat says healthy",
     Cause.SAID_DEGRADED: "a heartbeat says degraded",
     Cause.SAID_UNHEALTHY: "a heartbeat says unhealthy",

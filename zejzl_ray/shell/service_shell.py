@@ -23,6 +23,8 @@ _LONGEST_WAIT_S = 5.0
 _STOP_TIMEOUT_S = 20.0
 _CANCEL_TIMEOUT_S = 2.0
 _HEALTH_TIMEOUT_S = 5.0
+# Shorter than any caller's own limit, or nobody would ever hear why: who may repeat the call does so anyway.
+_READY_WAIT_S = 2.0
 
 
 class Service(Protocol):
@@ -94,7 +96,7 @@ class ServiceShell(Generic[S]):
         on_fatal: Callable[[str], None],
         health_server: HealthServer | None = None,
         presence: Presence | None = None,
-        ready_wait_s: float = 10.0,
+        ready_wait_s: float = _READY_WAIT_S,
         stop_timeout_s: float = _STOP_TIMEOUT_S,
         first_wait_s: float = _FIRST_WAIT_S,
     ) -> None:

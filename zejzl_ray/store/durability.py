@@ -1,4 +1,4 @@
-"""What a store can promise about an acknowledged commit, as data for the log and for ``zejzl doctor``."""
+"""What a store can promise about an acknowledged commit, as data."""
 
 from dataclasses import dataclass
 

@@ -163,9 +163,19 @@ def test_old_files_are_migrated_to_standard_output_or_a_file() -> None:
     assert (data["agents"], data["file"], "text" in data) == (2, None, True)
 
 
+@pytest.mark.parametrize("old", ["", "mainpc.yaml,", ",mainpc.yaml"])
+def test_a_name_that_is_missing_in_a_comparison_is_wrong_usage(old: str) -> None:
+    result = run("diff", old, "config/fleet.yaml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "lacks the name of a file" in result.stderr
+
+
 def test_findings_of_old_files_are_printed_when_they_are_migrated() -> None:
     Path("mainpc.yaml").write_text(MAINPC.replace("[ServiceRegistry]", "[Nobody]"))
     assert "Nobody" in run("migrate", "mainpc.yaml", "-o", "new.yaml").stdout
+    to_pipe = run("migrate", "mainpc.yaml")
+    assert "which nobody declares" in to_pipe.stderr
+    assert "which nobody declares" not in to_pipe.stdout
     data = json.loads(run("migrate", "mainpc.yaml", "-o", "new.yaml", "--force", "--json").stdout)
     assert (data["file"], len(data["findings"]), "text" in data) == ("new.yaml", 1, False)
 

@@ -52,6 +52,7 @@ class FakeClient:
         self.alarm = ""
         self.health: dict[str, ServiceHealth | Exception] = {}
         self.is_closed = False
+        self.registry_error: Exception | None = None
 
     def __enter__(self) -> "FakeClient":
         return self
@@ -64,6 +65,8 @@ class FakeClient:
         return [machine("mainpc", snapshot("mainpc", GPU, other)), machine("pc2", None, is_alive=False)]
 
     def registry_status(self) -> RegistryStatus:
+        if self.registry_error is not None:
+            raise self.registry_error
         return RegistryStatus(
             agents=3,
             by_state={"healthy": 2, "lost": 1, "stopped": 0},
@@ -122,6 +125,28 @@ def test_a_service_that_does_not_answer_is_a_row_and_1(client: FakeClient, error
     assert result.exit_code == 1
     assert "not ready" in result.stdout
     assert "answer: away [/x]" in result.stdout
+
+
+def test_while_the_registry_does_not_answer_the_services_still_say_why(client: FakeClient) -> None:
+    client.registry_error = ServiceUnavailable("the copy is old")
+    failed = Check(name="started", status=CheckStatus.FAILED, reason="the store has format 1")
+    client.health = {
+        "core_orchestrator": ServiceHealth(service="core_orchestrator", is_ready=False, checks=(failed,))
+    }
+    result = run()
+    assert result.exception is client.registry_error
+    assert "the store has format 1" in result.stdout
+    assert "agents:" not in result.stdout
+    data = json.loads(run("--json").stdout)
+    assert (data["machines"], data["agents"], len(data["services"])) == ([], None, len(SERVICES))
+
+
+def test_when_nobody_answers_one_error_says_so(client: FakeClient) -> None:
+    client.registry_error = ServiceUnavailable("nothing answers")
+    client.health = dict.fromkeys(SERVICES, ServiceUnavailable("nothing answers"))
+    result = run()
+    assert result.exception is client.registry_error
+    assert result.stdout == ""
 
 
 def test_json_is_complete_also_when_a_service_is_away(client: FakeClient) -> None:

@@ -71,6 +71,17 @@ def test_a_machine_without_cards_declares_no_video_memory() -> None:
     assert json.loads(resources.partition("=")[2]) == {}
 
 
+def test_each_card_is_a_resource_of_its_own() -> None:
+    argv = ray_start_command(_node(vram_mib=36, cards={"GPU-a": 24, "GPU-b": 12})).argv
+
+    resources = next(argument for argument in argv if argument.startswith("--resources="))
+    assert json.loads(resources.partition("=")[2]) == {
+        "vram_mib": 36,
+        "vram_mib:GPU-a": 24,
+        "vram_mib:GPU-b": 12,
+    }
+
+
 def test_token_authentication_is_on_and_only_the_path_of_the_token_is_passed() -> None:
     command = ray_start_command(_node())
 

@@ -1,17 +1,17 @@
 """Starting actors by video memory, over a stand-in for Ray's few functions; tests/cluster does it with Ray itself."""
 
 import asyncio
+import os
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray.exceptions import ActorAlreadyExistsError, ActorDiedError, GetTimeoutError
-from ray.runtime_env import RuntimeEnv
 from ray.util.state.exception import RayStateApiException
 
 from zejzl_ray.cluster import vram_placement
 from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
-from zejzl_ray.cluster.vram_placement import GPU_VARIABLE, VramPlacer, list_placed
+from zejzl_ray.cluster.vram_placement import GPU_VARIABLE, VramPlacer, list_placed, on_card
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.machines import Gpu, Machine, MachineSnapshot
@@ -68,7 +68,6 @@ def row(**fields: Any) -> SimpleNamespace:
         "state": "ALIVE",
         "node_id": "n1",
         "required_resources": {},
-        "serialized_runtime_env": "{}",
         "pid": 1,
     }
     return SimpleNamespace(**{**known, **fields})
@@ -84,7 +83,7 @@ class FakeRay:
         self.killed: list[object] = []
         self.outcome: Exception | str | None = None
         self.taken: set[str] = set()
-        self.runtime_env = SimpleNamespace(RuntimeEnv=RuntimeEnv)
+        self.classes: list[type[Any]] = []
 
     def nodes(self) -> list[dict[str, Any]]:
         return [
@@ -112,6 +111,7 @@ class FakeRay:
         return self.rows
 
     def remote(self, actor: type[Any]) -> "FakeRay":
+        self.classes.append(actor)
         return self
 
     def options(self, **options: Any) -> SimpleNamespace:
@@ -145,8 +145,7 @@ def placer(fake_ray: FakeRay) -> VramPlacer:
 
 
 def holding(mib: int, uuid: str, node: str = "n1") -> SimpleNamespace:
-    environment = RuntimeEnv(env_vars={GPU_VARIABLE: uuid}).serialize()
-    return row(required_resources={"vram_mib": mib}, node_id=node, serialized_runtime_env=environment)
+    return row(required_resources={"vram_mib": mib, f"vram_mib:{uuid}": mib}, node_id=node)
 
 
 def test_the_table_names_what_lives_and_what_it_asked_for(fake_ray: FakeRay) -> None:
@@ -155,7 +154,7 @@ def test_the_table_names_what_lives_and_what_it_asked_for(fake_ray: FakeRay) -> 
         row(name="", class_name="Worker", state="DEAD"),
         row(name="", class_name="Waiting", state="PENDING_CREATION", node_id=None, required_resources=None),
         holding(6000, "GPU-a"),
-        row(name="odd", serialized_runtime_env="not json"),
+        row(name="odd"),
     ]
     placed = list_placed()
     assert [(one.machine, one.name) for one in placed] == [
@@ -190,25 +189,47 @@ def test_a_dashboard_that_is_away_is_said(fake_ray: FakeRay, monkeypatch: pytest
         list_placed()
 
 
-async def test_the_biggest_card_is_taken_first_and_named_in_the_environment(
+async def test_the_biggest_card_is_taken_first_and_asked_of_ray_too(
     placer: VramPlacer, fake_ray: FakeRay
 ) -> None:
     placement = await placer.start(object, ("x",), name="A", vram_mib=8000, options={"lifetime": "detached"})
     assert (placement.machine, placement.gpu_uuid) == ("mainpc", "GPU-a")
     (started,) = fake_ray.started
-    assert started["runtime_env"] == {"env_vars": {GPU_VARIABLE: "GPU-a", "CUDA_VISIBLE_DEVICES": "GPU-a"}}
-    assert (started["resources"], started["arguments"]) == ({"vram_mib": 8000}, ("x",))
+    assert (started["resources"], started["arguments"]) == (
+        {"vram_mib": 8000, "vram_mib:GPU-a": 8000},
+        ("x",),
+    )
     assert (started["namespace"], started["lifetime"]) == ("ns", "detached")
     assert started["label_selector"] == {"zejzl.io/machine": "mainpc"}
 
 
-async def test_what_others_hold_is_not_given_again_and_a_simulated_card_hides_no_real_one(
-    placer: VramPlacer, fake_ray: FakeRay
-) -> None:
+async def test_what_others_hold_is_not_given_again(placer: VramPlacer, fake_ray: FakeRay) -> None:
     fake_ray.rows = [holding(20000, "GPU-a")]
     placement = await placer.start(object, name="A", vram_mib=8000)
     assert (placement.machine, placement.gpu_uuid) == ("pc2", "GPU-sim-b")
-    assert fake_ray.started[0]["runtime_env"] == {"env_vars": {GPU_VARIABLE: "GPU-sim-b"}}
+
+
+class Holder:
+    """An agent that notes what its process was shown."""
+
+    def __init__(self, size: int, *, name: str) -> None:
+        self.given = (size, name)
+        self.shown = (os.environ.get(GPU_VARIABLE), os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+@pytest.mark.parametrize(
+    ("uuid", "shown"), [("GPU-a", ("GPU-a", "GPU-a")), ("GPU-sim-b", ("GPU-sim-b", None)), ("", (None, None))]
+)
+def test_an_agent_sees_its_card_before_it_is_constructed_and_a_simulated_one_hides_no_real_one(
+    monkeypatch: pytest.MonkeyPatch, uuid: str, shown: tuple[str | None, str | None]
+) -> None:
+    for variable in (GPU_VARIABLE, "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(variable, "before")
+        monkeypatch.delenv(variable)
+    made = on_card(Holder, uuid)
+    holder = made(7, name="x")
+    assert (holder.given, holder.shown) == ((7, "x"), shown)
+    assert (made.__name__, made.__doc__) == (Holder.__name__, Holder.__doc__)
 
 
 async def test_only_living_machines_that_have_reported_count(placer: VramPlacer) -> None:

@@ -96,3 +96,16 @@ def test_a_file_of_includes_names_them(load_text: LoadText) -> None:
     assert finding.remedy == "Name the included files themselves: a.yaml b/c.yaml."
     (finding,) = load_text("include: a.yaml").findings
     assert finding.remedy == "Name the included files themselves."
+
+
+def test_a_list_of_agents_in_another_shape_is_not_called_misspelled(load_text: LoadText) -> None:
+    (finding,) = load_text(
+        """
+        pc2_services: [{name: A, script_path: pc2_code/a.py, port: 7101}]
+        core_services: {a: b}
+        """
+    ).findings
+    assert str(finding).endswith(
+        "warning: core_services holds a mapping, and no agents are found in it. "
+        "List the agents below it, or rename it."
+    )

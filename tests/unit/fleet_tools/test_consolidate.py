@@ -210,6 +210,41 @@ def test_a_file_that_cannot_be_read_is_refused(text: str, small: tuple[Path, Pat
         consolidate_files(*small)
 
 
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [("x: &x [*x]\n", "contains itself"), ("---\ny: 1\n", "a second document begins")],
+)
+def test_a_file_whose_text_cannot_be_followed_is_refused(
+    added: str, said: str, small: tuple[Path, Path]
+) -> None:
+    with small[1].open("a") as stream:
+        stream.write(added)
+    with pytest.raises(FleetInvalid, match=rf"^pc2\.yaml:\d+:\d+: error: .*{said}"):
+        consolidate_files(*small)
+
+
+def test_the_unified_fleet_is_refused_where_it_would_lack_something(
+    small: tuple[Path, Path], tmp_path: Path
+) -> None:
+    small[1].write_text(PC2 + "logging: {level: [INFO]}\nhealth_checks: seven\n")
+    made = consolidate_files(*small)
+    assert (
+        "health_checks: seven" in consolidation_files(made, tmp_path / "out")[tmp_path / "out" / "pc2.yaml"]
+    )
+    with pytest.raises(FleetInvalid, match="seven"):
+        consolidation_files(made, tmp_path / "out", tmp_path / "fleet.yaml")
+
+
+def test_lines_end_as_they_did(small: tuple[Path, Path]) -> None:
+    mainpc, pc2 = small
+    plain = consolidate_files(mainpc, pc2)
+    pc2.write_bytes(pc2.read_bytes().replace(b"\n", b"\r\n"))
+    made = consolidate_files(mainpc, pc2)
+    assert made.texts["pc2.yaml"] == plain.texts["pc2.yaml"].replace("\n", "\r\n")
+    assert made.texts["mainpc.yaml"] == plain.texts["mainpc.yaml"]
+    assert made.unified == plain.unified
+
+
 def test_the_report_says_what_changed(small: tuple[Path, Path]) -> None:
     made = consolidate_files(*small, is_correcting=True)
     page = report_markdown(made)

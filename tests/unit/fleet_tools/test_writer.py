@@ -157,6 +157,32 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         migrate_files([tmp_path / "none.yaml"])
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("agent_groups: {g: {A: {script_path: a.py, port: abc}}}", r"old\.yaml:1:49: .*'abc'"),
+        ("agent_groups: {g: {A: {script_path: a.py, port: 70000}}}", "70000, outside of 1 to 65535"),
+        ("agent_groups: {g: {A: {script_path: a.py, port: 1, port: 2}}}", "port stands twice"),
+        ("agent_groups: {g: {A: {script_path: a.py, port: 1}, B: 5}}", "describes an agent"),
+        ("pc2_services: [{port: 7100}]", "has no name"),
+        ("agent_groups: &g {g: *g}", "contains itself"),
+        ("agent_groups: {g: {A: {script_path: a.py, port: 1}}}\n---\nx: 1\n", "a second document begins"),
+    ],
+)
+def test_what_cannot_be_taken_over_is_refused_and_not_dropped(text: str, said: str, tmp_path: Path) -> None:
+    old = tmp_path / "old.yaml"
+    old.write_text(text)
+    with pytest.raises(FleetInvalid, match=said) as refused:
+        migrate_files([old])
+    assert str(refused.value).endswith("so nothing was written.")
+
+
+def test_what_cannot_be_taken_over_can_be_left_out(tmp_path: Path) -> None:
+    old = tmp_path / "old.yaml"
+    old.write_text("agent_groups: {g: {A: {script_path: a.py, port: abc}}}")
+    assert "port" not in migrate_files([old], is_loss_allowed=True).text
+
+
 @real_files
 def test_the_real_files_migrate_without_losing_anything(tmp_path: Path) -> None:
     files = sorted(LEGACY.glob("*.yaml"))

@@ -193,7 +193,8 @@ async def test_unknown_paths_and_methods_are_problems(ingress: Ingress) -> None:
     assert problem_of(await ingress.client.get("/v1/agents/"), 404).code == "route_not_found"
     refused = await ingress.client.put("/v1/agents/Coder", json={})
     assert problem_of(refused, 405).code == "method_not_allowed"
-    assert refused.headers["allow"]
+    assert refused.headers["allow"] == "DELETE, GET, PATCH"
+    assert "Use one of: DELETE, GET, PATCH." in refused.text
 
 
 async def test_errors_of_the_service_keep_their_code(ingress: Ingress) -> None:

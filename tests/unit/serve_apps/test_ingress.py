@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from serve_apps.ingress import DEPLOYMENT_OPTIONS, IngressOptions, build_ingress
+from serve_apps.ingress import DEPLOYMENT_OPTIONS, IngressOptions, build_ingress, wait_until_running
+from zejzl_ray.cluster.names import INGRESS_APP
+from zejzl_ray.errors import ClusterError
 
 
 def test_the_application_is_built_without_a_cluster(tmp_path: Path) -> None:
@@ -25,3 +27,38 @@ def test_watchers_leave_room_for_requests(tmp_path: Path) -> None:
 def test_options_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         IngressOptions.model_validate({"token_file": tmp_path, **wrong})
+
+
+class FakeStatus:
+    """Stands for ``serve.status()``: the ingress is in one state after the other."""
+
+    def __init__(self, *states: ApplicationStatus | None) -> None:
+        self.states = list(states)
+
+    def __call__(self) -> SimpleNamespace:
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        found = {} if state is None else {INGRESS_APP: SimpleNamespace(status=state, message="no place\nmore")}
+        return SimpleNamespace(applications=found)
+
+
+def test_the_ingress_is_waited_for_until_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    status = FakeStatus(None, ApplicationStatus.DEPLOYING, ApplicationStatus.RUNNING)
+    monkeypatch.setattr(serve, "status", status)
+    wait_until_running(60, pause_s=0)
+    assert status.states == [ApplicationStatus.RUNNING]
+
+
+@pytest.mark.parametrize(
+    ("state", "limit_s", "message"),
+    [
+        (ApplicationStatus.DEPLOYING, 0, "does not run: DEPLOYING: no place "),
+        (ApplicationStatus.DEPLOY_FAILED, 60, "does not run: DEPLOY_FAILED: no place "),
+        (None, 0, "does not run: absent "),
+    ],
+)
+def test_an_ingress_that_does_not_run_is_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch, state: ApplicationStatus | None, limit_s: float, message: str
+) -> None:
+    monkeypatch.setattr(serve, "status", FakeStatus(state))
+    with pytest.raises(ClusterError, match=message):
+        wait_until_running(limit_s, pause_s=0)

@@ -57,6 +57,10 @@ async def test_a_body_that_is_not_said_to_be_json_is_refused(content_type: bytes
         (b"[1]", "body: not a JSON object"),
         (b'{"a":[[[[[1]]]]]}', "nested deeper than 5"),
         (b'{"a":' + b"[" * 100_000, "nested deeper than 5"),
+        # would take hours if each quote were looked at as the possible begin of a string that never ends
+        (b'{"a":' * 6 + b'"' + b'\\"' * 1_000_000, "nested deeper than 5"),
+        (b'{"a":[[' + b'"' + b'\\"' * 1_000_000, "body: not JSON"),
+        (b'[[[[[["\\', "nested deeper than 5"),
     ],
 )
 async def test_a_body_that_is_not_a_json_object_is_refused_with_the_place(body: bytes, message: str) -> None:
