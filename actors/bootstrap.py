@@ -15,7 +15,6 @@ from ray import serve
 from actors import node_agent
 from actors.core_orchestrator import CoreOrchestratorActor
 from actors.error_bus import ErrorBusActor
-from actors.ingress_ready import wait_for_ingress
 from actors.observability_hub import ObservabilityHubActor
 from actors.place import ServiceOptions, machine_addresses, start_service
 from actors.resource_manager import ResourceManagerActor
@@ -125,7 +124,6 @@ async def bring_up(plan: Plan, report: Report) -> Running:
         await asyncio.wait_for(ingress, max(1.0, deadline_s - time.monotonic()))
         await _wait_for_ingress(plan, present, deadline_s)
         if plan.is_ingress_wanted:
-            await wait_for_ingress(ingress_url(settings), plan.token, deadline_s)
             report(f"ingress on {settings.bind_host}:{settings.http_port}")
     except TimeoutError:
         raise ClusterError(

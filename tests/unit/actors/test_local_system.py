@@ -7,8 +7,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from actors.local_system import start_local_system, stop_local_system
+from actors.local_system import connected, start_local_system, stop_local_system
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
+from zejzl_ray.cluster.ports import free_ports
+from zejzl_ray.cluster.record import ClusterRecord
 from zejzl_ray.cluster.supervisor_record import SupervisorRecord
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.fleet.model import Fleet, MachineDeclaration
@@ -54,3 +56,23 @@ def test_the_node_of_a_cluster_of_several_machines_is_left_alone(
     assert "ray down" in str(caught.value)
     assert "zejzl node stop" in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["node.json"]
+
+
+def test_a_control_store_that_has_died_is_said_at_once_and_not_after_rays_own_patience(
+    tmp_path: Path,
+) -> None:
+    record = ClusterRecord(
+        cluster_id="zejzl-1",
+        temp_dir=tmp_path,
+        address=f"127.0.0.1:{free_ports(1)[0]}",
+        dashboard_url="",
+        http_url="",
+        bind_host="127.0.0.1",
+        namespace="zejzl",
+        machines=("mainpc",),
+    )
+    with (
+        pytest.raises(ClusterError, match=r"Nothing answers at .*zejzl down"),
+        connected(record, tmp_path / "ray_token"),
+    ):
+        raise AssertionError("not reached")

@@ -1,7 +1,10 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
+from ray import serve
+from ray.serve.schema import ApplicationStatus
 
 from serve_apps.ingress import DEPLOYMENT_OPTIONS, IngressOptions, build_ingress, wait_until_running
 from zejzl_ray.cluster.names import INGRESS_APP
@@ -37,7 +40,9 @@ class FakeStatus:
 
     def __call__(self) -> SimpleNamespace:
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
-        found = {} if state is None else {INGRESS_APP: SimpleNamespace(status=state, message="no place\nmore")}
+        found = (
+            {} if state is None else {INGRESS_APP: SimpleNamespace(status=state, message="no place\nmore")}
+        )
         return SimpleNamespace(applications=found)
 
 
