@@ -99,6 +99,7 @@ def start_local_system(settings: Settings, fleet: Fleet, source: str, report: Re
                 # Importing Ray takes as long as a good part of its start; the other nodes join while the head's
                 # services and the ingress start.
                 aside.submit(importlib.import_module, "actors.bootstrap")
+                make_private_directory(record.temp_dir.parent)
                 start_head(plan, data_dir, environment, report)
                 joining = aside.submit(start_workers, plan, data_dir, environment, report)
             try:

@@ -41,6 +41,7 @@ from zejzl_ray.contracts.orchestrator import (  # noqa: E402
     RegisterAgent,
     RegisterAgents,
 )
+from zejzl_ray.log import configure_logging  # noqa: E402
 from zejzl_ray.settings import Settings  # noqa: E402
 from zejzl_ray.testing.redis_server import RedisServer  # noqa: E402
 
@@ -209,6 +210,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=10, help="interleaved pairs of each figure")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
+    configure_logging("WARNING")
     with cluster():
         rows = asyncio.run(measure(arguments.pairs))
     return 0 if print_rows("calls through actor handles", rows, is_json=arguments.json) else 1

@@ -75,7 +75,7 @@ class Bench:
             role=NodeRole.HEAD,
             head_address="127.0.0.1:6379",
             node_ip="127.0.0.1",
-            temp_dir=Path("/tmp/zejzl-test"),
+            temp_dir=Path("/tmp/zejzl-test/r"),
             token_path=self.data_dir / "ray_token",
             cpus=1,
             ray_executable=str(self.ray),

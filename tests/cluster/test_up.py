@@ -187,10 +187,11 @@ def test_an_interrupted_start_leaves_nothing_after_down_and_other_clusters_alone
         starting.wait(timeout=10)
     temp_dir = record.temp_dir
     assert temp_dir.exists()
+    assert temp_dir.parent.stat().st_mode & 0o777 == 0o700
     system.down()
     # `ray start` itself may have been under way; it carries the marker too
     assert find_node_processes(cluster_id(data_dir)) == []
-    assert not temp_dir.exists()
+    assert not temp_dir.parent.exists()
     assert not haproxy_directory(data_dir).exists()
     assert read_record(data_dir) is None
     assert foreign_ray.is_running()

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Final, Literal
 
 import psutil
 
-from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, cluster_id, gpu_settings
+from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, cluster_id, gpu_settings, ray_temp_dir
 from zejzl_ray.cluster.node_processes import is_node_running, stop_node
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.secret_file import make_private_directory, read_token
@@ -73,7 +72,7 @@ def plan_node(
         role=role,
         head_address=head_address,
         node_ip=node_ip,
-        temp_dir=Path(tempfile.gettempdir()) / identity,
+        temp_dir=ray_temp_dir(identity),
         token_path=token_path,
         cpus=cpus or os.cpu_count() or 1,
         vram_mib=total.vram_mib,
@@ -99,6 +98,7 @@ def start_supervised(
         ClusterError: the node did not come up in 100 s; nothing of it is left.
     """
     make_private_directory(data_dir)
+    make_private_directory(node.temp_dir.parent)
     record = read_supervisor_record(data_dir)
     if record is not None and record.is_alive:
         is_same = record.node.fingerprint == node.fingerprint and record.state in ("starting", "up")

@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zejzl_ray.cluster.local_plan import LocalPlan, cluster_id
@@ -158,5 +158,7 @@ def stop_all(data_dir: Path) -> StopReport:
         raise ClusterError(f"Processes {', '.join(map(str, done.left))} did not end.", "End them by hand.")
     if record is not None:
         shutil.rmtree(record.temp_dir, ignore_errors=True)
+        with suppress(OSError):  # only when nothing else is in it
+            record.temp_dir.parent.rmdir()
     remove_record(data_dir)
     return done

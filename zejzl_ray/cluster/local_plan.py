@@ -37,6 +37,14 @@ def cluster_id(data_dir: Path) -> str:
     return "zejzl-" + hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:10]
 
 
+def ray_temp_dir(identity: str) -> Path:
+    """Return where Ray keeps the sockets and logs of a cluster.
+
+    Ray opens the directory itself to everybody, so whoever starts a node closes the one above it first.
+    """
+    return Path(tempfile.gettempdir()) / identity / "r"
+
+
 def gpu_settings(settings: Settings, machine: str, *, is_first: bool = True) -> GpuSettings:
     """Return which cards a machine has.
 
@@ -107,7 +115,7 @@ def plan_local_cluster(settings: Settings, machines: tuple[str, ...]) -> LocalPl
     gcs = settings.ray_port or gcs
     record = ClusterRecord(
         cluster_id=identity,
-        temp_dir=Path(tempfile.gettempdir()) / identity,
+        temp_dir=ray_temp_dir(identity),
         address=f"{LOOPBACK}:{gcs}",
         dashboard_url=f"http://{LOOPBACK}:{dashboard}",
         http_url=ingress_url(settings),

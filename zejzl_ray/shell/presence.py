@@ -14,7 +14,7 @@ from zejzl_ray.contracts.orchestrator import (
     HeartbeatAccepted,
     UpdateAgent,
 )
-from zejzl_ray.errors import AgentNotFound, ZejzlError
+from zejzl_ray.errors import ZejzlError
 from zejzl_ray.log import get_logger
 
 _log = get_logger("presence")
@@ -43,7 +43,7 @@ class Presence:
 
     Args:
         service: name of the entry.
-        machine: where the service is; the entry is corrected once after each start.
+        machine: where the service is; the entry is corrected whenever the registry has changed and names another.
         registry: the registry.
         period_s: time between heartbeats; well below the lease.
     """
@@ -55,15 +55,14 @@ class Presence:
         self._machine = machine
         self._registry = registry
         self._period_s = period_s
-        self._is_place_true = False
+        # registry revision at which the entry was last seen to be true; a fleet loaded anew may undo it
+        self._checked_revision = -1
 
     async def run(self, health: Callable[[], Awaitable[ServiceHealth]], stop_event: asyncio.Event) -> None:
         """Report until ``stop_event`` is set."""
         while not stop_event.is_set():
             try:
                 await self.report(await health())
-            except AgentNotFound:
-                self._is_place_true = False  # the fleet is not loaded yet
             except ZejzlError as error:
                 _log.debug("no heartbeat", error=error.message)
             except Exception:  # a bad answer must not end the loop
@@ -88,9 +87,9 @@ class Presence:
             else HealthStatus.HEALTHY
         )
         reason = "; ".join(f"{check.name}: {check.reason}" for check in troubled)[:1024]
-        await self._registry.heartbeat(Heartbeat(name=self._service, status=status, reason=reason))
-        if not self._is_place_true:
+        accepted = await self._registry.heartbeat(Heartbeat(name=self._service, status=status, reason=reason))
+        if accepted.revision != self._checked_revision:
             entry = await self._registry.get_agent(GetAgent(name=self._service))
             if self._machine and entry.machine != self._machine:
                 await self._registry.update_agent(UpdateAgent(name=self._service, machine=self._machine))
-            self._is_place_true = True
+            self._checked_revision = accepted.revision

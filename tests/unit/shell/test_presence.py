@@ -28,6 +28,7 @@ class FakeRegistry:
         self.heartbeats: list[Heartbeat] = []
         self.updates: list[UpdateAgent] = []
         self.reads = 0
+        self.revision = 1
         self.trouble: list[Exception | None] = []
         self.on_heartbeat: Callable[[], None] = lambda: None
 
@@ -38,7 +39,7 @@ class FakeRegistry:
         if error is not None:
             raise error
         return HeartbeatAccepted(
-            name=request.name, state=AgentState.HEALTHY, lease_expires_at_s=None, revision=1
+            name=request.name, state=AgentState.HEALTHY, lease_expires_at_s=None, revision=self.revision
         )
 
     async def get_agent(self, request: GetAgent) -> Agent:
@@ -119,6 +120,7 @@ async def test_no_trouble_of_the_registry_ends_the_reports() -> None:
     def beat() -> None:
         if len(registry.heartbeats) == 2:
             registry.machine = "pc2"  # a new fleet file was loaded
+            registry.revision += 1
         if len(registry.heartbeats) == 5:
             stop.set()
 
