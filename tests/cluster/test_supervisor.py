@@ -13,7 +13,6 @@ from typing import Any
 
 import psutil
 import pytest
-import stamina
 
 from zejzl_ray.cluster.launched_node import start_supervised, stop_supervised
 from zejzl_ray.cluster.launcher_config import LauncherConfig
@@ -258,16 +257,30 @@ def test_two_starts_at_once_make_one_node(bench: Bench) -> None:
 
 def test_a_worker_that_is_out_of_reach_is_asked_again() -> None:
     attempts: list[object] = []
+    pauses_s: list[float] = []
 
     def run(argv: object, **options: object) -> None:
         attempts.append(argv)
-        if len(attempts) < 3:
+        if len(attempts) < 7:
             raise subprocess.CalledProcessError(255, "ssh")
 
-    with stamina.set_testing(True, attempts=5):
-        stop_worker(("ssh", "w", "stop"), run)
+    stop_worker(("ssh", "w", "stop"), run, pauses_s.append)
 
-    assert attempts == [("ssh", "w", "stop")] * 3
+    assert attempts == [("ssh", "w", "stop")] * 7
+    assert pauses_s == [1, 2, 4, 8, 10, 10]
+
+
+def test_what_no_repetition_mends_is_tried_once() -> None:
+    attempts: list[object] = []
+
+    def run(argv: object, **options: object) -> None:
+        attempts.append(argv)
+        raise ValueError("embedded null byte")
+
+    with pytest.raises(ValueError, match="null byte"):
+        stop_worker(("ssh",), run, lambda _: None)
+
+    assert len(attempts) == 1
 
 
 def test_a_record_of_a_process_id_given_away_again_is_not_alive(bench: Bench) -> None:

@@ -118,7 +118,8 @@ def ports(
         if as_json:
             print_json({"file": str(check), "is_current": is_current})
         else:
-            typer.echo(f"{check}: up to date" if is_current else f"{check}: stale. Make it again: {REMEDY}")
+            fault = "stale" if check.is_file() else "there is no such file"
+            typer.echo(f"{check}: up to date" if is_current else f"{check}: {fault}. Make it: {REMEDY}")
         raise typer.Exit(0 if is_current else 1)
     if as_json:
         print_json([row.as_dict() for row in port_rows(fleet)])

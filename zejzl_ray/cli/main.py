@@ -1,7 +1,7 @@
 """The ``zejzl`` command: its commands, and how errors become exit codes.
 
-Exit codes: 0 done, 1 the command failed (one message on standard error), 2 wrong usage, 130 interrupted. A traceback
-of an error that nobody foresaw is written only when ``ZEJZL_LOG_LEVEL`` is DEBUG.
+Exit codes: 0 done, 1 the command failed (one message on standard error, or one line a finding), 2 wrong usage,
+130 interrupted. A traceback of an error that nobody foresaw is written only when ``ZEJZL_LOG_LEVEL`` is DEBUG.
 """
 
 import os
@@ -11,7 +11,7 @@ import typer
 
 from zejzl_ray.cli import down, fleet, node, status, up
 from zejzl_ray.cli.console import errors
-from zejzl_ray.errors import ZejzlError
+from zejzl_ray.errors import FleetInvalid, ZejzlError
 from zejzl_ray.log import configure_logging, get_logger, redact
 from zejzl_ray.version import __version__
 
@@ -43,7 +43,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except ZejzlError as error:
-        _say(f"error: {error}")
+        _say(_told(error))
         sys.exit(1)
     except KeyboardInterrupt:
         _say("interrupted")
@@ -56,6 +56,13 @@ def main() -> None:
             "Please report it. ZEJZL_LOG_LEVEL=DEBUG shows where it happened."
         )
         sys.exit(1)
+
+
+def _told(error: ZejzlError) -> str:
+    """Return the error as it is shown; findings of a fleet file say after their places already what they are."""
+    text = str(error)
+    has_findings = isinstance(error, FleetInvalid) and ": error: " in text.partition("\n")[0]
+    return text if has_findings else f"error: {text}"
 
 
 def _say(text: str) -> None:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from types import FrameType
 from typing import Final
 
 import psutil
-import stamina
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from zejzl_ray.cluster.launcher_config import LauncherConfig, worker_stop_commands
 from zejzl_ray.cluster.node_processes import find_node_processes, stop_node
@@ -195,16 +196,25 @@ def start_services(plan: SupervisedPlan, data_dir: Path) -> "subprocess.Popen[by
         )
 
 
-@stamina.retry(
-    on=(subprocess.SubprocessError, OSError),
-    attempts=None,
-    timeout=_STOP_ATTEMPTS_S,
-    wait_initial=1.0,
-    wait_max=10.0,
-)
-def stop_worker(argv: Sequence[str], run: Callable[..., object] = subprocess.run) -> None:
-    """Run one stop command, again for two minutes while it fails: the worker may be out of reach."""
-    run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SSH_LIMIT_S, check=True)
+def stop_worker(
+    argv: Sequence[str],
+    run: Callable[..., object] = subprocess.run,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Run one stop command, again for two minutes while it fails: the worker may be out of reach.
+
+    Raises:
+        SubprocessError, OSError: of the last attempt.
+    """
+    for attempt in Retrying(
+        retry=retry_if_exception_type((subprocess.SubprocessError, OSError)),
+        wait=wait_exponential(multiplier=1.0, max=10.0),
+        stop=stop_after_delay(_STOP_ATTEMPTS_S),
+        sleep=sleep,
+        reraise=True,
+    ):
+        with attempt:
+            run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SSH_LIMIT_S, check=True)
 
 
 def adopt_orphans() -> None:

@@ -18,7 +18,7 @@ from zejzl_ray.orchestrator.persistence import (
 )
 from zejzl_ray.orchestrator.quiet_gc import BULK, held_back
 from zejzl_ray.orchestrator.registry import Registry
-from zejzl_ray.orchestrator.repeats import Answer, RepeatWindow, RequestKey, other_command
+from zejzl_ray.orchestrator.repeats import Answer, RepeatWindow, RequestKey, require_same
 from zejzl_ray.store.protocol import Delete, Op, Put
 
 _MAX_OPS: Final = 50_000
@@ -95,8 +95,7 @@ class Batch:
         answer = self.answers.get(key.request_id)
         if answer is None:
             return self._repeats.find(key)
-        if answer.key != key:
-            raise other_command(answer.key, key)
+        require_same(answer.key, key)
         return answer
 
     def _take(self, decision: Decision) -> None:

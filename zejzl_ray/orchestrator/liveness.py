@@ -8,8 +8,9 @@ from zejzl_ray.contracts.orchestrator import Agent, AgentState, Heartbeat, Heart
 from zejzl_ray.errors import Conflict
 from zejzl_ray.orchestrator.changes import Change
 from zejzl_ray.orchestrator.draft import Decision, Draft
-from zejzl_ray.orchestrator.records import changed, lease_end_s
-from zejzl_ray.orchestrator.states import Cause, next_state
+from zejzl_ray.orchestrator.endpoint_holder import check_endpoint, find_holder
+from zejzl_ray.orchestrator.records import changed, lease_end_s, renewed
+from zejzl_ray.orchestrator.states import LIVE, Cause, next_state
 
 # Causes that are signs of life.
 _ALIVE = frozenset(
@@ -65,16 +66,15 @@ def decide_heartbeat(draft: Draft, agent: Agent, request: Heartbeat, cause: Caus
         now_s: wall time.
 
     Raises:
-        Conflict: the agent is stopped.
+        Conflict: the agent is stopped, or comes back while another live agent has its endpoint.
     """
     state = next_state(agent.state, cause)
     if state is None:
         raise refuse_stopped(agent)
     if state is agent.state:
-        renewed = changed(
-            agent, last_seen_at_s=now_s, lease_expires_at_s=lease_end_s(state, agent.lease_s, now_s)
-        )
-        return Decision(accepted(renewed), renewed=(agent.name,))
+        return Decision(accepted(renewed(agent, now_s)), renewed=(agent.name,))
+    if agent.state not in LIVE and state in LIVE:
+        check_endpoint(draft, agent.name, agent.__dict__)
     change = _moved(draft, agent, state, cause, heartbeat_reason(request), now_s, request.request_id)
     assert change.agent is not None
     return Decision(accepted(change.agent), (change,))
@@ -83,7 +83,9 @@ def decide_heartbeat(draft: Draft, agent: Agent, request: Heartbeat, cause: Caus
 def decide_moves(draft: Draft, moves: Iterable[Move], now_s: float) -> Decision:
     """Decide about moves that the registry itself found: probes, expired leases.
 
-    A move that no longer fits is left out: the agent is gone, was renewed since, or stays where it is.
+    A move that no longer fits is left out: the agent is gone, was renewed since, or stays where it is. An
+    agent whose probe is answered moves even where another live agent has its endpoint: nobody can tell which
+    of the two answered. The reason says so.
     """
     trial = draft.fork()
     for move in moves:
@@ -93,7 +95,10 @@ def decide_moves(draft: Draft, moves: Iterable[Move], now_s: float) -> Decision:
         state = next_state(agent.state, move.cause)
         if state is None or state is agent.state:
             continue
-        trial.record_change(_moved(trial, agent, state, move.cause, move.reason, now_s, ""))
+        reason = move.reason
+        if move.cause in _ALIVE and (holder := find_holder(trial, agent.name, agent.__dict__)) is not None:
+            reason = f"{reason}, but {holder}"
+        trial.record_change(_moved(trial, agent, state, move.cause, reason, now_s, ""))
     return Decision(Moved(count=len(trial.changes)), tuple(trial.changes), draft=trial)
 
 

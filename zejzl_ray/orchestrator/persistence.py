@@ -4,7 +4,7 @@
 ``meta``              format, revision, number of the last command and of the last log entry
 ``agent/<name>``      the record, as JSON
 ``machine/<name>``    the machine with the report that last changed its hardware
-``request/<slot>``    the answer of a command; the slots are a ring
+``request/<slot>``    the answer of a command and a digest of its content; the slots are a ring
 ``renewals``          agent name -> when it was last seen, written in batches
 log ``changes``       one entry a commit: its changes, each with the record that it replaced
 ====================  ===============================================================================
@@ -33,7 +33,7 @@ from zejzl_ray.orchestrator.records import changed
 from zejzl_ray.orchestrator.repeats import Answer, RequestKey
 from zejzl_ray.store.protocol import LogEntry, Op, Put, Store
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 META: Final = "meta"
 RENEWALS: Final = "renewals"
 CHANGES_LOG: Final = "changes"
@@ -125,6 +125,7 @@ def put_answer(number: int, key: RequestKey, reply: Contract, window: int) -> Pu
             "id": key.request_id,
             "operation": key.operation,
             "target": key.target,
+            "digest": key.digest,
             "reply": orjson.Fragment(reply.__pydantic_serializer__.to_json(reply)),
         }
     )
@@ -253,5 +254,5 @@ def _decode_change(values: dict[str, Any], at_s: float, records: dict[str, Agent
 
 def _decode_answer(value: bytes) -> tuple[int, Answer]:
     values = orjson.loads(value)
-    key = RequestKey(values["id"], values["operation"], values["target"])
+    key = RequestKey(values["id"], values["operation"], values["target"], values["digest"])
     return values["number"], Answer(key, orjson.dumps(values["reply"]))

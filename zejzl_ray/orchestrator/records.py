@@ -57,6 +57,13 @@ def changed(agent: Agent, **fields: Any) -> Agent:
     return make_agent({**agent.__dict__, **fields})
 
 
+def renewed(agent: Agent, now_s: float) -> Agent:
+    """Return the record after a sign of life: later ``last_seen_at_s`` and lease end, same revision."""
+    return changed(
+        agent, last_seen_at_s=now_s, lease_expires_at_s=lease_end_s(agent.state, agent.lease_s, now_s)
+    )
+
+
 def is_probed(agent: Agent) -> bool:
     """Tell whether the registry has to look after this agent itself: it holds no lease and has a port."""
     return (

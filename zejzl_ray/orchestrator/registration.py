@@ -1,7 +1,5 @@
 """Deciding about registration, update and removal of agents. Nothing here changes anything."""
 
-from typing import Any
-
 from zejzl_ray.contracts.orchestrator import (
     AgentDeregistered,
     AgentsRegistered,
@@ -15,7 +13,8 @@ from zejzl_ray.errors import AgentExists, AgentNotFound, Conflict, InvalidInput,
 from zejzl_ray.orchestrator.changes import Change
 from zejzl_ray.orchestrator.config import RegistryConfig
 from zejzl_ray.orchestrator.draft import Decision, Draft
-from zejzl_ray.orchestrator.endpoint import check_host, check_ports, endpoint_keys
+from zejzl_ray.orchestrator.endpoint import check_host, check_ports
+from zejzl_ray.orchestrator.endpoint_holder import check_endpoint
 from zejzl_ray.orchestrator.quiet_gc import BULK, held_back
 from zejzl_ray.orchestrator.records import (
     changed,
@@ -24,6 +23,7 @@ from zejzl_ray.orchestrator.records import (
     lease_end_s,
     make_agent,
     profile_of,
+    renewed,
 )
 from zejzl_ray.orchestrator.states import LIVE, STATES, Cause, next_state
 
@@ -57,7 +57,7 @@ def decide_register(draft: Draft, request: RegisterAgent, now_s: float, config: 
     if change is None:
         current = draft.agent(request.name)
         assert current is not None  # _registration found it unchanged
-        return Decision(current, renewed=(request.name,))
+        return Decision(renewed(current, now_s), renewed=(request.name,))
     assert change.agent is not None
     return Decision(change.agent, (change,))
 
@@ -72,7 +72,7 @@ def decide_register_many(
     """
     trial = draft.fork()
     seen: set[str] = set()
-    renewed: list[str] = []
+    unchanged: list[str] = []
     created = 0
     with held_back(len(request.agents) > BULK):
         for each in request.agents:
@@ -82,17 +82,17 @@ def decide_register_many(
             seen.add(name)
             change = _registration(trial, each, now_s, config, request.request_id)
             if change is None:
-                renewed.append(name)
+                unchanged.append(name)
                 continue
             created += change.from_state is None
             trial.record_change(change)
     reply = AgentsRegistered(
         created=created,
         replaced=len(trial.changes) - created,
-        unchanged=len(renewed),
+        unchanged=len(unchanged),
         revision=trial.revision,
     )
-    return Decision(reply, tuple(trial.changes), renewed=tuple(renewed), draft=trial)
+    return Decision(reply, tuple(trial.changes), renewed=tuple(unchanged), draft=trial)
 
 
 def decide_update(draft: Draft, request: UpdateAgent, now_s: float, config: RegistryConfig) -> Decision:
@@ -118,7 +118,7 @@ def decide_update(draft: Draft, request: UpdateAgent, now_s: float, config: Regi
     check_host(after.name, after.host)
     check_ports(after.name, after.port, after.health_port)
     check_metadata(after.name, after.metadata, config)
-    _check_endpoint(draft, after.name, after.__dict__)
+    check_endpoint(draft, after.name, after.__dict__)
     change = Change(
         "agent_updated", after.name, after.revision, now_s, request.request_id, current.state, after
     )
@@ -126,8 +126,8 @@ def decide_update(draft: Draft, request: UpdateAgent, now_s: float, config: Regi
 
 
 def decide_deregister(draft: Draft, request: DeregisterAgent, now_s: float) -> Decision:
-    """Decide about removing an agent; an unknown one is no error, so that repeating is safe."""
-    current = draft.agent(request.name)
+    """Decide about removing an agent, by name or alias; an unknown one is no error, so that repeating is safe."""
+    current = draft.resolve(request.name)
     if current is None:
         return Decision(AgentDeregistered(name=request.name, was_known=False, revision=draft.revision))
     reason = request.reason or "deregistered"
@@ -186,7 +186,7 @@ def _registration(
     check_ports(name, profile["port"], profile["health_port"])
     check_metadata(name, profile["metadata"], config)
     _check_aliases(draft, name, profile["aliases"])
-    _check_endpoint(draft, name, profile)
+    check_endpoint(draft, name, profile)
     before = current.state if current is not None else None
     state = _AFTER_REGISTRATION[before]
     has_moved = current is None or state is not before
@@ -217,15 +217,3 @@ def _check_aliases(draft: Draft, name: str, aliases: tuple[str, ...]) -> None:
             raise Conflict(
                 f"Alias {alias} of agent {name} already means agent {holders[0]}.", "Choose another alias."
             )
-
-
-def _check_endpoint(draft: Draft, name: str, profile: dict[str, Any]) -> None:
-    for key in endpoint_keys(profile["machine"], profile["host"], profile["port"], profile["health_port"]):
-        for holder in draft.endpoint_holders(key):
-            other = draft.agent(holder)
-            if holder != name and other is not None and other.has_registered and other.state in LIVE:
-                raise Conflict(
-                    f"Agent {name}: port {key.rpartition(':')[2]} on {profile['machine'] or profile['host']} "
-                    f"belongs to agent {holder} (state {other.state.value}).",
-                    f"Choose another port, or deregister {holder} first.",
-                )

@@ -50,7 +50,7 @@ from zejzl_ray.orchestrator.registration import (
     decide_register_many,
     decide_update,
 )
-from zejzl_ray.orchestrator.repeats import RequestKey
+from zejzl_ray.orchestrator.repeats import RequestKey, key_of, require_same
 from zejzl_ray.orchestrator.states import Cause, next_state
 from zejzl_ray.orchestrator.suggest import unknown_agent
 from zejzl_ray.orchestrator.tcp_prober import TcpProber
@@ -96,8 +96,8 @@ class CoreOrchestrator(RegistryAnswers):
         )
         upkeep = Upkeep(lambda: journal.registry, self._submit, prober or TcpProber(), self._config)
         super().__init__(journal, upkeep, Watchers(self._config.max_watchers), clock)
-        # agent name -> request id of its last heartbeat that changed no state
-        self._last_beats: dict[str, str] = {}
+        # agent name -> its last heartbeat that changed no state
+        self._last_beats: dict[str, RequestKey] = {}
         self._started_at_s = 0.0
         self._ticked_at_s: float | None = None
 
@@ -198,7 +198,7 @@ class CoreOrchestrator(RegistryAnswers):
         )
 
     async def deregister_agent(self, request: DeregisterAgent, call: CallContext) -> AgentDeregistered:
-        """Remove an agent on purpose; removing one that is not there is no error."""
+        """Remove an agent on purpose, by name or alias; removing one that is not there is no error."""
         return await self._command(
             "deregister_agent",
             request,
@@ -214,13 +214,16 @@ class CoreOrchestrator(RegistryAnswers):
 
         Raises:
             AgentNotFound: register first.
-            Conflict: the agent was removed on purpose; register again.
+            Conflict: the agent was removed on purpose, or comes back while another live agent has its
+                endpoint; register again.
         """
         self._require_ready()
         agent = find_agent(self.registry, request.name)
-        if self._last_beats.get(agent.name) == request.request_id:
+        key = key_of("heartbeat", request)
+        last = self._last_beats.get(agent.name)
+        if last is not None and last.request_id == key.request_id:
+            require_same(last, key)
             return accepted(agent)
-        key = _key("heartbeat", request)
         if (answer := self._journal.repeats.find(key)) is not None:
             return _typed(decode_reply(answer), HeartbeatAccepted)
         cause = self._upkeep.signs.see_heartbeat(agent, request.status)
@@ -229,7 +232,7 @@ class CoreOrchestrator(RegistryAnswers):
             raise refuse_stopped(agent)
         self._upkeep.see_life(agent.name)
         if state is agent.state and not self._journal.is_changing(agent.name):
-            self._last_beats[agent.name] = request.request_id
+            self._last_beats[agent.name] = key
             is_counting = cause is not Cause.RECOVERED and state.value != request.status.value
             reason = None if is_counting else heartbeat_reason(request)
             renewed = self.registry.renew(agent.name, self._clock.now_s(), reason)
@@ -331,7 +334,7 @@ class CoreOrchestrator(RegistryAnswers):
     ) -> R:
         """Have a command decided and committed once, however often it is sent."""
         self._require_ready()
-        key = _key(operation, request)
+        key = key_of(operation, request)
         if (answer := self._journal.repeats.find(key)) is not None:
             return _typed(decode_reply(answer), reply)
         timeout_s = self._config.command_timeout_s
@@ -361,10 +364,6 @@ class CoreOrchestrator(RegistryAnswers):
                     await stop_event.wait()
             except TimeoutError:
                 continue
-
-
-def _key(operation: str, request: Any) -> RequestKey:
-    return RequestKey(request.request_id, operation, getattr(request, "name", ""))
 
 
 def _typed(reply: object, expected: type[R]) -> R:

@@ -10,9 +10,11 @@ A writer that was left in the open does one of two things before its next commit
 the same ``commit_id``, or it takes a new epoch and loads its state again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from zejzl_ray.store.durability import Durability
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,14 @@ class Store(Protocol):
             StaleEpoch: a newer writer exists.
             VersionConflict: an expectation does not hold; names the key.
             StoreUnavailable: not reachable within the implementation's time limit.
+        """
+        ...
+
+    def describe_durability(self) -> Durability | Awaitable[Durability]:
+        """Return what has reached the disk when ``commit`` returns; to be awaited where the store has to ask.
+
+        Raises:
+            StoreUnavailable: the store cannot be reached.
         """
         ...
 

@@ -1,20 +1,23 @@
 """How a service actor is started, and what its process learns, over a stand-in for Ray's few functions."""
 
+import asyncio
 import os
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from actors import place, shells
 from actors.place import ServiceOptions, end_process, own_identity, start_service
 from zejzl_ray.cluster.names import MACHINE_LABEL, SERVICES
 from zejzl_ray.cluster.topology import PLACES
-from zejzl_ray.errors import ClusterError
+from zejzl_ray.errors import ClusterError, StoreUnavailable
 from zejzl_ray.settings import Settings
 from zejzl_ray.shell import BareService, Identity, ServiceShell
-from zejzl_ray.store import MemoryStore
+from zejzl_ray.store import Durability, MemoryStore
+from zejzl_ray.testing.clock import ManualClock
 
 
 class FakeRay:
@@ -110,6 +113,82 @@ async def test_a_store_of_one_machine_is_not_opened_while_there_are_two(
         await shell._open_store()
     fake_ray.alive["10.0.0.2"] = False
     assert isinstance(await shell._open_store(), MemoryStore)
+
+
+class AskedStore(MemoryStore):
+    """A store that has to ask its server what it promises, as Redis does."""
+
+    answer: Durability | Exception | None = None
+
+    async def describe_durability(self) -> Durability:  # type: ignore[override]  # the protocol allows both
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if self.answer is None:
+            await asyncio.Event().wait()
+            raise AssertionError("the wait has no end")
+        return self.answer
+
+
+@pytest.mark.usefixtures("fake_ray")
+async def test_a_service_logs_what_its_store_promises_and_each_weak_point(
+    monkeypatch: pytest.MonkeyPatch, options: ServiceOptions
+) -> None:
+    monkeypatch.setattr(ServiceShell, "launch", lambda shell: None)
+    monkeypatch.setattr(shells, "prepare_process", lambda *_: None)
+    shell = shells.launch_shell("error_bus", options, BareService)
+    with capture_logs() as lines:
+        await shell._open_store()
+    told = [(line["log_level"], line.get("durability") or line["reason"]) for line in lines]
+    assert told == [
+        ("info", "memory: nothing reaches a disk"),
+        ("warning", "everything is lost when the process ends"),
+    ]
+    assert {line["store_of"] for line in lines} == {"error_bus"}
+
+
+async def test_a_store_that_has_to_ask_is_waited_for() -> None:
+    store = AskedStore(clock=ManualClock())
+    store.answer = Durability("redis: synced", ("weak", "weaker"))
+    with capture_logs() as lines:
+        await shells.log_durability(store, "error_bus")
+    assert [line["log_level"] for line in lines] == ["info", "warning", "warning"]
+    assert [line["reason"] for line in lines[1:]] == ["weak", "weaker"]
+
+
+@pytest.mark.parametrize(("answer", "said"), [(StoreUnavailable("away"), "away"), (None, "TimeoutError")])
+async def test_a_store_that_does_not_say_what_it_promises_is_used_all_the_same(
+    answer: Exception | None, said: str
+) -> None:
+    store = AskedStore(clock=ManualClock())
+    store.answer = answer
+    with capture_logs() as lines:
+        await shells.log_durability(store, "error_bus", timeout_s=0.001)
+    (line,) = lines
+    assert (line["log_level"], line["event"]) == ("warning", "durability of the store is not known")
+    assert said in line["reason"]
+
+
+@pytest.mark.usefixtures("fake_ray")
+async def test_a_store_is_closed_when_its_opening_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch, options: ServiceOptions
+) -> None:
+    store, opened = AskedStore(clock=ManualClock()), asyncio.Event()
+
+    async def open_store(*_: object, **__: object) -> AskedStore:
+        opened.set()
+        return store
+
+    monkeypatch.setattr(ServiceShell, "launch", lambda shell: None)
+    monkeypatch.setattr(shells, "prepare_process", lambda *_: None)
+    monkeypatch.setattr(shells, "open_store", open_store)
+    opening = asyncio.ensure_future(shells.launch_shell("error_bus", options, BareService)._open_store())
+    await opened.wait()
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.get("key")
 
 
 def test_a_service_process_logs_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

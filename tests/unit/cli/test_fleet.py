@@ -147,8 +147,11 @@ def test_the_port_matrix_is_markdown_and_can_be_checked() -> None:
     Path("ports.md").write_text(page + "x")
     stale = run("ports", "--check", "ports.md")
     assert stale.exit_code == 1
+    assert stale.stdout.startswith("ports.md: stale. Make it: ")
     assert "zejzl fleet ports >" in stale.stdout
-    assert run("ports", "--check", "none.md").exit_code == 1
+    missing = run("ports", "--check", "none.md")
+    assert missing.exit_code == 1
+    assert missing.stdout.startswith("none.md: there is no such file. Make it: ")
     assert json.loads(run("ports", "--check", "ports.md", "--json").stdout)["is_current"] is False
     assert {row["owner"] for row in json.loads(run("ports", "--json").stdout)} >= {"A", "Redis"}
 

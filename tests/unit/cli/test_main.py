@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zejzl_ray.cli import main as cli
-from zejzl_ray.errors import ClusterError
+from zejzl_ray.errors import ClusterError, FleetInvalid
 from zejzl_ray.version import __version__
 
 
@@ -54,6 +54,22 @@ def test_a_failed_command_is_one_line_and_1(
     shown = capsys.readouterr()
     assert shown.err == f"error: No [/cluster] is up. Start it {'x' * 200}\n"
     assert shown.out == ""
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("f.yaml:1:2: error: A.\nf.yaml:3:4: error: B.", "f.yaml:1:2: error: A.\nf.yaml:3:4: error: B.\n"),
+        ("f.yaml:1:2: error: A.", "f.yaml:1:2: error: A.\n"),
+        ("No fleet file.", "error: No fleet file.\n"),
+    ],
+)
+def test_findings_are_one_a_line_and_called_errors_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], message: str, shown: str
+) -> None:
+    failing(monkeypatch, FleetInvalid(message))
+    assert run(monkeypatch) == 1
+    assert capsys.readouterr().err == shown
 
 
 def test_an_interruption_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

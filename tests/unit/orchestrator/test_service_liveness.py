@@ -16,7 +16,7 @@ from zejzl_ray.contracts.orchestrator import (
     RegisterAgent,
     RegisterAgents,
 )
-from zejzl_ray.errors import AgentNotFound, StoreUnavailable
+from zejzl_ray.errors import AgentNotFound, Conflict, StoreUnavailable
 from zejzl_ray.orchestrator import CoreOrchestrator
 
 CALL = CallContext()
@@ -66,6 +66,9 @@ async def test_a_renewal_that_is_sent_again_changes_nothing(bench: Bench, servic
     first = await beat(service, "A", request_id="beat-1")
     bench.clock.advance(10)
     assert await beat(service, "A", request_id="beat-1") == first
+    with pytest.raises(Conflict, match="heartbeat A with other content"):
+        await beat(service, "A", request_id="beat-1", status="degraded")
+    assert get(service, "A").state is AgentState.HEALTHY
 
 
 async def test_a_heartbeat_that_changed_the_state_does_so_once(service: CoreOrchestrator) -> None:
@@ -121,6 +124,50 @@ async def test_a_late_heartbeat_brings_an_agent_back_in_two_steps(
         AgentState.STARTING,
     ]
     assert explained.changes[-1].from_state is None
+
+
+@pytest.mark.parametrize("status", ["healthy", "degraded", "unhealthy"])
+async def test_a_lost_agent_does_not_come_back_to_an_endpoint_that_another_has_now(
+    bench: Bench, service: CoreOrchestrator, status: str
+) -> None:
+    await register(service, "A", machine="pc1", port=5000)
+    bench.clock.advance(31)
+    await service.tick()
+    await register(service, "B", machine="pc1", port=5000)
+    with pytest.raises(Conflict, match=r"A: port 5000 on pc1 belongs to agent B \(state starting\)"):
+        await beat(service, "A", status=status)
+    assert get(service, "A").state is AgentState.LOST
+    await service.deregister_agent(DeregisterAgent(name="B"), CALL)
+    assert (await beat(service, "A")).state is AgentState.STARTING
+
+
+async def test_a_declared_agent_does_not_take_an_endpoint_by_a_heartbeat(service: CoreOrchestrator) -> None:
+    member = RegisterAgent.model_validate({"name": "A", "kind": "process", "machine": "pc1", "port": 5000})
+    await service.declare_fleet(DeclareFleet(agents=(member,)), CALL)
+    await register(service, "B", machine="pc1", port=5000)
+    with pytest.raises(Conflict, match="agent B"):
+        await beat(service, "A")
+    assert get(service, "A").state is AgentState.DECLARED
+
+
+async def test_a_probed_agent_comes_back_to_a_shared_endpoint_and_says_so(
+    bench: Bench, service: CoreOrchestrator
+) -> None:
+    await register(service, "Old", kind="external", machine="pc1", port=5000)
+    for _ in range(20):
+        bench.clock.advance(11)
+        await service.probe_round()
+        await service.tick()
+    assert get(service, "Old").state is AgentState.LOST
+    await register(service, "New", kind="external", machine="pc1", port=5000)
+    bench.prober.up.add(("127.0.0.1", 5000))
+    for state in (AgentState.STARTING, AgentState.HEALTHY):
+        bench.clock.advance(11)
+        await service.probe_round()
+        assert get(service, "Old").state is state
+        assert get(service, "Old").reason.startswith(
+            "answers probes, but port 5000 on pc1 belongs to agent New (state "
+        )
 
 
 async def test_an_unhealthy_agent_needs_two_good_heartbeats(service: CoreOrchestrator) -> None:

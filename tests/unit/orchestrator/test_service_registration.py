@@ -83,13 +83,42 @@ async def test_a_request_id_that_was_used_for_something_else_is_refused(service:
         await service.deregister_agent(DeregisterAgent(request_id="one", name="Worker"), CALL)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (agent(request_id="one", port=80), agent(request_id="one", port=81)),
+        (agent(request_id="one", metadata={"x": 2**70}), agent(request_id="one", port=81)),
+    ],
+)
+async def test_a_request_id_with_other_content_is_refused(
+    service: CoreOrchestrator, first: RegisterAgent, second: RegisterAgent
+) -> None:
+    await service.register_agent(second, CALL)
+    with pytest.raises(Conflict, match="used for another command: register_agent Worker with other content"):
+        await service.register_agent(first, CALL)
+    assert (await find(service, "Worker")).port == 81
+
+
+async def test_a_bulk_repeated_by_a_client_that_sends_no_inner_ids_is_the_same(
+    service: CoreOrchestrator,
+) -> None:
+    def bulk(**fields: object) -> RegisterAgents:
+        return RegisterAgents(request_id="one", agents=(agent("A", metadata=fields),))
+
+    made = await service.register_agents(bulk(x=1, y=2), CALL)
+    assert await service.register_agents(bulk(y=2, x=1), CALL) == made
+    with pytest.raises(Conflict, match="other content"):
+        await service.register_agents(bulk(x=1), CALL)
+
+
 async def test_the_same_registration_again_renews_and_raises_no_revision(
     bench: Bench, service: CoreOrchestrator
 ) -> None:
     await service.register_agent(agent(), CALL)
     bench.clock.advance(20)
-    await service.register_agent(agent(), CALL)
+    answer = await service.register_agent(agent(), CALL)
     found = await find(service, "Worker")
+    assert answer == found
     assert found.revision == 1
     assert found.lease_expires_at_s == bench.clock.now_s() + 30
 
@@ -240,6 +269,15 @@ async def test_a_deregistered_agent_is_forgotten_with_all_its_traces(service: Co
         with pytest.raises(AgentNotFound):
             await find(service, name)
     await service.register_agent(agent("Next", port=80, aliases=("Old",)), CALL)
+
+
+async def test_an_agent_is_deregistered_by_its_alias(service: CoreOrchestrator) -> None:
+    await service.register_agent(agent(aliases=("Old",)), CALL)
+    removed = await service.deregister_agent(DeregisterAgent(name="Old"), CALL)
+    assert (removed.name, removed.was_known) == ("Worker", True)
+    with pytest.raises(AgentNotFound):
+        await find(service, "Worker")
+    assert not (await service.deregister_agent(DeregisterAgent(name="Old"), CALL)).was_known
 
 
 async def test_lists_are_paged_in_order_of_names(service: CoreOrchestrator) -> None:

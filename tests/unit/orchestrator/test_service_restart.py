@@ -24,6 +24,7 @@ from zejzl_ray.contracts.orchestrator import (
 )
 from zejzl_ray.errors import (
     AgentNotFound,
+    Conflict,
     DeadlineExceeded,
     ServiceUnavailable,
     StoreError,
@@ -104,6 +105,8 @@ async def test_a_command_repeated_after_a_restart_gets_its_first_answer(bench: B
     second = await bench.start()
     assert await second.register_agent(command, CALL) == made
     assert second.registry.revision == 2
+    with pytest.raises(Conflict, match="other content"):
+        await second.register_agent(command.model_copy(update={"port": 7}), CALL)
 
 
 async def test_the_window_of_repeats_is_bounded_and_survives(bench: Bench) -> None:
