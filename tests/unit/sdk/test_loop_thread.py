@@ -58,6 +58,15 @@ def test_a_timeout_of_the_coroutine_itself_stays_one(loop: LoopThread) -> None:
         loop.run(slow(), 10.0)
 
 
+@pytest.fixture
+def listening_to_ctrl_c() -> Iterator[None]:
+    """Ctrl-C as a terminal's program has it: a shell's background jobs are started with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening_to_ctrl_c")
 def test_ctrl_c_cancels_what_runs(loop: LoopThread) -> None:
     endless = Endless()
 
