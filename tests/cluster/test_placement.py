@@ -4,12 +4,14 @@ import asyncio
 import json
 from typing import Any
 
+import psutil
 import pytest
 import ray
 
 from tests.cluster.system import System
 from zejzl_ray.cluster.actor_caller import ActorCaller
 from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
+from zejzl_ray.cluster.placed_process import PlacedProcess
 from zejzl_ray.cluster.vram_placement import Placement, VramPlacer, list_placed
 from zejzl_ray.errors import NoCapacity
 
@@ -70,6 +72,20 @@ async def test_two_that_fit_on_the_big_card_share_it(placer: VramPlacer) -> None
     assert (first.machine, second.machine) == ("mainpc", "mainpc")
     assert first.gpu_uuid == second.gpu_uuid == "GPU-sim-mainpc-0"
     await end(first, second)
+
+
+async def test_a_program_is_placed_by_its_need_and_ends_with_its_place(placer: VramPlacer) -> None:
+    placed = await placer.start(PlacedProcess, (("sleep", "600"),), name="program", vram_mib=20_000)
+    assert placed.machine == "mainpc"
+    handle: Any = placed.handle
+    pid = ray.get(handle.status.remote(), timeout=30).pid
+    program = psutil.Process(pid)
+    assert program.environ()["ZEJZL_GPU_UUID"] == placed.gpu_uuid
+    beside = await placer.start(PlacedProcess, (("sleep", "600"),), name="beside", vram_mib=8_000)
+    assert beside.machine == "pc2"
+    await end(placed, beside)
+    psutil.wait_procs([program], timeout=20)
+    assert not psutil.pid_exists(pid)
 
 
 async def test_starters_that_decide_at_the_same_moment_do_not_overcommit_a_card(

@@ -1,0 +1,61 @@
+"""The program of a placed process, without Ray around it."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zejzl_ray.cluster.placed_process import PlacedProcess
+from zejzl_ray.errors import InvalidInput
+
+
+def run(argv: list[str], environment: dict[str, str] | None = None) -> Any:
+    """Return the actor's object as Ray would make it; outside Ray its methods are plain ones."""
+    return PlacedProcess(argv, environment)
+
+
+def wait_for_end(process: Any) -> int:
+    deadline_s = time.monotonic() + 20
+    while process.status().exit_code is None:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    return int(process.status().exit_code)
+
+
+def test_the_program_gets_its_arguments_and_environment(tmp_path: Path) -> None:
+    written = tmp_path / "seen"
+    process = run(["/bin/sh", "-c", f'echo "$CARD" > {written}; exit 3'], {"CARD": "GPU-a"})
+    assert wait_for_end(process) == 3
+    assert written.read_text() == "GPU-a\n"
+
+
+def test_it_is_asked_to_end_and_then_ended() -> None:
+    gentle = run(["sleep", "600"])
+    assert gentle.stop(10).exit_code == -15
+    assert gentle.stop(10).exit_code == -15
+    deaf = run(["/bin/sh", "-c", "trap '' TERM; echo; while :; do sleep 0.05; done"])
+    time.sleep(0.2)  # until the shell has set its trap
+    assert deaf.stop(0.1).exit_code == -9
+
+
+@pytest.mark.parametrize("argv", [[], ["/no/such/program"]])
+def test_a_program_that_cannot_be_started_is_named(argv: list[str]) -> None:
+    with pytest.raises(InvalidInput, match=r"needs a program|/no/such/program"):
+        run(argv)
+
+
+def test_it_ends_with_its_parent_even_when_that_is_killed() -> None:
+    program = (
+        "from zejzl_ray.cluster.placed_process import PlacedProcess; import os, signal\n"
+        "print(PlacedProcess(['sleep', '600']).status().pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    pid = int(done.stdout)
+    deadline_s = time.monotonic() + 20
+    while Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline_s, "the program outlived its parent"
+        time.sleep(0.01)
