@@ -266,7 +266,7 @@ def test_no_secret_stands_in_a_process_list_a_log_or_an_environment(
         assert host.run(f"stat -c %a {DATA_DIR}/{name}").output.strip() == "600"
         assert not [line for line in host.processes() if secret in line]
         # Ray's own logs and those of the project; the pattern comes from the file, so it is in no process list.
-        places = f"{DATA_DIR}/*.log /tmp/zejzl-*/session_latest/logs /proc/[0-9]*/environ"
+        places = f"{DATA_DIR}/*.log /tmp/zejzl-*/r/session_latest/logs /proc/[0-9]*/environ"
         found = host.run(f"grep -rlasF -f {DATA_DIR}/{name} {DATA_DIR}/{name} {places}", timeout_s=60)
         assert found.output.split() == [f"{host.home}/.local/share/zejzl/{name}"]  # so the search does find
 
