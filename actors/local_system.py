@@ -82,20 +82,23 @@ def start_local_system(settings: Settings, fleet: Fleet, source: str, report: Re
     token = ensure_token(token_file)
     ensure_token(ray_token_file)
     with exclusive(data_dir):
-        environment = haproxy_environment(data_dir, bind_host=settings.bind_host)
-        os.environ.update(environment | client_environment(ray_token_file))
         record = running_cluster(data_dir)
         was_running = record is not None
+        plan = None
+        if record is None:
+            leftovers = stop_all(data_dir)
+            if leftovers.ended or leftovers.killed:
+                report(
+                    f"removed {leftovers.ended + leftovers.killed} processes of a cluster that was not whole"
+                )
+            plan = plan_local_cluster(settings, machines)
+            record = plan.record
+        # After the plan, which may refuse: until then nothing is made outside of the data directory.
+        environment = haproxy_environment(data_dir, bind_host=settings.bind_host)
+        os.environ.update(environment | client_environment(ray_token_file))
         with ThreadPoolExecutor(max_workers=1) as aside:
             joining: Future[None] | None = None
-            if record is None:
-                leftovers = stop_all(data_dir)
-                if leftovers.ended or leftovers.killed:
-                    report(
-                        f"removed {leftovers.ended + leftovers.killed} processes of a cluster that was not whole"
-                    )
-                plan = plan_local_cluster(settings, machines)
-                record = plan.record
+            if plan is not None:
                 # Importing Ray takes as long as a good part of its start; the other nodes join while the head's
                 # services and the ingress start.
                 aside.submit(importlib.import_module, "actors.bootstrap")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,6 +146,7 @@ def foreign_ray() -> Iterator[psutil.Process]:
         for each in [*_children(process), process]:
             if each.is_running():
                 each.kill()
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _started_with(process: psutil.Process, directory: str) -> bool:
@@ -162,7 +164,7 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
 
 
 def test_an_interrupted_start_leaves_nothing_after_down_and_other_clusters_alone(
-    foreign_ray: psutil.Process,
+    foreign_ray: psutil.Process, tmp_path: Path
 ) -> None:
     data_dir = new_data_dir()
     system = System(data_dir, system_environment(data_dir))
@@ -195,11 +197,11 @@ def test_an_interrupted_start_leaves_nothing_after_down_and_other_clusters_alone
     assert not haproxy_directory(data_dir).exists()
     assert read_record(data_dir) is None
     assert foreign_ray.is_running()
-    assert run_zejzl(["down"], system_environment(new_data_dir())).stdout.strip() == "nothing was running"
+    assert run_zejzl(["down"], system_environment(tmp_path)).stdout.strip() == "nothing was running"
 
 
-def test_a_taken_port_is_named_with_the_setting_that_moves_it(running_system: System) -> None:
-    data_dir = new_data_dir()
+def test_a_taken_port_is_named_with_the_setting_that_moves_it(running_system: System, tmp_path: Path) -> None:
+    data_dir = tmp_path
     taken = running_system.environment["ZEJZL_HTTP_PORT"]
     environment = system_environment(data_dir, ZEJZL_HTTP_PORT=taken)
     done = run_zejzl(["up"], environment)
