@@ -73,7 +73,6 @@ class Plan:
         machines: machine -> how its node agent works; all of them are waited for.
         fleet: what the registry is told.
         check_joining: raises ClusterError when a machine that is being started will not join.
-        is_ingress_wanted: tests of single services leave it out.
     """
 
     settings: Settings
@@ -82,7 +81,6 @@ class Plan:
     machines: dict[str, NodeAgentSettings]
     fleet: DeclareFleet
     check_joining: Callable[[], None] = lambda: None
-    is_ingress_wanted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +121,7 @@ async def bring_up(plan: Plan, report: Report) -> Running:
         await _wait_for_reports(orchestrator, present, deadline_s, report)
         await asyncio.wait_for(ingress, max(1.0, deadline_s - time.monotonic()))
         await _wait_for_ingress(plan, present, deadline_s)
-        if plan.is_ingress_wanted:
-            report(f"ingress on {settings.bind_host}:{settings.http_port}")
+        report(f"ingress on {settings.bind_host}:{settings.http_port}")
     except TimeoutError:
         raise ClusterError(
             f"The ingress did not start within {settings.start_timeout_s:.0f} s.",
@@ -142,9 +139,9 @@ def _start_node_agents(plan: Plan) -> None:
         node_agent.start(machine, agent_settings, find, namespace=plan.settings.namespace)
 
 
-def start_services(plan: Plan, *, is_health_served: bool = True) -> None:
+def start_services(plan: Plan) -> None:
     """Start the five services or find them running; does not wait for them."""
-    options = ServiceOptions(plan.settings, plan.token, is_health_served)
+    options = ServiceOptions(plan.settings, plan.token)
     for row in START_ORDER:
         for place in row:
             start_service(_ACTORS[place.service], place, options, namespace=plan.settings.namespace)
@@ -160,7 +157,11 @@ async def stop_services(namespace: str, *, timeout_s: float = 15.0) -> None:
         except (ValueError, ray.exceptions.RayError):
             return  # not there, or it went away meanwhile: nothing to stop
 
-    names = [name for name in _named_actors(namespace) if name in SERVICES or name.startswith("node_agent:")]
+    try:
+        known = await asyncio.wait_for(asyncio.to_thread(_named_actors, namespace), timeout_s)
+    except TimeoutError:  # Ray's control store does not answer, so nobody can be asked
+        return
+    names = [name for name in known if name in SERVICES or name.startswith("node_agent:")]
     # Node agents first: they would go on reporting to an orchestrator that has stopped.
     for group in ([n for n in names if n not in SERVICES], [n for n in names if n in SERVICES]):
         tasks = [asyncio.create_task(stop(name)) for name in group]
@@ -258,8 +259,6 @@ async def _wait_for_reports(
 
 async def _wait_for_ingress(plan: Plan, machines: Sequence[str], deadline_s: float) -> None:
     """Wait until a caller from outside sees the machines too: the ingress reads from a copy that follows."""
-    if not plan.is_ingress_wanted:
-        return
     settings = plan.settings
     client = AsyncClient(
         HttpCaller(ingress_url(settings), plan.token, _CALL_LIMIT_S), timeout_s=_CALL_LIMIT_S
@@ -280,8 +279,6 @@ async def _wait_for_ingress(plan: Plan, machines: Sequence[str], deadline_s: flo
 
 
 async def _ingress(plan: Plan) -> None:
-    if not plan.is_ingress_wanted:
-        return
     settings = plan.settings
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # its progress is not ours to print
     if not await asyncio.to_thread(_is_ingress_running):

@@ -23,17 +23,17 @@ DIRECTORY = Path(tempfile.mkdtemp(prefix="zjb-", dir="/tmp"))
 ensure_token(DIRECTORY / "ray_token")
 os.environ.update(client_environment(DIRECTORY / "ray_token"))
 
-import ray  # noqa: E402  Ray reads its environment when it is imported
-from pydantic import SecretStr  # noqa: E402
-from ray.cluster_utils import Cluster  # noqa: E402
-from redis.asyncio import Redis  # noqa: E402
+import ray
+from pydantic import SecretStr
+from ray.cluster_utils import Cluster
+from redis.asyncio import Redis
 
-from actors.core_orchestrator import CoreOrchestratorActor  # noqa: E402
-from actors.place import ServiceOptions, start_service  # noqa: E402
-from zejzl_ray.cluster.names import MACHINE_LABEL  # noqa: E402
-from zejzl_ray.cluster.topology import PLACES  # noqa: E402
-from zejzl_ray.contracts.call import CallContext  # noqa: E402
-from zejzl_ray.contracts.orchestrator import (  # noqa: E402
+from actors.core_orchestrator import CoreOrchestratorActor
+from actors.place import ServiceOptions, start_service
+from zejzl_ray.cluster.names import MACHINE_LABEL
+from zejzl_ray.cluster.topology import PLACES
+from zejzl_ray.contracts.call import CallContext
+from zejzl_ray.contracts.orchestrator import (
     Agent,
     AgentKind,
     AgentState,
@@ -41,9 +41,9 @@ from zejzl_ray.contracts.orchestrator import (  # noqa: E402
     RegisterAgent,
     RegisterAgents,
 )
-from zejzl_ray.log import configure_logging  # noqa: E402
-from zejzl_ray.settings import Settings  # noqa: E402
-from zejzl_ray.testing.redis_server import RedisServer  # noqa: E402
+from zejzl_ray.log import configure_logging
+from zejzl_ray.settings import Settings
+from zejzl_ray.testing.redis_server import RedisServer
 
 AGENTS = 10_000
 SETS = 2_000

@@ -207,5 +207,6 @@ def test_a_taken_port_is_named_with_the_setting_that_moves_it(running_system: Sy
     done = run_zejzl(["up"], environment)
     assert done.returncode == 1
     assert f"{taken} (ZEJZL_HTTP_PORT)" in done.stderr
+    assert not haproxy_directory(data_dir).exists()
     assert "Traceback" not in done.stderr
     assert find_node_processes(cluster_id(data_dir)) == []

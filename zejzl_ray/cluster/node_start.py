@@ -189,7 +189,9 @@ def _resources(node: NodeStart) -> dict[str, int]:
     """The machine's video memory is the coarse gate; each card is a resource too, so that Ray overcommits none."""
     if not node.vram_mib:
         return {}
-    return {VRAM_RESOURCE: node.vram_mib} | {card_resource(uuid): mib for uuid, mib in node.cards.items()}
+    return {VRAM_RESOURCE: node.vram_mib} | {
+        card_resource(uuid): mib for uuid, mib in node.cards.items() if mib
+    }
 
 
 def _environment(node: NodeStart) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """A program that needs video memory, run on the machine that has it."""
 
-import ctypes
 import os
-import signal
+import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,9 +12,15 @@ import ray
 
 from zejzl_ray.errors import InvalidInput
 
-_PR_SET_PDEATHSIG: Final = 1
-# Loaded before the fork: between fork and exec nothing may be imported.
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+# Becomes the program, after it has told the kernel (prctl PR_SET_PDEATHSIG, SIGKILL) to end it with its parent. A small
+# program and not a hook between fork and exec: the actor's process has threads. Linux only.
+_LAUNCHER: Final = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the actor has gone already")
+os.execv(sys.argv[2], sys.argv[3:])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +48,18 @@ class PlacedProcess:
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         if not argv:
             raise InvalidInput("A process needs a program.", "Give the program and its arguments as a list.")
-        try:
-            self._process = subprocess.Popen(
-                list(argv),
-                env={**os.environ, **(environment or {})},
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509  one system call, loaded beforehand
-            )
-        except OSError as error:
+        own = {**os.environ, **(environment or {})}
+        program = shutil.which(argv[0], path=own.get("PATH"))
+        if program is None:
             raise InvalidInput(
-                f"The program {argv[0]!r} cannot be started: {error.strerror}.",
-                "Is it there on every machine?",
-            ) from None
+                f"There is no program {argv[0]!r} that may be run.", "Is it there on every machine?"
+            )
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-c", _LAUNCHER, str(os.getpid()), program, *argv],
+            env=own,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     @ray.method
     def status(self) -> ProcessStatus:
@@ -75,8 +80,3 @@ class PlacedProcess:
 
     def _status(self) -> ProcessStatus:
         return ProcessStatus(self._process.pid, self._process.poll())
-
-
-def _end_with_parent() -> None:
-    """Let the kernel end this process when the actor's process is gone, also when that was killed; Linux only."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

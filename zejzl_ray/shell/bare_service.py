@@ -8,7 +8,7 @@ from zejzl_ray.contracts.health import Check, CheckStatus, GetHealth, ServiceHea
 from zejzl_ray.errors import StaleEpoch, ZejzlError
 from zejzl_ray.store.protocol import Put, Store
 
-CHECK_PERIOD_S = 2.0
+CHECK_PERIOD_S = 10.0  # each look is a durable write, four services strong
 
 
 class BareService:

@@ -32,12 +32,16 @@ def test_the_program_gets_its_arguments_and_environment(tmp_path: Path) -> None:
     assert written.read_text() == "GPU-a\n"
 
 
-def test_it_is_asked_to_end_and_then_ended() -> None:
+def test_it_is_asked_to_end_and_then_ended(tmp_path: Path) -> None:
     gentle = run(["sleep", "600"])
     assert gentle.stop(10).exit_code == -15
     assert gentle.stop(10).exit_code == -15
-    deaf = run(["/bin/sh", "-c", "trap '' TERM; echo; while :; do sleep 0.05; done"])
-    time.sleep(0.2)  # until the shell has set its trap
+    is_deaf = tmp_path / "deaf"
+    deaf = run(["/bin/sh", "-c", f"trap '' TERM; touch {is_deaf}; while :; do sleep 0.05; done"])
+    deadline_s = time.monotonic() + 20
+    while not is_deaf.exists():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
     assert deaf.stop(0.1).exit_code == -9
 
 
