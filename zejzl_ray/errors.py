@@ -20,11 +20,16 @@ or a traceback; ``contracts/problems.py`` maps each class to its HTTP and gRPC s
     |   +-- RevisionCompacted       the asked-for history is no longer kept
     |   +-- NoCapacity              no card, machine or queue has room
     +-- Unauthenticated             no valid proof of who is calling
+    |   +-- TokenExpired            renew it and call again
+    |   +-- TokenRevoked            the token, its session or its principal was revoked
+    |   +-- LoginRefused            the one text of every failed login
     +-- Forbidden                   known, but not allowed
     +-- Unavailable                 try again later
     |   +-- StoreUnavailable        the store cannot be reached
     |   +-- ServiceUnavailable      a service is away or not ready
     |   +-- Overloaded              a queue is full
+    |   +-- RateLimited             too many calls of one caller; says when to come back
+    |   +-- SecurityFeedStale       news of revocations are too old for this operation
     +-- DeadlineExceeded
     +-- StoreError                  the store refuses; repeating does not help
     |   +-- StoreLocked             another process owns this store
@@ -134,6 +139,24 @@ class Unauthenticated(ZejzlError):
     code = "unauthenticated"
 
 
+class TokenExpired(Unauthenticated):
+    """The token's time is over; get a new one and call again."""
+
+    code = "token_expired"
+
+
+class TokenRevoked(Unauthenticated):
+    """The token, its session or its principal was revoked."""
+
+    code = "token_revoked"
+
+
+class LoginRefused(Unauthenticated):
+    """The login failed; the same words whatever the reason was."""
+
+    code = "login_refused"
+
+
 class Forbidden(ZejzlError):
     """The caller is known but may not do this."""
 
@@ -162,6 +185,29 @@ class Overloaded(Unavailable):
     """A queue is full."""
 
     code = "overloaded"
+
+
+class RateLimited(Unavailable):
+    """This caller has called too often.
+
+    Args:
+        message: which limit.
+        remedy: what to do.
+        retry_after_s: seconds until a call may succeed, above 0.
+    """
+
+    code = "rate_limited"
+
+    def __init__(self, message: str = "", remedy: str = "", retry_after_s: float = 1.0) -> None:
+        super().__init__(message, remedy)
+        self.args = (message, remedy, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
+class SecurityFeedStale(Unavailable):
+    """News of revocations are too old to allow more than reading."""
+
+    code = "security_feed_stale"
 
 
 class DeadlineExceeded(ZejzlError):

@@ -10,6 +10,16 @@ TRACEPARENT_PATTERN = r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
 REQUEST_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
 
 
+class Forwarded(Contract):
+    """Where a call came from, as a front door saw it, with the door's own proof that it may say so.
+
+    Made by the ingress, never from a header; a call over a handle has none.
+    """
+
+    address: str = Field(max_length=64, description="IPv4 or IPv6 address of the caller")
+    proof: SecretStr = Field(description="access token of the door")
+
+
 class CallContext(Contract):
     """The caller's side of one call; travels as HTTP headers on the wire, is never stored or logged whole."""
 
@@ -22,3 +32,4 @@ class CallContext(Contract):
     deadline_at_s: float | None = Field(
         default=None, description="wall time after which nobody waits for the reply"
     )
+    forwarded: Forwarded | None = None

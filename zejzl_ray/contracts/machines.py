@@ -52,6 +52,10 @@ class MachineSnapshot(Contract):
     taken_at_s: float = Field(ge=0)
 
 
+class GetSnapshot(Contract):
+    """Ask a node agent for its machine as it is now."""
+
+
 class ReportMachine(Contract):
     """A node agent reports its machine. Safe to repeat: a newer snapshot replaces the older one."""
 

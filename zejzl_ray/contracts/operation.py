@@ -4,10 +4,14 @@ The scope check, the HTTP routes, both transports of the SDK and the closed-by-d
 nobody writes them a second time.
 """
 
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
+from zejzl_ray.contracts.access import CALM_ACTIONS, SCOPE_PATTERN
 from zejzl_ray.contracts.base import Contract
+
+_SCOPE: Final = re.compile(SCOPE_PATTERN)
 
 Verb = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -24,10 +28,12 @@ class Operation:
         scope: ``service:resource:action`` that the caller needs; empty only with ``is_public``.
         verb: HTTP verb.
         path: HTTP path; ``{field}`` takes that field of the request; on GET and DELETE the other fields are query
-            parameters, otherwise they are the JSON body.
+            parameters, otherwise they are the JSON body. Empty: not over HTTP.
         is_repeatable: repeating the same request (same ``request_id``) changes nothing, so transports may retry.
         is_public: anybody may call it.
         status: HTTP status of success.
+        own_scope: what lets a principal do this to the thing that bears its own name, without ``scope``.
+        own_field: the field of the request that holds that name, with dots into nested models.
     """
 
     name: str
@@ -40,6 +46,25 @@ class Operation:
     is_repeatable: bool = True
     is_public: bool = False
     status: int = 200
+    own_scope: str = ""
+    own_field: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse an operation that nobody could be checked for."""
+        if bool(self.scope) == self.is_public:
+            raise ValueError(f"{self.service}.{self.name}: declare a scope, or is_public, and not both")
+        for scope in (self.scope, self.own_scope):
+            if scope and not _SCOPE.fullmatch(scope):
+                raise ValueError(f"{self.service}.{self.name}: {scope!r} is no service:resource:action")
+        if bool(self.own_scope) != bool(self.own_field):
+            raise ValueError(f"{self.service}.{self.name}: own_scope and own_field belong together")
+        if self.own_field and self.own_field.partition(".")[0] not in self.request.model_fields:
+            raise ValueError(f"{self.service}.{self.name}: the request has no field {self.own_field}")
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether it changes nothing that others rely on: allowed with late news and with little trust."""
+        return self.is_public or self.scope.rpartition(":")[2] in CALM_ACTIONS
 
     @property
     def key(self) -> str:

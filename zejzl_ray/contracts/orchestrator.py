@@ -10,7 +10,6 @@ from pydantic import Field, JsonValue, StringConstraints
 
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import REQUEST_ID_PATTERN
-from zejzl_ray.contracts.health import GetHealth, ServiceHealth
 from zejzl_ray.contracts.machines import Machine, ReportMachine
 from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.ids import NAME_PATTERN, new_id
@@ -369,27 +368,45 @@ def _op(
     path: str,
     *,
     status: int = 200,
-    is_public: bool = False,
+    own: tuple[str, str] = ("", ""),
 ) -> Operation:
     return Operation(
         name=name, service=SERVICE, request=request, reply=reply, scope=scope, verb=verb, path=path,
-        status=status, is_public=is_public,
+        status=status, own_scope=own[0], own_field=own[1],
     )  # fmt: skip
 
 
 _READ = "core_orchestrator:agents:read"
 _WRITE = "core_orchestrator:agents:write"
 _MACHINES_READ = "core_orchestrator:machines:read"
-_MACHINES_WRITE = "core_orchestrator:machines:write"
+# what an agent may do to its own entry, a machine to its own report
+_OWN_AGENT = ("core_orchestrator:agents:own", "name")
+_OWN_MACHINE = ("core_orchestrator:machines:own", "snapshot.machine")
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
-    _op("register_agent", RegisterAgent, Agent, _WRITE, "POST", "/v1/agents", status=201),
+    _op("register_agent", RegisterAgent, Agent, _WRITE, "POST", "/v1/agents", status=201, own=_OWN_AGENT),
     _op("register_agents", RegisterAgents, AgentsRegistered, _WRITE, "POST", "/v1/agents/bulk"),
     _op("list_agents", ListAgents, AgentPage, _READ, "GET", "/v1/agents"),
     _op("get_agent", GetAgent, Agent, _READ, "GET", "/v1/agents/{name}"),
-    _op("update_agent", UpdateAgent, Agent, _WRITE, "PATCH", "/v1/agents/{name}"),
-    _op("deregister_agent", DeregisterAgent, AgentDeregistered, _WRITE, "DELETE", "/v1/agents/{name}"),
-    _op("heartbeat", Heartbeat, HeartbeatAccepted, _WRITE, "POST", "/v1/agents/{name}/heartbeat"),
+    _op("update_agent", UpdateAgent, Agent, _WRITE, "PATCH", "/v1/agents/{name}", own=_OWN_AGENT),
+    _op(
+        "deregister_agent",
+        DeregisterAgent,
+        AgentDeregistered,
+        _WRITE,
+        "DELETE",
+        "/v1/agents/{name}",
+        own=_OWN_AGENT,
+    ),
+    _op(
+        "heartbeat",
+        Heartbeat,
+        HeartbeatAccepted,
+        "core_orchestrator:agents:report",
+        "POST",
+        "/v1/agents/{name}/heartbeat",
+        own=_OWN_AGENT,
+    ),
     _op("explain_agent", ExplainAgent, AgentExplanation, _READ, "GET", "/v1/agents/{name}/explanation"),
     _op("watch_agents", WatchAgents, WatchBatch, _READ, "GET", "/v1/watch/agents"),
     _op("get_history", GetHistory, History, _READ, "GET", "/v1/history/agents"),
@@ -397,15 +414,15 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     _op("get_registry_status", GetRegistryStatus, RegistryStatus, _READ, "GET", "/v1/registry"),
     _op("accept_losses", AcceptLosses, RegistryStatus, _WRITE, "POST", "/v1/registry/accept-losses"),
     _op("declare_fleet", DeclareFleet, FleetDeclared, "core_orchestrator:fleet:write", "PUT", "/v1/fleet"),
-    _op("report_machine", ReportMachine, Machine, _MACHINES_WRITE, "POST", "/v1/machines"),
+    _op(
+        "report_machine",
+        ReportMachine,
+        Machine,
+        "core_orchestrator:machines:report",
+        "POST",
+        "/v1/machines",
+        own=_OWN_MACHINE,
+    ),
     _op("list_machines", ListMachines, MachineList, _MACHINES_READ, "GET", "/v1/machines"),
     _op("get_machine", GetMachine, Machine, _MACHINES_READ, "GET", "/v1/machines/{name}"),
-    _op(
-        "health",
-        GetHealth,
-        ServiceHealth,
-        "core_orchestrator:health:read",
-        "GET",
-        "/v1/health/core_orchestrator",
-    ),
 )

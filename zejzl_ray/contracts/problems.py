@@ -66,6 +66,7 @@ _TABLE: Final[dict[type[ZejzlError], WireStatus]] = {
     errors.Forbidden: WireStatus(403, GrpcCode.PERMISSION_DENIED, "Not allowed"),
     errors.Unavailable: WireStatus(503, GrpcCode.UNAVAILABLE, "Try again later", retry_after_s=1),
     errors.Overloaded: WireStatus(503, GrpcCode.RESOURCE_EXHAUSTED, "Too much to do", retry_after_s=1),
+    errors.RateLimited: WireStatus(429, GrpcCode.RESOURCE_EXHAUSTED, "Too many calls", retry_after_s=1),
     errors.DeadlineExceeded: WireStatus(504, GrpcCode.DEADLINE_EXCEEDED, "Not done in time"),
     errors.StaleEpoch: WireStatus(503, GrpcCode.UNAVAILABLE, "Try again later", retry_after_s=1),
 }
@@ -136,7 +137,7 @@ _BY_HTTP: Final[dict[int, type[ZejzlError]]] = {
     413: errors.PayloadTooLarge,
     415: errors.InvalidInput,
     422: errors.InvalidInput,
-    429: errors.Overloaded,
+    429: errors.RateLimited,
     502: errors.ServiceUnavailable,
     503: errors.ServiceUnavailable,
     504: errors.DeadlineExceeded,

@@ -1,10 +1,15 @@
-"""All operations of all services, and where each service lives."""
+"""All operations of all services, and the ones that every service has."""
 
 from typing import Final
 
-from zejzl_ray.contracts import orchestrator
+from zejzl_ray.contracts import orchestrator, security_gateway
+from zejzl_ray.contracts.audit import AuditPage, Chains, ListChains, ReadAudit
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
+from zejzl_ray.contracts.life import Stopped, StopService
+from zejzl_ray.contracts.machines import GetSnapshot, MachineSnapshot
 from zejzl_ray.contracts.operation import Operation
+
+NODE_AGENT: Final = "node_agent"
 
 
 def health_operation(service: str) -> Operation:
@@ -20,15 +25,86 @@ def health_operation(service: str) -> Operation:
     )
 
 
-RESOURCE_MANAGER_OPERATIONS: Final = (health_operation("resource_manager"),)
-OBSERVABILITY_HUB_OPERATIONS: Final = (health_operation("observability_hub"),)
-ERROR_BUS_OPERATIONS: Final = (health_operation("error_bus"),)
-SECURITY_GATEWAY_OPERATIONS: Final = (health_operation("security_gateway"),)
+def stop_operation(service: str) -> Operation:
+    """Return the operation that ends a service's process in order; over a handle only."""
+    return Operation(
+        name="stop",
+        service=service,
+        request=StopService,
+        reply=Stopped,
+        scope=f"{service}:service:admin",
+        verb="POST",
+        path="",
+    )
+
+
+def audit_operations(service: str) -> tuple[Operation, ...]:
+    """Return the operations with which a service shows its part of the audit trail."""
+    return (
+        Operation(
+            name="list_audit_chains",
+            service=service,
+            request=ListChains,
+            reply=Chains,
+            scope=f"{service}:audit:read",
+            verb="GET",
+            path=f"/v1/audit/{service}/chains",
+        ),
+        Operation(
+            name="read_audit",
+            service=service,
+            request=ReadAudit,
+            reply=AuditPage,
+            scope=f"{service}:audit:read",
+            verb="GET",
+            path=f"/v1/audit/{service}",
+        ),
+    )
+
+
+def common_operations(service: str) -> tuple[Operation, ...]:
+    """Return what every service can do beside its own work: health, audit, stop."""
+    return (health_operation(service), *audit_operations(service), stop_operation(service))
+
+
+NODE_AGENT_OPERATIONS: Final = (
+    Operation(
+        name="snapshot",
+        service=NODE_AGENT,
+        request=GetSnapshot,
+        reply=MachineSnapshot,
+        scope="node_agent:machine:read",
+        verb="GET",
+        path="",
+    ),
+    Operation(
+        name="health",
+        service=NODE_AGENT,
+        request=GetHealth,
+        reply=ServiceHealth,
+        scope="node_agent:health:read",
+        verb="GET",
+        path="",
+    ),
+    stop_operation(NODE_AGENT),
+)
+
+SERVICE_NAMES: Final = (
+    orchestrator.SERVICE,
+    "resource_manager",
+    "observability_hub",
+    "error_bus",
+    security_gateway.SERVICE,
+)
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *orchestrator.OPERATIONS,
-    *RESOURCE_MANAGER_OPERATIONS,
-    *OBSERVABILITY_HUB_OPERATIONS,
-    *ERROR_BUS_OPERATIONS,
-    *SECURITY_GATEWAY_OPERATIONS,
+    *security_gateway.OPERATIONS,
+    *(operation for service in SERVICE_NAMES for operation in common_operations(service)),
 )
+
+# service -> operation name -> operation; node agents too
+BY_SERVICE: Final[dict[str, dict[str, Operation]]] = {
+    service: {operation.name: operation for operation in OPERATIONS if operation.service == service}
+    for service in SERVICE_NAMES
+} | {NODE_AGENT: {operation.name: operation for operation in NODE_AGENT_OPERATIONS}}

@@ -29,7 +29,7 @@ from zejzl_ray.orchestrator.journal import Journal
 from zejzl_ray.orchestrator.queries import explain_agent, find_agent, get_history, get_status, list_agents
 from zejzl_ray.orchestrator.registry import Registry
 from zejzl_ray.orchestrator.upkeep import Upkeep
-from zejzl_ray.orchestrator.watch import Watchers
+from zejzl_ray.commands.watchers import Watchers
 
 
 class RegistryAnswers:

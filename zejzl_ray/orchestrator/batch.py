@@ -18,7 +18,7 @@ from zejzl_ray.orchestrator.persistence import (
 )
 from zejzl_ray.orchestrator.quiet_gc import BULK, held_back
 from zejzl_ray.orchestrator.registry import Registry
-from zejzl_ray.orchestrator.repeats import Answer, RepeatWindow, RequestKey, require_same
+from zejzl_ray.commands.repeats import Answer, RepeatWindow, RequestKey, require_same
 from zejzl_ray.store.protocol import Delete, Op, Put
 
 _MAX_OPS: Final = 50_000

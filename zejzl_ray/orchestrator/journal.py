@@ -15,7 +15,7 @@ from zejzl_ray.orchestrator.config import RegistryConfig
 from zejzl_ray.orchestrator.history import LogSpan
 from zejzl_ray.orchestrator.persistence import CHANGES_LOG, META, Meta, encode_log_entry, encode_meta, load
 from zejzl_ray.orchestrator.registry import Registry
-from zejzl_ray.orchestrator.repeats import RepeatWindow
+from zejzl_ray.commands.repeats import RepeatWindow
 from zejzl_ray.store.protocol import Append, Op, Put, Store, Trim
 
 T = TypeVar("T")

@@ -30,7 +30,7 @@ from zejzl_ray.errors import StoreError
 from zejzl_ray.orchestrator.changes import Change
 from zejzl_ray.orchestrator.history import LogSpan
 from zejzl_ray.orchestrator.records import changed
-from zejzl_ray.orchestrator.repeats import Answer, RequestKey
+from zejzl_ray.commands.repeats import Answer, RequestKey
 from zejzl_ray.store.protocol import LogEntry, Op, Put, Store
 
 FORMAT: Final = 3

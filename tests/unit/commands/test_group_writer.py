@@ -13,7 +13,7 @@ from zejzl_ray.errors import (
     StoreUnavailable,
     VersionConflict,
 )
-from zejzl_ray.orchestrator.group_writer import GroupWriter
+from zejzl_ray.commands.group_writer import GroupWriter
 
 
 class Counter:

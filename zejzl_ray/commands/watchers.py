@@ -37,7 +37,7 @@ class Watchers:
         """
         if len(self._waiting) >= self._limit:
             raise Overloaded(
-                f"{self._limit} callers watch the registry already.", "Watch through the ingress instead."
+                f"{self._limit} callers wait for changes already.", "Watch through the ingress instead."
             )
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.add(future)

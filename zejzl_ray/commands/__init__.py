@@ -1,0 +1,1 @@
+"""How a service runs commands: one after the other, committed in groups, each once."""

@@ -1,0 +1,1 @@
+"""security_gateway: who is who, who may do what, and what is known of it."""
