@@ -1,12 +1,10 @@
 """The composition root: starts the services, the node agents and the ingress, and loads the fleet."""
 
 import asyncio
-import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import ray
 from pydantic import SecretStr
@@ -15,14 +13,17 @@ from ray import serve
 from actors import node_agent
 from actors.core_orchestrator import CoreOrchestratorActor
 from actors.error_bus import ErrorBusActor
+from actors.identities import ROOT_SUBJECT, Identities
 from actors.observability_hub import ObservabilityHubActor
 from actors.place import ServiceOptions, machine_addresses, start_service
 from actors.resource_manager import ResourceManagerActor
 from actors.security_gateway import SecurityGatewayActor
 from serve_apps.config import IngressConfig
 from serve_apps.ingress import IngressOptions, start_ingress
-from zejzl_ray.cluster.actor_caller import ActorCaller
+from zejzl_ray.auth.credential_text import require_text
+from zejzl_ray.clock import SystemClock
 from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
+from zejzl_ray.cluster.gateway_access import GatewayAccess
 from zejzl_ray.cluster.local_plan import ingress_url
 from zejzl_ray.cluster.names import (
     CORE_ORCHESTRATOR,
@@ -37,11 +38,13 @@ from zejzl_ray.cluster.names import (
 from zejzl_ray.cluster.shared_store import require_shared_store
 from zejzl_ray.cluster.topology import START_ORDER
 from zejzl_ray.contracts.call import CallContext
+from zejzl_ray.contracts.caller import Caller
 from zejzl_ray.contracts.health import CheckStatus, GetHealth, ServiceHealth
+from zejzl_ray.contracts.life import StopService
 from zejzl_ray.contracts.orchestrator import DeclareFleet, FleetDeclared, ListMachines
 from zejzl_ray.contracts.services import health_operation
+from zejzl_ray.contracts.tokens import EnsureAdministrator
 from zejzl_ray.errors import ClusterError, ZejzlError
-from zejzl_ray.machine.reporting import MachineReporter
 from zejzl_ray.machine.settings import NodeAgentSettings
 from zejzl_ray.sdk.async_client import AsyncClient
 from zejzl_ray.sdk.http_caller import HttpCaller
@@ -68,16 +71,14 @@ class Plan:
 
     Attributes:
         settings: as read from the environment.
-        token: bearer token of the ingress and the health ports.
-        token_file: where the ingress replicas read it.
+        identities: who everybody of this cluster is.
         machines: machine -> how its node agent works; all of them are waited for.
         fleet: what the registry is told.
         check_joining: raises ClusterError when a machine that is being started will not join.
     """
 
     settings: Settings
-    token: SecretStr
-    token_file: Path
+    identities: Identities
     machines: dict[str, NodeAgentSettings]
     fleet: DeclareFleet
     check_joining: Callable[[], None] = lambda: None
@@ -105,7 +106,8 @@ async def bring_up(plan: Plan, report: Report) -> Running:
     """
     settings = plan.settings
     deadline_s = time.monotonic() + settings.start_timeout_s
-    caller = ActorCaller(settings.namespace, timeout_s=_CALL_LIMIT_S)
+    access = root_access(plan.identities, settings.namespace)
+    caller = access.caller
     ingress = asyncio.create_task(_ingress(plan))  # takes longest and needs the head only
     try:
         missing = await _wait_for_machines(plan, report)
@@ -113,6 +115,7 @@ async def bring_up(plan: Plan, report: Report) -> Running:
         start_services(plan)
         _start_node_agents(plan)
         healths = await _wait_until_ready(caller, deadline_s, report)
+        await _ensure_administrator(access, plan.identities.administrator)
         orchestrator = CoreOrchestratorClient(caller)
         declared = await orchestrator.declare_fleet(plan.fleet)
         changes = f"{declared.added} added, {declared.changed} changed, {declared.removed} removed"
@@ -129,32 +132,54 @@ async def bring_up(plan: Plan, report: Report) -> Running:
         ) from None
     finally:
         ingress.cancel()
-        await caller.close()
+        await access.close()
     return Running(services=healths, machines=tuple(present), fleet=declared, missing_machines=tuple(missing))
 
 
 def _start_node_agents(plan: Plan) -> None:
-    find = functools.partial(find_core_orchestrator, plan.settings.namespace)
+    settings = plan.settings
     for machine, agent_settings in plan.machines.items():
-        node_agent.start(machine, agent_settings, find, namespace=plan.settings.namespace)
+        node_agent.start(
+            node_agent.NodeAgentOptions(
+                machine=machine,
+                settings=agent_settings,
+                credential=plan.identities.credential_of(f"machine:{machine}"),
+                namespace=settings.namespace,
+                is_auth_required=settings.require_auth,
+            )
+        )
 
 
 def start_services(plan: Plan) -> None:
     """Start the five services or find them running; does not wait for them."""
-    options = ServiceOptions(plan.settings, plan.token)
     for row in START_ORDER:
         for place in row:
+            options = ServiceOptions(plan.settings, plan.identities.credential_of(f"service:{place.service}"))
             start_service(_ACTORS[place.service], place, options, namespace=plan.settings.namespace)
 
 
-async def stop_services(namespace: str, *, timeout_s: float = 15.0) -> None:
+async def stop_services(namespace: str, identities: Identities, *, timeout_s: float = 15.0) -> None:
     """Let the services and node agents write what is pending and stop serving; those that are away are skipped."""
+    access = root_access(identities, namespace)
+    try:
+        await _stop_services(namespace, access, timeout_s)
+    finally:
+        await access.close()
+
+
+async def _stop_services(namespace: str, access: GatewayAccess, timeout_s: float) -> None:
+    try:
+        token = await access.tokens.token()
+    except (
+        ZejzlError
+    ):  # the gateway is away, so nobody would believe us; what is acknowledged is stored anyway
+        return
 
     async def stop(name: str) -> None:
         try:
             actor = await asyncio.to_thread(ray.get_actor, name, namespace)
-            await actor.stop.remote()
-        except (ValueError, ray.exceptions.RayError):
+            await actor.stop.remote(StopService(), CallContext(token=token))
+        except (ValueError, ray.exceptions.RayError, ZejzlError):
             return  # not there, or it went away meanwhile: nothing to stop
 
     try:
@@ -162,8 +187,11 @@ async def stop_services(namespace: str, *, timeout_s: float = 15.0) -> None:
     except TimeoutError:  # Ray's control store does not answer, so nobody can be asked
         return
     names = [name for name in known if name in SERVICES or name.startswith("node_agent:")]
-    # Node agents first: they would go on reporting to an orchestrator that has stopped.
-    for group in ([n for n in names if n not in SERVICES], [n for n in names if n in SERVICES]):
+    # Node agents first: they would go on reporting to an orchestrator that has stopped. The gateway last: the others
+    # write the ends of their audit trails into its own.
+    agents = [name for name in names if name not in SERVICES]
+    services = [name for name in names if name in SERVICES and name != SECURITY_GATEWAY]
+    for group in (agents, services, [name for name in names if name == SECURITY_GATEWAY]):
         tasks = [asyncio.create_task(stop(name)) for name in group]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=timeout_s)
@@ -171,14 +199,17 @@ async def stop_services(namespace: str, *, timeout_s: float = 15.0) -> None:
                 task.cancel()
 
 
-def find_core_orchestrator(namespace: str) -> MachineReporter:
-    """Return a client of core_orchestrator for a node agent; the calls themselves find the actor."""
-    return _Reporter(CoreOrchestratorClient(ActorCaller(namespace, timeout_s=_CALL_LIMIT_S)))
+def root_access(identities: Identities, namespace: str) -> GatewayAccess:
+    """Return calls in the name of the composition root, which may do everything."""
+    credential = identities.credential_of(ROOT_SUBJECT)
+    return GatewayAccess(namespace, credential, SystemClock(), timeout_s=_CALL_LIMIT_S)
 
 
-class _Reporter:
-    def __init__(self, client: CoreOrchestratorClient) -> None:
-        self.report_machine = client.report_machine
+async def _ensure_administrator(access: GatewayAccess, administrator: SecretStr) -> None:
+    known = require_text(administrator)
+    await access.gateway.ensure_administrator(
+        EnsureAdministrator(credential_id=known.credential_id, secret_digest=known.digest)
+    )
 
 
 def _named_actors(namespace: str) -> list[str]:
@@ -212,9 +243,7 @@ async def _wait_for_machines(plan: Plan, report: Report) -> list[str]:
         await asyncio.sleep(_POLL_S)
 
 
-async def _wait_until_ready(
-    caller: ActorCaller, deadline_s: float, report: Report
-) -> tuple[ServiceHealth, ...]:
+async def _wait_until_ready(caller: Caller, deadline_s: float, report: Report) -> tuple[ServiceHealth, ...]:
     async def one(service: str) -> ServiceHealth:
         why = "it has not answered yet"
         while time.monotonic() < deadline_s:
@@ -261,7 +290,13 @@ async def _wait_for_ingress(plan: Plan, machines: Sequence[str], deadline_s: flo
     """Wait until a caller from outside sees the machines too: the ingress reads from a copy that follows."""
     settings = plan.settings
     client = AsyncClient(
-        HttpCaller(ingress_url(settings), plan.token, _CALL_LIMIT_S), timeout_s=_CALL_LIMIT_S
+        HttpCaller(
+            ingress_url(settings),
+            plan.identities.administrator,
+            _CALL_LIMIT_S,
+            ca_file=settings.trusted_authority(),
+        ),
+        timeout_s=_CALL_LIMIT_S,
     )
     why = "it has not answered yet"
     async with client:
@@ -283,10 +318,11 @@ async def _ingress(plan: Plan) -> None:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # its progress is not ours to print
     if not await asyncio.to_thread(_is_ingress_running):
         options = IngressOptions(
-            token_file=plan.token_file,
+            credential_file=plan.identities.ingress_file,
             http_port=settings.http_port,
             replicas=settings.ingress_replicas,
             namespace=settings.namespace,
+            is_auth_required=settings.require_auth,
             config=IngressConfig(version=__version__),
         )
         await asyncio.to_thread(start_ingress, options, timeout_s=settings.start_timeout_s)

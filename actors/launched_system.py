@@ -10,12 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serve_apps.haproxy.environment import haproxy_directory, haproxy_environment
+from actors.identities import ensure_identities
+from actors.ingress_certificate import ingress_environment
+from serve_apps.haproxy.environment import haproxy_directory
 from zejzl_ray.cluster.local_nodes import exclusive
-from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, TOKEN_FILE, node_agent_settings
+from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, ingress_url, node_agent_settings
 from zejzl_ray.cluster.node_start import NodeStart, client_environment
 from zejzl_ray.cluster.record import ClusterRecord
-from zejzl_ray.cluster.secret_file import ensure_token
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.fleet.declare import declare_command
 from zejzl_ray.fleet.model import Fleet
@@ -29,7 +30,7 @@ Report = Callable[[str], None]
 
 def node_environment(settings: Settings) -> dict[str, str]:
     """Return what Ray's processes need in their environment on this machine, beside what starts the node."""
-    return haproxy_environment(settings.data_path, bind_host=settings.bind_host)
+    return ingress_environment(settings)
 
 
 def node_leftovers(settings: Settings) -> tuple[Path, ...]:
@@ -50,10 +51,11 @@ def head_record(settings: Settings, node: NodeStart) -> ClusterRecord:
         temp_dir=node.temp_dir,
         address=node.head_address,
         dashboard_url=f"http://{node.dashboard_host}:{node.ports.dashboard}",
-        http_url=f"http://127.0.0.1:{settings.http_port}",
+        http_url=ingress_url(settings),
         bind_host=settings.bind_host,
         namespace=settings.namespace,
         machines=(node.machine,),
+        tls=node.tls,
     )
 
 
@@ -79,17 +81,15 @@ def start_launched_services(
             f"The fleet declares no machine {node.machine}.", "Name this machine as in the fleet file."
         )
     data_dir = settings.data_path
-    os.environ.update(node_environment(settings) | client_environment(data_dir / RAY_TOKEN_FILE))
+    os.environ.update(node_environment(settings) | client_environment(node.token_path, node.tls))
     from actors.bootstrap import Plan, bring_up  # noqa: PLC0415  imports ray
     from actors.local_system import connected  # noqa: PLC0415  as above
 
-    token_file = data_dir / TOKEN_FILE
-    token = ensure_token(token_file)
+    identities = ensure_identities(data_dir)
     record = head_record(settings, node)
     plan = Plan(
         settings=settings,
-        token=token,
-        token_file=token_file,
+        identities=identities,
         machines={
             machine: node_agent_settings(settings, machine, is_first=True, cpus=None)
             for machine in fleet.machines

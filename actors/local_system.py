@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import SecretStr
-
-from serve_apps.haproxy.environment import haproxy_directory, haproxy_environment
+from actors.identities import Identities, ensure_identities
+from actors.ingress_certificate import ingress_environment
+from serve_apps.haproxy.environment import haproxy_directory
 from zejzl_ray.cluster.launched_node import require_no_supervised_node
 from zejzl_ray.cluster.local_nodes import (
     exclusive,
@@ -31,7 +31,6 @@ from zejzl_ray.cluster.local_nodes import (
 )
 from zejzl_ray.cluster.local_plan import (
     RAY_TOKEN_FILE,
-    TOKEN_FILE,
     node_agent_settings,
     plan_local_cluster,
     split_cpus,
@@ -78,8 +77,8 @@ def start_local_system(settings: Settings, fleet: Fleet, source: str, report: Re
         raise ClusterError("The fleet declares no machine.", "Add one under `machines:` of the fleet file.")
     data_dir = settings.data_path
     require_no_supervised_node(data_dir)
-    token_file, ray_token_file = data_dir / TOKEN_FILE, data_dir / RAY_TOKEN_FILE
-    token = ensure_token(token_file)
+    ray_token_file = data_dir / RAY_TOKEN_FILE
+    identities = ensure_identities(data_dir)
     ensure_token(ray_token_file)
     with exclusive(data_dir):
         record = running_cluster(data_dir)
@@ -94,7 +93,7 @@ def start_local_system(settings: Settings, fleet: Fleet, source: str, report: Re
             plan = plan_local_cluster(settings, machines)
             record = plan.record
         # After the plan, which may refuse: until then nothing is made outside of the data directory.
-        environment = haproxy_environment(data_dir, bind_host=settings.bind_host)
+        environment = ingress_environment(settings)
         os.environ.update(environment | client_environment(ray_token_file))
         with ThreadPoolExecutor(max_workers=1) as aside:
             joining: Future[None] | None = None
@@ -107,7 +106,7 @@ def start_local_system(settings: Settings, fleet: Fleet, source: str, report: Re
                 joining = aside.submit(start_workers, plan, data_dir, environment, report)
             try:
                 with connected(record, ray_token_file):
-                    running = _bring_up(settings, fleet, source, token, token_file, machines, report, joining)
+                    running = _bring_up(settings, fleet, source, identities, machines, report, joining)
             except ClusterError:
                 if joining is not None and joining.done() and joining.exception() is not None:
                     stop_all(data_dir)  # half a cluster is of no use to the next try
@@ -116,7 +115,7 @@ def start_local_system(settings: Settings, fleet: Fleet, source: str, report: Re
     return LocalSystem(
         record=record,
         running=running,
-        token_file=token_file,
+        token_file=identities.administrator_file,
         ray_token_file=ray_token_file,
         took_s=time.monotonic() - started_s,
         was_running=was_running,
@@ -139,7 +138,7 @@ def stop_local_system(settings: Settings, report: Report) -> StopReport:
                 with connected(record, data_dir / RAY_TOKEN_FILE):
                     from actors.bootstrap import stop_services
 
-                    asyncio.run(stop_services(record.namespace))
+                    asyncio.run(stop_services(record.namespace, ensure_identities(data_dir)))
                     report("services stopped")
             except ClusterError as error:  # what is acknowledged is in the store already, so go on
                 report(f"services could not be asked to stop: {error.message}")
@@ -162,7 +161,7 @@ def connected(record: ClusterRecord, ray_token_file: Path) -> Iterator[None]:
             f"Nothing answers at {record.address}, where the cluster's control store was.",
             "Run `zejzl down`, then `zejzl up`.",
         )
-    os.environ.update(client_environment(ray_token_file))
+    os.environ.update(client_environment(ray_token_file, record.tls))
     import ray
 
     try:
@@ -189,8 +188,7 @@ def _bring_up(
     settings: Settings,
     fleet: Fleet,
     source: str,
-    token: SecretStr,
-    token_file: Path,
+    identities: Identities,
     machines: tuple[str, ...],
     report: Report,
     joining: "Future[None] | None",
@@ -200,8 +198,7 @@ def _bring_up(
     cpus = split_cpus(os.cpu_count() or 1, len(machines))
     plan = Plan(
         settings=settings,
-        token=token,
-        token_file=token_file,
+        identities=identities,
         machines={
             machine: node_agent_settings(settings, machine, is_first=index == 0, cpus=cpus[index])
             for index, machine in enumerate(machines)

@@ -1,42 +1,77 @@
 """The node agent: a small actor pinned to each machine, which reports it to the core orchestrator."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import ray
+from pydantic import SecretStr
 from ray.actor import ActorProxy
 
+from actors.closed import closed
+from zejzl_ray.auth.audit_remote import RemoteAuditSink
+from zejzl_ray.auth.process_security import ProcessSecurity, SecurityOptions
 from zejzl_ray.clock import SystemClock
-from zejzl_ray.cluster.names import MACHINE_LABEL, NAMESPACE, VRAM_RESOURCE, node_agent_name
-from zejzl_ray.contracts.health import ServiceHealth
-from zejzl_ray.contracts.machines import MachineSnapshot
+from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
+from zejzl_ray.cluster.gateway_access import GatewayAccess
+from zejzl_ray.cluster.names import MACHINE_LABEL, VRAM_RESOURCE, node_agent_name
+from zejzl_ray.contracts.call import CallContext
+from zejzl_ray.contracts.health import GetHealth, ServiceHealth
+from zejzl_ray.contracts.life import Stopped, StopService
+from zejzl_ray.contracts.machines import GetSnapshot, MachineSnapshot
+from zejzl_ray.contracts.services import NODE_AGENT
 from zejzl_ray.log import configure_logging
 from zejzl_ray.machine.assembly import build_reporting
-from zejzl_ray.machine.reporting import MachineReporter
 from zejzl_ray.machine.settings import NodeAgentSettings
 
 
+@dataclass(frozen=True, slots=True)
+class NodeAgentOptions:
+    """What the composition root hands to a node agent.
+
+    Attributes:
+        machine: the machine it is pinned to.
+        settings: cards, period and time limits.
+        credential: proof of which machine it is; exchanged for short-lived tokens.
+        namespace: where the services are.
+        is_auth_required: false lets calls without a token pass.
+    """
+
+    machine: str
+    settings: NodeAgentSettings
+    credential: SecretStr
+    namespace: str
+    is_auth_required: bool = True
+
+
+@closed(NODE_AGENT)
 class NodeAgentActor:
     """Reads the machine it runs on and reports it every period, from its start until ``stop``.
 
     It keeps no state: a restarted one begins to report again by itself.
 
     Args:
-        machine: the machine it is pinned to.
-        settings: cards, period and time limits.
-        find_reporter: returns a client of the core orchestrator; is pickled, may block, raises while there is
-            none.
+        options: from the composition root.
     """
 
-    def __init__(
-        self, machine: str, settings: NodeAgentSettings, find_reporter: Callable[[], MachineReporter]
-    ) -> None:
-        configure_logging(settings.log_level, service="node_agent")
+    def __init__(self, options: NodeAgentOptions) -> None:
+        configure_logging(options.settings.log_level, service="node_agent")
+        clock = SystemClock()
         node_id = ray.get_runtime_context().get_node_id()
+        self._access = GatewayAccess(options.namespace, options.credential, clock)
+        chain = f"{NODE_AGENT}.{options.machine}.{node_id[:8]}"
+        self._security = ProcessSecurity(
+            NODE_AGENT,
+            chain,
+            self._access.ports(RemoteAuditSink(self._access.audit.record)),
+            clock,
+            SecurityOptions(is_required=options.is_auth_required),
+        )
+        self._security.launch()
+        reporter = _Reporter(CoreOrchestratorClient(self._access.caller))
         self._reporting = build_reporting(
-            machine,
-            settings,
-            find_reporter,
-            SystemClock(),
+            options.machine,
+            options.settings,
+            lambda: reporter,
+            clock,
             node_id=node_id,
             address=ray.util.get_node_ip_address(),
             told_to_ray_mib=_vram_told_to_ray(node_id),
@@ -44,43 +79,45 @@ class NodeAgentActor:
         self._reporting.start()
 
     @ray.method
-    async def snapshot(self) -> MachineSnapshot:
+    async def snapshot(self, request: GetSnapshot, call: CallContext) -> MachineSnapshot:
         """Return the machine as it is now."""
         return await self._reporting.snapshot()
 
     @ray.method
-    async def health(self) -> ServiceHealth:
+    async def health(self, request: GetHealth, call: CallContext) -> ServiceHealth:
         """Return whether reports get through, and why not."""
         return self._reporting.health()
 
     @ray.method
-    async def stop(self) -> None:
+    async def stop(self, request: StopService, call: CallContext) -> Stopped:
         """Stop reporting and release the driver; safe to repeat."""
         await self._reporting.stop()
+        await self._security.stop()
+        await self._access.close()
+        return Stopped()
 
 
-def start(
-    machine: str,
-    settings: NodeAgentSettings,
-    find_reporter: Callable[[], MachineReporter],
-    *,
-    namespace: str = NAMESPACE,
-) -> ActorProxy[NodeAgentActor]:
+class _Reporter:
+    def __init__(self, client: CoreOrchestratorClient) -> None:
+        self.report_machine = client.report_machine
+
+
+def start(options: NodeAgentOptions) -> ActorProxy[NodeAgentActor]:
     """Start the node agent of a machine, or return the one that runs; does not wait for it.
 
     It runs on that machine only: while the machine is away it is pending, and it starts again when the
     machine joins.
     """
     actor = ray.remote(NodeAgentActor).options(
-        name=node_agent_name(machine),
-        namespace=namespace,
+        name=node_agent_name(options.machine),
+        namespace=options.namespace,
         get_if_exists=True,
         lifetime="detached",
         max_restarts=-1,
         num_cpus=0,
-        label_selector={MACHINE_LABEL: machine},
+        label_selector={MACHINE_LABEL: options.machine},
     )
-    return actor.remote(machine, settings, find_reporter)
+    return actor.remote(options)
 
 
 def _vram_told_to_ray(node_id: str) -> int:

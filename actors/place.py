@@ -21,11 +21,15 @@ MAX_CONCURRENCY = 4096  # calls that may wait in one service at once; long polls
 
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
-    """What the composition root hands to a service actor."""
+    """What the composition root hands to a service actor.
+
+    Attributes:
+        settings: as read from the environment.
+        credential: proof of which service it is; exchanged for short-lived tokens.
+    """
 
     settings: Settings
-    token: SecretStr
-    is_health_served: bool = True
+    credential: SecretStr
 
 
 def start_service(

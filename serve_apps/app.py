@@ -13,14 +13,23 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
 from serve_apps.config import IngressConfig
+from serve_apps.door import Door
 from serve_apps.endpoint import CallEndpoint, Endpoint
-from serve_apps.middleware.authentication import AuthenticationMiddleware, Authenticator
+from serve_apps.guarded import Guarded
+from serve_apps.middleware.authentication import AuthenticationMiddleware, public_routes
 from serve_apps.middleware.body_limit import BodyLimitMiddleware
 from serve_apps.middleware.errors import ErrorsMiddleware
 from serve_apps.middleware.measure import MeasureMiddleware, RequestMetrics
 from serve_apps.middleware.request_scope import RequestScopeMiddleware
 from serve_apps.openapi import install_openapi
-from serve_apps.probes import HealthzEndpoint, Liveness, MetricsEndpoint, Readiness, ReadyzEndpoint
+from serve_apps.probes import (
+    ApiDocumentEndpoint,
+    HealthzEndpoint,
+    Liveness,
+    MetricsEndpoint,
+    Readiness,
+    ReadyzEndpoint,
+)
 from serve_apps.reads import (
     FleetView,
     GetAgentEndpoint,
@@ -36,9 +45,10 @@ from serve_apps.watch import WatchEndpoint, Watchers
 from zejzl_ray.clock import Clock
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.caller import Caller
+from zejzl_ray.contracts.health import GetHealth, ServiceHealth
 from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.contracts.orchestrator import SERVICE
-from zejzl_ray.contracts.services import OPERATIONS
+from zejzl_ray.contracts.services import OPERATIONS, health_operation, metrics_operation
 
 
 class GetFleet(Contract):
@@ -57,26 +67,43 @@ GET_FLEET: Final = Operation(
 )
 
 
+# answered by the ingress alone, like every page that is no operation of a service
+READYZ: Final = health_operation("ingress")
+METRICS: Final = metrics_operation("ingress")
+API_DOCUMENT: Final = Operation(
+    name="api",
+    service="ingress",
+    request=GetHealth,
+    reply=ServiceHealth,
+    scope="ingress:api:read",
+    verb="GET",
+    path="/openapi.json",
+)
+AUTH_OFF: Final = ("Zejzl-Auth", "off")
+
+
 def create_app(
     caller: Caller,
     replica: RegistryReplica,
     config: IngressConfig,
     clock: Clock,
-    authenticator: Authenticator,
+    door: Door,
 ) -> FastAPI:
     """Return the application: every operation of core_orchestrator, the fleet, probes, metrics, OpenAPI.
 
-    Its lifespan starts and stops the replica, and closes the caller at the end. Every route but ``/healthz``
-    wants what ``authenticator`` accepts.
+    Its lifespan starts and stops the replica, and closes the caller at the end. Every route but
+    ``/healthz`` and those of public operations wants what ``door`` accepts.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await door.start()
         await replica.start()
         try:
             yield
         finally:
             await replica.stop()
+            await door.stop()
             await caller.close()
 
     registry = CollectorRegistry()
@@ -87,15 +114,16 @@ def create_app(
         version=config.version,
         docs_url=None,  # the pages would load scripts from elsewhere; the document itself is at /openapi.json
         redoc_url=None,
+        openapi_url=None,  # ours is guarded
         redirect_slashes=False,
         lifespan=lifespan,
         # outermost first
         middleware=[
-            Middleware(RequestScopeMiddleware),
+            Middleware(RequestScopeMiddleware, notice=("", "") if door.is_required else AUTH_OFF),
             Middleware(MeasureMiddleware, metrics=RequestMetrics(registry)),
             Middleware(ErrorsMiddleware),
-            Middleware(AuthenticationMiddleware, authenticator=authenticator),
             Middleware(BodyLimitMiddleware, max_body_bytes=config.max_body_bytes),
+            Middleware(AuthenticationMiddleware, door=door, public=public_routes(OPERATIONS)),
         ],
         exception_handlers={HTTPException: _refuse, FastApiHttpException: _refuse},
     )
@@ -108,22 +136,32 @@ def create_app(
     }
 
     def endpoint_of(operation: Operation) -> Endpoint:
+        # What this process answers from its own copy is checked in this process, the rest in its service.
         if operation.key in reads:
-            return reads[operation.key](operation, replica)
+            return Guarded(operation, reads[operation.key](operation, replica), door, clock)
         if operation.key == "core_orchestrator.watch_agents":
-            return WatchEndpoint(operation, caller, replica, clock=clock, config=config, watchers=watchers)
+            watch = WatchEndpoint(operation, caller, replica, clock=clock, config=config, watchers=watchers)
+            return Guarded(operation, watch, door, clock)
         return CallEndpoint(operation, caller, clock, config)
 
     # the most frequent route first: routes are tried in their order
     ordered = sorted(
-        (*OPERATIONS, GET_FLEET), key=lambda operation: operation.key != "core_orchestrator.get_agent"
+        (*(operation for operation in OPERATIONS if operation.path), GET_FLEET),
+        key=lambda operation: operation.key != "core_orchestrator.get_agent",
     )
     app.router.routes[:0] = [operation_route(operation, endpoint_of(operation)) for operation in ordered]
-    ready = ReadyzEndpoint(caller, replica, clock, config)
+    ready = ReadyzEndpoint(caller, replica, clock, config, door.checks)
+    metrics = MetricsEndpoint(registry, replica, watchers)
     app.router.routes += [
         probe_route("/healthz", "healthz", HealthzEndpoint(), reply=Liveness, is_public=True),
-        probe_route("/readyz", "readyz", ready, reply=Readiness),
-        probe_route("/metrics", "metrics", MetricsEndpoint(registry, replica, watchers), reply=None),
+        probe_route("/readyz", "readyz", Guarded(READYZ, ready, door, clock), reply=Readiness),
+        probe_route(
+            "/openapi.json",
+            "api",
+            Guarded(API_DOCUMENT, ApiDocumentEndpoint(lambda: app.openapi()), door, clock),
+            reply=None,
+        ),
+        probe_route("/metrics", "metrics", Guarded(METRICS, metrics, door, clock), reply=None),
     ]
     install_openapi(app)
     app.state.replica = replica

@@ -5,22 +5,27 @@ from pathlib import Path
 from typing import Any, Final
 
 from fastapi import FastAPI
-from pydantic import Field, SecretStr
+from pydantic import Field
 from ray import serve
 from ray.serve.config import HTTPOptions, ProxyLocation
 from ray.serve.schema import ApplicationStatus, LoggingConfig
 
 from serve_apps.app import create_app
 from serve_apps.config import IngressConfig
-from serve_apps.middleware.authentication import BearerToken
+from serve_apps.door import GatewayDoor
 from serve_apps.registry_replica import RegistryReplica
 from serve_apps.replica_port import close_replica_port
+from zejzl_ray.auth.audit_remote import RemoteAuditSink
+from zejzl_ray.auth.process_security import ProcessSecurity, SecurityOptions
 from zejzl_ray.clock import SystemClock
 from zejzl_ray.cluster.actor_caller import ActorCaller
+from zejzl_ray.cluster.gateway_access import GatewayAccess
 from zejzl_ray.cluster.names import INGRESS_APP, NAMESPACE
+from zejzl_ray.cluster.secret_file import read_secret
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.errors import ClusterError
+from zejzl_ray.ids import new_id
 
 # Replicas listen on loopback only, so they must run beside the proxy, which is on the head node.
 _HEAD_NODE: Final = "node:__internal_head__"
@@ -45,7 +50,8 @@ class IngressOptions(Contract):
     the address that ``haproxy_environment`` was given.
     """
 
-    token_file: Path = Field(description="bearer token on the head node's machine; mode 0600")
+    credential_file: Path = Field(description="the ingress' credential on the head node's machine; mode 0600")
+    is_auth_required: bool = Field(default=True, description="false lets requests without a token pass")
     http_port: int = Field(default=7000, ge=1, le=65535)
     replicas: int = Field(default=1, ge=1, le=64)
     namespace: str = NAMESPACE
@@ -57,12 +63,24 @@ def build_ingress(options: IngressOptions) -> serve.Application:
 
     def build_app() -> FastAPI:
         close_replica_port()
-        authenticator = BearerToken.read(options.token_file)
         clock = SystemClock()
-        caller = ActorCaller(options.namespace)
-        token = SecretStr(authenticator.token)
-        replica = RegistryReplica(caller, clock, options.config, lambda: CallContext(token=token))
-        return create_app(caller, replica, options.config, clock, authenticator)
+        credential = read_secret(
+            options.credential_file, what="ingress credential", remedy="`zejzl up` writes it."
+        )
+        access = GatewayAccess(options.namespace, credential, clock)
+        chain = f"ingress.{new_id('replica')}"
+        security = ProcessSecurity(
+            "ingress",
+            chain,
+            access.ports(RemoteAuditSink(access.audit.record)),
+            clock,
+            SecurityOptions(is_required=options.is_auth_required),
+        )
+        # The replica follows the registry under the ingress' own name; requests go on under their callers' names.
+        replica = RegistryReplica(access.caller, clock, options.config, CallContext)
+        callers = ActorCaller(options.namespace)
+        door = GatewayDoor(security, access)
+        return create_app(callers, replica, options.config, clock, door)
 
     deployment: Any = serve.deployment(name="Ingress", num_replicas=options.replicas, **DEPLOYMENT_OPTIONS)(
         serve.ingress(build_app)(_ingress_class())

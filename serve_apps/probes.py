@@ -1,5 +1,9 @@
 """Liveness, readiness with reasons, and metrics."""
 
+from collections.abc import Callable
+from typing import Any
+
+import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from pydantic import Field
 from starlette.types import Receive, Scope, Send
@@ -13,11 +17,12 @@ from zejzl_ray.clock import Clock
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.caller import Caller
 from zejzl_ray.contracts.health import Check, CheckStatus, GetHealth, ServiceHealth
-from zejzl_ray.contracts.orchestrator import OPERATIONS
+from zejzl_ray.contracts.orchestrator import SERVICE
 from zejzl_ray.contracts.problems import ProblemPlace, problem_of
+from zejzl_ray.contracts.services import health_operation
 from zejzl_ray.errors import ServiceUnavailable, ZejzlError
 
-_HEALTH = next(operation for operation in OPERATIONS if operation.name == "health")
+_HEALTH = health_operation(SERVICE)
 _HEALTH_TIMEOUT_S = 2.0
 
 
@@ -47,8 +52,16 @@ class HealthzEndpoint:
 class ReadyzEndpoint:
     """Readiness: the copy of the registry is fresh and core_orchestrator says it is ready."""
 
-    def __init__(self, caller: Caller, replica: RegistryReplica, clock: Clock, config: IngressConfig) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        replica: RegistryReplica,
+        clock: Clock,
+        config: IngressConfig,
+        more_checks: Callable[[], tuple[Check, ...]] = tuple,
+    ) -> None:
         self._caller = caller
+        self._more_checks = more_checks
         self._replica = replica
         self._clock = clock
         self._config = config
@@ -58,7 +71,8 @@ class ReadyzEndpoint:
         request = request_scope_of(scope)
         stale = self._replica.why_not_fresh()
         checks = [
-            Check(name="registry_copy", status=CheckStatus.FAILED if stale else CheckStatus.OK, reason=stale)
+            Check(name="registry_copy", status=CheckStatus.FAILED if stale else CheckStatus.OK, reason=stale),
+            *self._more_checks(),
         ]
         context = request.call_context(self._clock, _HEALTH_TIMEOUT_S, self._config.max_timeout_s)
         try:
@@ -84,6 +98,19 @@ class ReadyzEndpoint:
             ProblemPlace(place=check.name, message=check.reason or "not ready") for check in failed
         )
         await send_problem(send, problem_of(not_ready, request.request_id, places), ((b"retry-after", b"1"),))
+
+
+class ApiDocumentEndpoint:
+    """The OpenAPI document of this application."""
+
+    def __init__(self, document: Callable[[], dict[str, Any]]) -> None:
+        self._document = document
+        self._body = b""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        self._body = self._body or orjson.dumps(self._document())
+        await send_json(send, 200, self._body)
 
 
 class MetricsEndpoint:

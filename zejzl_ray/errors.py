@@ -14,6 +14,7 @@ or a traceback; ``contracts/problems.py`` maps each class to its HTTP and gRPC s
     +-- NotFound
     |   +-- AgentNotFound
     |   +-- MachineNotFound
+    |   +-- SecretNotFound          no place holds a secret that is needed
     +-- Conflict                    the state of the thing does not allow it
     |   +-- AgentExists
     |   +-- VersionConflict         somebody else changed it first
@@ -101,6 +102,12 @@ class MachineNotFound(NotFound):
     """No machine has this name."""
 
     code = "machine_not_found"
+
+
+class SecretNotFound(NotFound):
+    """A secret that is needed is in no place where it could be, or belongs to others."""
+
+    code = "secret_not_found"
 
 
 class Conflict(ZejzlError):

@@ -5,11 +5,12 @@ at import.
 """
 
 import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zejzl_ray.errors import SettingsInvalid
@@ -46,7 +47,23 @@ class Settings(BaseSettings):
     )
     token_file: Path | None = Field(default=None, description="token of a client; unset: token in data_dir")
     namespace: str = Field(default="zejzl", description="Ray namespace of the named actors")
+    require_auth: bool = Field(
+        default=True,
+        description="false lets calls without a token pass; with ZEJZL_ENVIRONMENT=dev on loopback only",
+    )
     bind_host: str = Field(default="127.0.0.1", description="address on which the ingress listens")
+    http_tls: Literal["auto", "on"] = Field(
+        default="auto",
+        description="auto: the ingress speaks HTTPS beyond loopback; on: on loopback too",
+    )
+    ray_tls: Literal["on", "off"] = Field(
+        default="on",
+        description="TLS of Ray between machines; off sends everything, the Ray token too, in clear",
+    )
+    ca_file: Path | None = Field(
+        default=None,
+        description="authority of https:// and rediss:// addresses; unset: tls/ca.pem in data_dir, if it is there",
+    )
     http_port: int = Field(default=7000, ge=1, le=65535, description="port of the ingress")
     resource_manager_port: int = Field(
         default=7001, ge=1, le=65535, description="health port of resource_manager"
@@ -109,10 +126,30 @@ class Settings(BaseSettings):
             )
         return value
 
+    @model_validator(mode="after")
+    def _is_open_in_dev_only(self) -> "Settings":
+        if not self.require_auth and (self.environment != "dev" or not _is_loopback(self.bind_host)):
+            raise ValueError(
+                "ZEJZL_REQUIRE_AUTH=false counts with ZEJZL_ENVIRONMENT=dev and a loopback address only"
+            )
+        return self
+
     @property
     def data_path(self) -> Path:
         """The data directory with ``~`` resolved, absolute."""
         return self.data_dir.expanduser().absolute()
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether the ingress listens beyond loopback."""
+        return not _is_loopback(self.bind_host)
+
+    def trusted_authority(self) -> Path | None:
+        """Return the file with the authority to trust beside the system's own; None when there is none."""
+        if self.ca_file is not None:
+            return self.ca_file.expanduser().absolute()
+        path = self.data_path / "tls" / "ca.pem"
+        return path if path.exists() else None
 
     def resolved_store_url(self) -> str:
         """The store's URL with the data directory filled in; holds no password."""
@@ -135,6 +172,13 @@ class Settings(BaseSettings):
         user, _, hosts = netloc.rpartition("@")
         quoted = quote(secret.get_secret_value(), safe="")
         return SecretStr(f"{scheme}://{user}:{quoted}@{hosts}{slash}{tail}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def load_settings() -> Settings:

@@ -1,22 +1,24 @@
 """Edits the configuration that Ray Serve generates for HAProxy: what should be closed is closed.
 
 What changes: the statistics and metrics pages, which listen on all interfaces, go; only the front listens, on
-the address that the user chose; ``/-/`` paths are refused; headers that steer Serve from outside are dropped;
-the source address and a valid request id are set; bodies without a length or above the limit are refused
-before Serve reads them; every answer of the proxy or of Serve itself becomes a problem document.
+loopback and with TLS on the address that the user chose; ``/-/`` paths are refused; headers that steer Serve
+from outside are dropped; the source address and a valid request id are set; bodies without a length or above
+the limit are refused before Serve reads them; every answer of the proxy or of Serve itself becomes a problem
+document.
 
 An unexpected file is refused instead of passed on: a new version of Ray must not open a door unnoticed.
 """
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from serve_apps.haproxy.replies import LENGTH_REQUIRED, NOT_FOUND, REPLIES, REQUEST_ID_VARIABLE, TOO_LARGE
 
 MARK: Final = "# edited by zejzl-ray"
-LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _HOST: Final = re.compile(r"[A-Za-z0-9_.:*-]{1,255}")
 _BIND: Final = re.compile(r"\s*bind\s+(?P<host>\S*):(?P<port>\d+)(?P<rest>.*)")
 _REMOVED: Final = ("frontend prometheus", "listen stats")
@@ -33,6 +35,13 @@ _DROPPED_HEADERS: Final = (
     "serve_multiplexed_model_id",
     "serve-multiplexed-model-id",
 )
+# TLS 1.2 with forward secrecy and authenticated encryption, and 1.3; no tickets, whose key would outlive a session
+_TLS: Final = (
+    "ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets",
+    "ssl-default-bind-ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256",
+)
 _REQUEST_ID: Final = "^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
 
 
@@ -46,10 +55,14 @@ class ProxyEdits:
 
     Attributes:
         bind_host: address on which the front listens; replicas stay on loopback whatever it is.
+        certificate: file with certificate and key; must be there where ``bind_host`` is not loopback.
+        is_loopback_encrypted: speak HTTPS on loopback too; otherwise the tools of this machine use HTTP there.
         max_body_bytes: larger announced bodies are refused.
     """
 
     bind_host: str = "127.0.0.1"
+    certificate: Path | None = None
+    is_loopback_encrypted: bool = False
     max_body_bytes: int = 8 * 2**20
 
 
@@ -72,6 +85,8 @@ def edit_config(text: str, edits: ProxyEdits) -> str:
         raise TemplateChanged(
             f"The address {edits.bind_host!r} cannot stand in a bind line; use an IP address."
         )
+    if edits.certificate is None and (edits.is_loopback_encrypted or not is_loopback(edits.bind_host)):
+        raise TemplateChanged(f"The front would listen on {edits.bind_host} without a certificate.")
     sections = list(_sections(text))
     heads = [section.head for section in sections]
     for head in ("global", "defaults", "backend default_backend", _FRONT, *_REMOVED):
@@ -122,7 +137,9 @@ def _edit_global(section: _Section) -> None:
     socket = next((line for line in section.lines if line.strip().startswith("stats socket")), "")
     if " mode 666 " not in socket:
         raise TemplateChanged("No 'stats socket ... mode 666' in the global section of the generated file.")
-    _replace(section, "stats socket", [socket.replace(" mode 666 ", " mode 600 ")])
+    _replace(
+        section, "stats socket", [socket.replace(" mode 666 ", " mode 600 "), *(f"    {row}" for row in _TLS)]
+    )
 
 
 def _edit_defaults(section: _Section) -> None:
@@ -145,11 +162,14 @@ def _edit_front(section: _Section, edits: ProxyEdits) -> None:
         raise TemplateChanged(f"The HTTP front has {len(binds)} bind lines, not one.")
     port = binds[0]["port"]
     # HTTP/1.1 only: with HTTP/2 a body may come without a length
-    _replace(
-        section,
-        "bind",
-        [f"    bind {edits.bind_host}:{port} proto h1{binds[0]['rest']}", *_front_rules(edits)],
-    )
+    tail = f"proto h1{binds[0]['rest']}"
+    encrypted = f" ssl crt {edits.certificate}"
+    inner = edits.bind_host if is_loopback(edits.bind_host) else "127.0.0.1"
+    lines = [f"    bind {inner}:{port}{encrypted if edits.is_loopback_encrypted else ''} {tail}"]
+    if inner != edits.bind_host:
+        # on all addresses at once Linux hands a connection to the more special one of the two
+        lines.append(f"    bind {edits.bind_host}:{port}{encrypted} {tail}")
+    _replace(section, "bind", [*lines, *_front_rules(edits)])
 
 
 def _front_rules(edits: ProxyEdits) -> list[str]:
@@ -179,6 +199,14 @@ def _front_rules(edits: ProxyEdits) -> list[str]:
     return ["    " + rule for rule in rules]
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches the address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _check_binds(sections: list[_Section], bind_host: str) -> None:
     for section in sections:
         for line in section.lines:
@@ -186,5 +214,6 @@ def _check_binds(sections: list[_Section], bind_host: str) -> None:
                 continue
             match = _BIND.fullmatch(line)
             host = match["host"].strip("[]") if match else ""
-            if host not in LOOPBACK and not (section.head == _FRONT and host == bind_host.strip("[]")):
+            is_asked = section.head == _FRONT and host == bind_host.strip("[]") and " ssl crt " in line
+            if not is_loopback(host) and not is_asked:
                 raise TemplateChanged(f"The section {section.head!r} would listen on {line.strip()!r}.")

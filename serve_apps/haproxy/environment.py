@@ -10,8 +10,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from serve_apps.haproxy.wrapper import BINARY_VARIABLE, BIND_HOST_VARIABLE, MAX_BODY_VARIABLE
+from serve_apps.haproxy.edit import is_loopback
+from serve_apps.haproxy.wrapper import (
+    BINARY_VARIABLE,
+    BIND_HOST_VARIABLE,
+    CERTIFICATE_VARIABLE,
+    KEY_VARIABLE,
+    LOOPBACK_TLS_VARIABLE,
+    MAX_BODY_VARIABLE,
+)
 from zejzl_ray.errors import ClusterError
+from zejzl_ray.tls.credentials import TlsFiles
 
 # Serve puts a node id of 56 characters and a file name behind it; HAProxy's socket paths end at 97 characters
 _MAX_DIRECTORY_LENGTH: Final = 29
@@ -22,6 +31,8 @@ def haproxy_environment(
     data_dir: Path,
     *,
     bind_host: str = "127.0.0.1",
+    tls: TlsFiles | None = None,
+    is_loopback_encrypted: bool = False,
     max_body_bytes: int = 8 * 2**20,
     root: Path = Path("/tmp"),  # noqa: S108  # short as socket paths need; the directory below is checked
 ) -> dict[str, str]:
@@ -33,18 +44,32 @@ def haproxy_environment(
     Args:
         data_dir: data directory of the cluster; tells clusters of one machine apart.
         bind_host: address on which the ingress listens; everything else stays on loopback.
+        tls: certificate that it shows there; must be given where the address is not loopback.
+        is_loopback_encrypted: speak HTTPS on loopback too.
         max_body_bytes: largest request body, the same as in ``IngressConfig``.
         root: where the directory is made.
 
     Raises:
-        ClusterError: there is no HAProxy, or the directory belongs to somebody else.
+        ClusterError: there is no HAProxy, the directory belongs to somebody else, or a certificate is missing.
     """
+    if tls is None and (is_loopback_encrypted or not is_loopback(bind_host)):
+        raise ClusterError(
+            f"The ingress may not listen on {bind_host} without a certificate.",
+            "Make one with `zejzl tls init`.",
+        )
     directory = _private_directory(data_dir, root)
     launcher = directory / "haproxy"
     _write_launcher(launcher)
     http_port, grpc_port = _free_ports()
     threads = min(4, len(os.sched_getaffinity(0)))
-    return {
+    encrypted = {}
+    if tls is not None:
+        encrypted = {
+            CERTIFICATE_VARIABLE: str(tls.certificate),
+            KEY_VARIABLE: str(tls.key),
+            LOOPBACK_TLS_VARIABLE: "1" if is_loopback_encrypted else "0",
+        }
+    return encrypted | {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(launcher),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(directory / "haproxy.cfg"),

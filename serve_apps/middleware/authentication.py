@@ -1,105 +1,101 @@
-"""Closed by default: every path but ``/healthz`` wants a valid bearer token."""
+"""Closed by default: every request but those to public operations proves who is calling before anything else."""
 
-import hashlib
-import hmac
-import os
-import stat
-from pathlib import Path
-from typing import Final, Protocol
+from collections.abc import Collection, Mapping
+from typing import Final
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve_apps.middleware.request_scope import request_scope_of
-from zejzl_ray.errors import SettingsInvalid, Unauthenticated
+from serve_apps.door import Door
+from serve_apps.middleware.request_scope import RequestScope, request_scope_of
+from zejzl_ray.auth.signed_requests import SCHEME, read_header, request_id_of
+from zejzl_ray.contracts.operation import Operation
+from zejzl_ray.errors import ServiceUnavailable
 
-PUBLIC_PATHS: Final = frozenset({"/healthz"})
-_MIN_TOKEN_LENGTH: Final = 32
-_REMEDY: Final = "Send 'Authorization: Bearer TOKEN'; `zejzl up` prints where the token lies."
-
-
-class Authenticator(Protocol):
-    """Decides whether an ``Authorization`` header proves who is calling."""
-
-    def check(self, authorization: bytes | None) -> str:
-        """Return the token of the header.
-
-        Raises:
-            Unauthenticated: there is none, or it is not valid.
-        """
-        ...
+LIVENESS: Final = "/healthz"
+_SIGNED: Final = SCHEME.lower().encode() + b" "
+_READING: Final = {"HEAD": "GET"}
 
 
-class BearerToken:
-    """The one token of a cluster, from the time before the security gateway.
-
-    Only its hash is compared, in constant time. The token is kept, since the replica itself calls services
-    with it.
-
-    Args:
-        token: at least 32 characters, no blanks.
-    """
-
-    def __init__(self, token: str) -> None:
-        if len(token) < _MIN_TOKEN_LENGTH or not token.isascii() or any(char.isspace() for char in token):
-            raise SettingsInvalid(
-                f"The ingress token is not {_MIN_TOKEN_LENGTH} or more ASCII characters without blanks.",
-                "Remove the token file and run `zejzl up` again: it writes a new one.",
-            )
-        self.token = token
-        self._digest = hashlib.sha256(token.encode()).digest()
-
-    def __repr__(self) -> str:
-        """Return a text without the token."""
-        return "BearerToken(...)"
-
-    @classmethod
-    def read(cls, path: Path) -> "BearerToken":
-        """Read the token from a file that only its owner can read.
-
-        Raises:
-            SettingsInvalid: the file is missing, belongs to somebody else, is readable by others, or holds no
-            token.
-        """
-        try:
-            with path.open("rb") as file:
-                state = os.fstat(file.fileno())
-                content = file.read(4096)
-        except OSError as error:
-            raise SettingsInvalid(
-                f"The ingress token file {path} cannot be read: {error.strerror}.", "`zejzl up` writes it."
-            ) from None
-        if stat.S_IMODE(state.st_mode) & 0o077 or state.st_uid != os.geteuid():
-            raise SettingsInvalid(
-                f"The ingress token file {path} can be read by others, or belongs to another user.",
-                "Give it to the user that runs Ray, with mode 600; replace the token if others saw it.",
-            )
-        return cls(content.decode("ascii", errors="replace").strip())
-
-    def check(self, authorization: bytes | None) -> str:
-        """Return the token of the header, or raise ``Unauthenticated``."""
-        if authorization is None:
-            raise Unauthenticated("The request carries no token.", _REMEDY)
-        scheme, _, token = authorization.partition(b" ")
-        digest = hashlib.sha256(token.strip()).digest()
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(digest, self._digest):
-            raise Unauthenticated("header.Authorization: not a valid bearer token.", _REMEDY)
-        return self.token
+def public_routes(operations: Collection[Operation]) -> Mapping[str, frozenset[str]]:
+    """Return path -> methods of what anybody may call; none of them has a field in its path."""
+    found: dict[str, set[str]] = {LIVENESS: {"GET"}}
+    for operation in operations:
+        if operation.is_public and operation.path:
+            found.setdefault(operation.path, set()).add(operation.verb)
+    return {path: frozenset(methods) for path, methods in found.items()}
 
 
 class AuthenticationMiddleware:
-    """Lets a request pass only with a valid token, or to a public path."""
+    """Lets a request pass when its address may come in and its token counts, or when its route is public.
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
+    What the token allows is checked where the work is done: in the service, and here for what the ingress answers by
+    itself. A signed request is read whole, at most as long as bodies may be, and its signature is exchanged for a
+    token; its request id follows from the nonce, so that a repetition gets the stored answer.
+
+    Args:
+        app: the rest of the application.
+        door: decides.
+        public: path -> methods that want no token.
+    """
+
+    def __init__(self, app: ASGIApp, door: Door, public: Mapping[str, frozenset[str]]) -> None:
         self._app = app
-        self._authenticator = authenticator
+        self._door = door
+        self._public = public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check the token, then run the rest of the application."""
-        if scope["type"] == "http" and scope["path"] not in PUBLIC_PATHS:
-            request = request_scope_of(scope)
-            request.token = self._authenticator.check(request.headers.get(b"authorization"))
-        elif scope["type"] == "websocket":
+        """Check who is calling, then run the rest of the application."""
+        if scope["type"] == "websocket":
             # there are no websocket routes; close without looking further
             await send({"type": "websocket.close", "code": 1008})
             return
+        if scope["type"] == "http":
+            request = request_scope_of(scope)
+            if scope["path"] != LIVENESS:
+                self._door.enter(request.address)
+            method = _READING.get(scope["method"], scope["method"])
+            if method not in self._public.get(scope["path"], frozenset()):
+                receive = await self._identify(request, scope, receive)
+            if scope["path"] != LIVENESS:
+                request.forwarded = await self._door.forwarded(request.address)
         await self._app(scope, receive, send)
+
+    async def _identify(self, request: RequestScope, scope: Scope, receive: Receive) -> Receive:
+        """Set the request's token; return from where its body is to be read."""
+        authorization = request.headers.get(b"authorization")
+        if authorization is None or not authorization.lower().startswith(_SIGNED):
+            request.token = await self._door.identify(authorization, request.address)
+            return receive
+        body = b"" if scope["method"] in {"GET", "HEAD"} else await _whole_body(receive)
+        query: bytes = scope["query_string"]
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        target = raw_path.partition(b"?")[0] + (b"?" + query if query else b"")
+        grant = read_header(authorization.decode("latin-1"), scope["method"], target.decode("latin-1"), body)
+        request.token = await self._door.exchange(grant, request.address)
+        request.request_id = request_id_of(grant)
+        return _again(body, receive)
+
+
+async def _whole_body(receive: Receive) -> bytes:
+    chunks: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ServiceUnavailable("The client went away before the whole body had arrived.")
+        chunks.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Return a channel that gives the body that was read already, and afterwards what comes."""
+    is_given = False
+
+    async def given() -> Message:
+        nonlocal is_given
+        if is_given:
+            return await receive()
+        is_given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return given

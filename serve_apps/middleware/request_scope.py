@@ -9,13 +9,14 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zejzl_ray.clock import Clock
-from zejzl_ray.contracts.call import REQUEST_ID_PATTERN, TRACEPARENT_PATTERN, CallContext
+from zejzl_ray.contracts.call import REQUEST_ID_PATTERN, TRACEPARENT_PATTERN, CallContext, Forwarded
 from zejzl_ray.errors import InvalidInput
 from zejzl_ray.ids import new_id
 
 _SCOPE_KEY: Final = "zejzl.request"
 _REQUEST_ID = re.compile(REQUEST_ID_PATTERN.encode())
 _TRACEPARENT = re.compile(TRACEPARENT_PATTERN.encode())
+_MAX_ADDRESS: Final = 64
 TIMEOUT_HEADER: Final = "X-Request-Timeout-S"
 
 
@@ -25,17 +26,23 @@ class RequestScope:
 
     Attributes:
         headers: lower case name -> value; of a repeated header the last one.
+        address: of the caller, as the proxy saw it; empty when it is not known.
         token: proof of who is calling, set by the authentication; never printed.
+        forwarded: what tells a service where the request came from.
         status: HTTP status once the answer has begun, else 0.
     """
 
     headers: dict[bytes, bytes]
     request_id: str
     traceparent: str | None
+    address: str = ""
     token: str | None = field(default=None, repr=False)
+    forwarded: Forwarded | None = field(default=None, repr=False)
     status: int = 0
 
-    def call_context(self, clock: Clock, default_timeout_s: float, max_timeout_s: float) -> CallContext:
+    def call_context(
+        self, clock: Clock, default_timeout_s: float = 30.0, max_timeout_s: float = 120.0
+    ) -> CallContext:
         """Return what travels with the operation into the service.
 
         Raises:
@@ -52,6 +59,7 @@ class RequestScope:
             caused_by=caused_by.decode("ascii") if _REQUEST_ID.fullmatch(caused_by) else "",
             traceparent=self.traceparent,
             deadline_at_s=clock.now_s() + timeout_s,
+            forwarded=self.forwarded,
         )
 
 
@@ -68,6 +76,17 @@ def _timeout_s(given: bytes, max_timeout_s: float) -> float:
     return timeout_s
 
 
+def _address(scope: Scope, headers: dict[bytes, bytes]) -> str:
+    """Return the caller's address.
+
+    The proxy writes the header anew, whatever came in, and is the only one that reaches this process.
+    """
+    given = headers.get(b"x-forwarded-for", b"").decode("latin-1").strip()
+    if not given and scope.get("client"):
+        given = str(scope["client"][0])
+    return given if 0 < len(given) <= _MAX_ADDRESS else ""
+
+
 def request_scope_of(scope: Scope) -> RequestScope:
     """Return the request of an ASGI scope that has passed ``RequestScopeMiddleware``."""
     request: RequestScope = scope[_SCOPE_KEY]
@@ -75,10 +94,16 @@ def request_scope_of(scope: Scope) -> RequestScope:
 
 
 class RequestScopeMiddleware:
-    """Gives every request an id and echoes it; one in the wrong form is replaced, not refused."""
+    """Gives every request an id and echoes it; one in the wrong form is replaced, not refused.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: the rest of the application.
+        notice: a header that every answer gets, such as that nobody is asked for a token; empty for none.
+    """
+
+    def __init__(self, app: ASGIApp, notice: tuple[str, str] = ("", "")) -> None:
         self._app = app
+        self._notice = notice
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the rest of the application with a ``RequestScope``."""
@@ -93,6 +118,7 @@ class RequestScopeMiddleware:
             headers=headers,
             request_id=given_id.decode("ascii") if _REQUEST_ID.fullmatch(given_id) else new_id(),
             traceparent=traceparent.decode("ascii") if _TRACEPARENT.fullmatch(traceparent) else None,
+            address=_address(scope, headers),
         )
         scope[_SCOPE_KEY] = request
 
@@ -101,6 +127,8 @@ class RequestScopeMiddleware:
                 request.status = message["status"]
                 headers = MutableHeaders(raw=message["headers"])
                 headers["X-Request-ID"] = request.request_id
+                if self._notice[0]:
+                    headers[self._notice[0]] = self._notice[1]
                 if request.traceparent is not None:
                     headers["traceparent"] = request.traceparent
             await send(message)

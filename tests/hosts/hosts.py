@@ -23,7 +23,7 @@ from tests.hosts.commands import CommandFailed, Finished, run_command
 from tests.hosts.leftovers import BASE, kill_all_in_namespace
 from tests.hosts.network import Network
 
-PROGRAMS = ("ip", "sshd", "ssh", "ssh-keygen", "rsync", "unshare", "nsenter", "mount")
+PROGRAMS = ("ip", "sshd", "ssh", "ssh-keygen", "rsync", "unshare", "nsenter", "mount", "redis-server")
 PROJECT = Path(__file__).resolve().parents[2]
 
 _SEARCH_PATH = f"{Path(sys.prefix) / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

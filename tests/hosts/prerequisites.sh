@@ -2,7 +2,8 @@
 # Programs that tests/hosts needs beside Python. Run as root on Debian or Ubuntu; safe to repeat.
 set -eu
 missing=""
-for pair in ip:iproute2 sshd:openssh-server ssh:openssh-client rsync:rsync unshare:util-linux; do
+for pair in ip:iproute2 sshd:openssh-server ssh:openssh-client rsync:rsync unshare:util-linux \
+    redis-server:redis-server; do
     PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 [ -z "$missing" ] && exit 0

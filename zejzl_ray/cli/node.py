@@ -5,18 +5,19 @@ Exit codes: 0 done, 1 the command failed (one message on standard error), 2 wron
 
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from pydantic import ValidationError
 
-from zejzl_ray.cli.console import output
+from zejzl_ray.cli.console import errors, output
 from zejzl_ray.cli.up import load_checked_fleet
 from zejzl_ray.cluster.launched_node import GCS_PORT, plan_node, start_supervised, stop_supervised
 from zejzl_ray.cluster.launcher_config import read_launcher_config
 from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE
-from zejzl_ray.cluster.node_start import NodeRole
+from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.secret_file import ensure_token
 from zejzl_ray.cluster.shared_store import ensure_redis_password, require_shared_store
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
@@ -26,6 +27,7 @@ from zejzl_ray.cluster.this_machine import address_towards, machine_of, resolve
 from zejzl_ray.errors import ClusterError, InvalidInput
 from zejzl_ray.log import configure_logging, get_logger
 from zejzl_ray.settings import Settings, load_settings
+from zejzl_ray.tls.policy import RAY_WITHOUT_TLS, ingress_credentials, ray_credentials
 
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -70,7 +72,11 @@ def start(
     cpus: Cpus = None,
     services: IsWithServices = True,
 ) -> None:
-    """Start the Ray node of this machine, and at the head the services; nothing when it is up already."""
+    """Start the Ray node of this machine, and at the head the services; nothing when it is up already.
+
+    The machines speak TLS with each other: without a certificate of this machine nothing starts, unless
+    ZEJZL_RAY_TLS=off says that the network between them is safe.
+    """
     if head == bool(address):
         raise typer.BadParameter("give either --head or --address")
     settings = load_settings()
@@ -98,6 +104,7 @@ def start(
             problem["msg"] for problem in error.errors(include_input=False, include_url=False)
         )
         raise InvalidInput(f"The node cannot be started: {problems}.") from None
+    _say_how_safe(settings, node)
     plan = SupervisedPlan(
         node=node,
         launcher=launcher if head else None,
@@ -154,6 +161,25 @@ def services() -> None:
     fleet, source = load_checked_fleet(settings, None)
     running = start_launched_services(settings, record.node, fleet, str(source), log.info)
     log.info("ready", machines=running.machines, missing_machines=running.missing_machines)
+
+
+def _say_how_safe(settings: Settings, node: NodeStart) -> None:
+    """Warn of what is open or about to end; refuse an ingress that would be open.
+
+    Raises:
+        ClusterError: the ingress would listen beyond loopback without a certificate.
+    """
+    if settings.ray_tls == "off":
+        errors.print(f"WARNING: {RAY_WITHOUT_TLS}", style="bold red", markup=False, soft_wrap=True)
+    now_s = time.time()
+    ingress = ingress_credentials(settings, now_s) if node.role is NodeRole.HEAD else None
+    ray = ray_credentials(settings, node.machine, node.node_ip, now_s)
+    ending = [found.days_left for found in (ingress, ray) if found is not None and found.is_ending_soon]
+    if ending:
+        errors.print(
+            f"WARNING: the certificate of {node.machine} expires in {min(ending):.0f} days: `zejzl tls renew`.",
+            style="bold red", markup=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 def _declared_machine(settings: Settings, node_ip: str) -> str:

@@ -8,8 +8,9 @@ from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.caller import Caller
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
 from zejzl_ray.contracts.machines import Machine, ReportMachine
+from zejzl_ray.contracts.services import BY_SERVICE
 
-_OPERATIONS = {operation.name: operation for operation in wire.OPERATIONS}
+_OPERATIONS = BY_SERVICE[wire.SERVICE]
 R = TypeVar("R", bound=Contract)
 
 

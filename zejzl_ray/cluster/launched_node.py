@@ -28,6 +28,7 @@ from zejzl_ray.cluster.supervisor_record import (
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.machine.vram import ask_vram_total
 from zejzl_ray.settings import Settings
+from zejzl_ray.tls.policy import ray_credentials
 
 GCS_PORT: Final = 6379
 LOG_FILE: Final = "node.log"
@@ -61,9 +62,11 @@ def plan_node(
     Raises:
         Unauthenticated: the machine has no Ray token.
         SettingsInvalid: cards or memory are set in a way that is not understood.
+        ClusterError: the machine has no certificate that the others would accept.
     """
     token_path = settings.data_path / RAY_TOKEN_FILE
     read_token(token_path)
+    credentials = ray_credentials(settings, machine, node_ip, time.time())
     identity = cluster_id(settings.data_path)
     total = ask_vram_total(gpu_settings(settings, machine), machine)
     return NodeStart(
@@ -74,6 +77,7 @@ def plan_node(
         node_ip=node_ip,
         temp_dir=ray_temp_dir(identity),
         token_path=token_path,
+        tls=credentials.files if credentials is not None else None,
         cpus=cpus or os.cpu_count() or 1,
         vram_mib=total.vram_mib,
         cards=total.cards,

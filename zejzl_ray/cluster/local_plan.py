@@ -4,6 +4,7 @@ import hashlib
 import os
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from zejzl_ray.errors import SettingsInvalid
 from zejzl_ray.machine.settings import GpuSettings, NodeAgentSettings, for_machine
 from zejzl_ray.machine.vram import ask_vram_total
 from zejzl_ray.settings import Settings
+from zejzl_ray.tls.policy import ingress_credentials
 
 LOOPBACK = "127.0.0.1"
 RAY_TOKEN_FILE = "ray_token"  # noqa: S105  a file name, not a secret
 TOKEN_FILE = "token"  # noqa: S105  a file name, not a secret
+MASTER_KEY_FILE = "security_key"
+INGRESS_CREDENTIAL_FILE = "ingress_credential"
 _DASHBOARD_PORT = 8265
 
 
@@ -93,12 +97,15 @@ def plan_local_cluster(settings: Settings, machines: tuple[str, ...]) -> LocalPl
 
     Raises:
         PortInUse: a port of the services is taken.
-        ClusterError: the address to listen on is not of this machine.
+        ClusterError: the address to listen on is not of this machine, or wants a certificate that is not there.
         SettingsInvalid: two settings name one port; cards or memory are set in a way that is not understood.
     """
+    ingress_credentials(settings, time.time())
     services = service_ports(settings)
     require_distinct(services)
     require_free(services, settings.bind_host)
+    if settings.is_exposed:  # the local tools reach the ingress on loopback, whatever else it listens on
+        require_free({"ZEJZL_HTTP_PORT": settings.http_port}, LOOPBACK)
     kept = {*services.values(), settings.ray_port or 0}
     identity = cluster_id(settings.data_path)
     dashboard = settings.dashboard_port or (
@@ -161,11 +168,7 @@ def service_ports(settings: Settings) -> dict[str, int]:
 
 
 def ingress_url(settings: Settings) -> str:
-    """Return where this machine reaches the ingress."""
-    return f"http://{_reachable(settings.bind_host)}:{settings.http_port}"
-
-
-def _reachable(host: str) -> str:
-    if host in ("0.0.0.0", "::", ""):  # noqa: S104  compares, does not bind
-        return LOOPBACK
-    return f"[{host}]" if ":" in host else host
+    """Return where this machine reaches the ingress: on loopback, whatever else it listens on."""
+    scheme = "https" if settings.http_tls == "on" else "http"
+    host = LOOPBACK if settings.is_exposed else settings.bind_host
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.http_port}"

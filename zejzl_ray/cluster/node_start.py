@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from zejzl_ray.cluster.names import MACHINE_LABEL, VRAM_RESOURCE, card_resource
 from zejzl_ray.contracts.base import Contract
+from zejzl_ray.tls.credentials import TlsFiles
 
 MARKER: Final = "ZEJZL_NODE_MARKER"
 """Environment variable in every process of a node; see :func:`node_marker`."""
@@ -66,6 +67,9 @@ class NodeStart(Contract):
         description="absolute and short; the same for all nodes of a cluster on one machine"
     )
     token_path: Path = Field(description="file with the Ray token, the same on every machine; mode 0600")
+    tls: TlsFiles | None = Field(
+        default=None, description="speak TLS with these; None only on loopback or if told"
+    )
     cpus: int = Field(ge=0, description="whole ones: the command line of Ray takes no fractions")
     gpus: int = Field(default=0, ge=0)
     vram_mib: int = Field(default=0, ge=0)
@@ -138,13 +142,27 @@ def node_marker(cluster_id: str, machine: str) -> str:
     return f"{cluster_id}/{machine}"
 
 
-def client_environment(token_path: Path) -> dict[str, str]:
-    """Return what a program needs in its environment before it imports Ray to reach the cluster."""
-    return {
+def client_environment(token_path: Path, tls: TlsFiles | None = None) -> dict[str, str]:
+    """Return what a program needs in its environment before it imports Ray to reach the cluster.
+
+    Args:
+        token_path: file with the Ray token.
+        tls: certificate, key and authority, where the cluster speaks TLS.
+    """
+    environment = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token_path),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_USE_TLS": "0",  # said, so that a variable from the user's shell does not decide
     }
+    if tls is not None:
+        environment |= {
+            "RAY_USE_TLS": "1",
+            "RAY_TLS_SERVER_CERT": str(tls.certificate),
+            "RAY_TLS_SERVER_KEY": str(tls.key),
+            "RAY_TLS_CA_CERT": str(tls.authority),
+        }
+    return environment
 
 
 def ray_start_command(node: NodeStart) -> NodeCommand:
@@ -196,7 +214,7 @@ def _resources(node: NodeStart) -> dict[str, int]:
 
 def _environment(node: NodeStart) -> dict[str, str]:
     health = node.health
-    environment = client_environment(node.token_path) | {
+    environment = client_environment(node.token_path, node.tls) | {
         MARKER: node_marker(node.cluster_id, node.machine),
         # The local provider of `ray up` starts no worker under the second autoscaler, which is the default.
         "RAY_enable_autoscaler_v2": "0",

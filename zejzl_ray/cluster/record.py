@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from zejzl_ray.errors import ClusterError
+from zejzl_ray.tls.credentials import TlsFiles
 
 FILE_NAME = "cluster.json"
 
@@ -24,6 +25,7 @@ class ClusterRecord(BaseModel):
     namespace: str
     machines: tuple[str, ...]
     is_complete: bool = False
+    tls: TlsFiles | None = None
 
     def write(self, data_dir: Path) -> None:
         """Write the record atomically, mode 0600.

@@ -14,6 +14,8 @@ from pydantic import SecretStr
 from zejzl_ray.cluster.secret_file import ensure_token, read_secret
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.settings import Settings
+from zejzl_ray.store.redis_tls import with_tls_files
+from zejzl_ray.tls.credentials import certificate_path, key_path, own_machine, tls_directory
 
 REDIS_PASSWORD_FILE: Final = "redis_password"  # noqa: S105  a file name, not a secret
 REDIS_AUTH_FILE: Final = "redis_auth.conf"
@@ -54,16 +56,27 @@ def require_shared_store(store_url: str, addresses: Collection[str]) -> None:
 
 
 def service_store_url(settings: Settings) -> SecretStr:
-    """Return the store's URL with its password, read anew so that a changed file counts at the next start.
+    """Return the store's URL with its password and certificates, read anew so that a change counts at the next start.
 
     The password is ``ZEJZL_REDIS_PASSWORD``, else the content of ``ZEJZL_REDIS_PASSWORD_FILE``, else that of
-    ``redis_password`` in the data directory, else there is none.
+    ``redis_password`` in the data directory, else there is none. With TLS, ``rediss://``, the server must show
+    a certificate of ``ZEJZL_CA_FILE``, and is shown the one of this machine where there is one.
 
     Raises:
         ClusterError: others may read the file.
         Unauthenticated: the file that the settings name is missing, or is empty.
     """
-    return settings.secret_store_url(_password_from_file(settings))
+    url = settings.secret_store_url(_password_from_file(settings)).get_secret_value()
+    directory = tls_directory(settings.data_path)
+    own = own_machine(directory) if url.startswith("redis") else None
+    return SecretStr(
+        with_tls_files(
+            url,
+            authority=settings.trusted_authority(),
+            certificate=certificate_path(directory, own) if own is not None else None,
+            key=key_path(directory, own) if own is not None else None,
+        )
+    )
 
 
 def ensure_redis_password(data_dir: Path) -> tuple[Path, Path]:

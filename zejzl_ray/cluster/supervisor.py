@@ -139,7 +139,8 @@ class Supervisor:
         except subprocess.TimeoutExpired:
             raise ClusterError(
                 f"Ray did not start on {node.machine} within {_START_LIMIT_S:g} s.",
-                f"Is the head at {node.head_address} up, and is its token the same as in {node.token_path}?",
+                f"Is the head at {node.head_address} up, is its token the same as in {node.token_path}, and is "
+                f"TLS {'on with the same authority' if node.tls is not None else 'off'} there too?",
             ) from None
         except OSError as error:
             raise ClusterError(f"Cannot run {command.argv[0]}: {error.strerror}.") from None

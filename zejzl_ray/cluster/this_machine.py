@@ -1,7 +1,10 @@
 """Which declared machine this computer is, and which of its addresses the others reach."""
 
+import ipaddress
 import socket
 from collections.abc import Mapping
+
+import psutil
 
 from zejzl_ray.errors import ClusterError, MachineNotFound
 from zejzl_ray.fleet.model import MachineDeclaration
@@ -67,3 +70,15 @@ def resolve(host: str) -> str:
         return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
     except OSError as error:
         raise ClusterError(f"The address {host} cannot be resolved: {error.strerror}.") from None
+
+
+def own_addresses() -> tuple[str, ...]:
+    """Return the IP addresses of this computer, without those that mean something else on every computer."""
+    found = []
+    for interface in psutil.net_if_addrs().values():
+        for entry in interface:
+            if entry.family in (socket.AF_INET, socket.AF_INET6):
+                address = ipaddress.ip_address(entry.address.partition("%")[0])
+                if not address.is_link_local and not address.is_loopback:
+                    found.append(str(address))
+    return tuple(found)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from zejzl_ray.contracts.access import Grant, PriorityClass, RoleName, Subject
 from zejzl_ray.contracts.base import Contract
@@ -48,6 +48,9 @@ class TrustPolicy(Contract):
     slow_s: float = Field(default=5.0, gt=0, le=3600, description="a response this slow earns nothing")
     prior: float = Field(default=0.5, ge=0, le=1)
     prior_samples: float = Field(default=4.0, gt=0, le=1000)
+    max_samples: float = Field(
+        default=64.0, ge=1, le=100_000, description="observations above this weigh no more"
+    )
     half_life_s: float = Field(default=3600.0, gt=0, le=30 * 86_400)
     hysteresis: float = Field(default=0.05, ge=0, le=0.5)
     levels: tuple[TrustLevel, ...] = Field(description="lowest first")
@@ -68,6 +71,11 @@ class PasswordPolicy(Contract):
 
 class Policy(Contract):
     """The whole policy, as ``config/policy.yaml`` holds it."""
+
+    # What is stored or sent is written with the key of the file; a writer that uses the field's name is read too.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True, serialize_by_alias=True
+    )
 
     schema_name: Literal["zejzl.policy/1"] = Field(default=SCHEMA, alias="schema")
     roles: dict[RoleName, RoleSpec]

@@ -38,6 +38,19 @@ def stop_operation(service: str) -> Operation:
     )
 
 
+def metrics_operation(service: str) -> Operation:
+    """Return what a health port answers beside ``health``; no method of the service."""
+    return Operation(
+        name="metrics",
+        service=service,
+        request=GetHealth,
+        reply=ServiceHealth,
+        scope=f"{service}:metrics:read",
+        verb="GET",
+        path="/metrics",
+    )
+
+
 def audit_operations(service: str) -> tuple[Operation, ...]:
     """Return the operations with which a service shows its part of the audit trail."""
     return (

@@ -9,6 +9,7 @@ from typing import Any, Final, Self, TypeVar, Unpack
 from pydantic import SecretStr
 
 from zejzl_ray.clock import Clock, SystemClock
+from zejzl_ray.cluster.security_gateway import SecurityGatewayClient
 from zejzl_ray.contracts import orchestrator as wire
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
@@ -295,6 +296,11 @@ class AsyncClient:
         reply = await self.call(_HEALTH[service], GetHealth(), timeout_s=timeout_s)
         return _of_type(reply, ServiceHealth)
 
+    @property
+    def security(self) -> SecurityGatewayClient:
+        """The security gateway: tokens, credentials, people, policy, trust, audit, secrets; one method an operation."""
+        return SecurityGatewayClient(_AsCaller(self))
+
     # --- all the rest ---------------------------------------------------------------------------------------
 
     async def call(
@@ -309,7 +315,7 @@ class AsyncClient:
         """Run any declared operation and return its reply, an instance of ``operation.reply``.
 
         Args:
-            operation: one of ``zejzl_ray.contracts.catalogue.all_operations()``.
+            operation: one of ``zejzl_ray.contracts.services.OPERATIONS``.
             request: an instance of ``operation.request``.
             timeout_s: how long to wait.
             caused_by: request id of the call that led to this one.
@@ -344,6 +350,18 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+class _AsCaller:
+    """This client where a ``Caller`` is wanted, with its token and time limit."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def call(self, operation: Operation, request: Contract, call: CallContext) -> Contract:
+        return await self._client.call(operation, request)
+
+    async def close(self) -> None: ...
 
 
 def _of_type(reply: Contract, expected: type[R]) -> R:

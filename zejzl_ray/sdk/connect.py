@@ -5,11 +5,15 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from zejzl_ray.auth.authorised_caller import AuthorisedCaller
+from zejzl_ray.auth.token_source import token_kind
+from zejzl_ray.clock import SystemClock
 from zejzl_ray.contracts.caller import Caller
 from zejzl_ray.errors import InvalidInput, ServiceUnavailable, Unauthenticated
 from zejzl_ray.sdk.async_client import DEFAULT_TIMEOUT_S, AsyncClient
 from zejzl_ray.sdk.client import Client
 from zejzl_ray.sdk.http_caller import HttpCaller
+from zejzl_ray.sdk.login_session import SESSION_FILE, LoginSession
 from zejzl_ray.settings import Settings, load_settings
 
 # far above any token; a larger file is something else
@@ -28,12 +32,13 @@ def connect(
     Nothing is sent yet; the first call says whether the cluster answers.
 
     Args:
-        address: ``http://host:port`` from outside the cluster, ``ray`` over actor handles from a process
-            that Ray runs or that has called ``ray.init``. Null takes ``ZEJZL_ADDRESS``, else actor handles
-            where this process is connected to Ray, else HTTP on this machine at ``ZEJZL_HTTP_PORT``.
+        address: ``https://host:port`` (trusting ``ZEJZL_CA_FILE``) or ``http://host:port`` from outside the
+            cluster, ``ray`` over actor handles from a process that Ray runs or that has called ``ray.init``.
+            Null takes ``ZEJZL_ADDRESS``, else actor handles where this process is connected to Ray, else HTTP
+            on this machine at ``ZEJZL_HTTP_PORT``.
         token: proof of who is calling; read from ``token_file`` when not given.
-        token_file: file with the token; null takes ``ZEJZL_TOKEN_FILE``, else ``token`` in the data
-            directory.
+        token_file: file with the token or credential; null takes ``ZEJZL_TOKEN_FILE``, else the login of
+            ``zejzl login`` if there is one (over HTTP), else ``token`` in the data directory.
         timeout_s: limit of a call that is given none, seconds.
 
     Raises:
@@ -56,16 +61,41 @@ def connect_async(
     if not timeout_s > 0:
         raise InvalidInput(f"timeout_s is {timeout_s}.", "Give seconds above 0.")
     settings = load_settings()
+    scheme = "https" if settings.http_tls == "on" else "http"
     address = (
-        address or settings.address or ("ray" if _is_in_ray() else f"http://127.0.0.1:{settings.http_port}")
+        address
+        or settings.address
+        or ("ray" if _is_in_ray() else f"{scheme}://127.0.0.1:{settings.http_port}")
     )
     given = SecretStr(token) if isinstance(token, str) else token
     path = Path(token_file) if token_file is not None else settings.token_file
     if address == "ray" or address.startswith("ray://"):
         proof = given or _read_token(path, settings, is_required=path is not None)
-        return AsyncClient(_over_actors(address, settings), token=proof, timeout_s=timeout_s)
+        if proof is None or token_kind(proof.get_secret_value()) == "access":
+            return AsyncClient(_over_actors(address, settings), token=proof, timeout_s=timeout_s)
+        return AsyncClient(_over_actors(address, settings, credential=proof), timeout_s=timeout_s)
+    if given is None and path is None and (settings.data_path / SESSION_FILE).exists():
+        return AsyncClient(_as_logged_in(address, settings, timeout_s), timeout_s=timeout_s)
     proof = given or _read_token(path, settings, is_required=True)
-    return AsyncClient(HttpCaller(address, proof, timeout_s), token=proof, timeout_s=timeout_s)
+    return AsyncClient(
+        HttpCaller(address, proof, timeout_s, ca_file=settings.trusted_authority()),
+        token=proof,
+        timeout_s=timeout_s,
+    )
+
+
+def anonymous_caller(settings: Settings, timeout_s: float = DEFAULT_TIMEOUT_S) -> Caller:
+    """Return a way to the ingress without a token, for what anybody may call: to log in, to ask for enrolment."""
+    scheme = "https" if settings.http_tls == "on" else "http"
+    address = settings.address or f"{scheme}://127.0.0.1:{settings.http_port}"
+    return HttpCaller(address, None, timeout_s, ca_file=settings.trusted_authority())
+
+
+def _as_logged_in(address: str, settings: Settings, timeout_s: float) -> Caller:
+    """Return calls in the name of whoever has logged in on this machine."""
+    http = HttpCaller(address, None, timeout_s, ca_file=settings.trusted_authority())
+    session = LoginSession(settings.data_path / SESSION_FILE, http, SystemClock())
+    return AuthorisedCaller(http, session)
 
 
 def _is_in_ray() -> bool:
@@ -74,7 +104,7 @@ def _is_in_ray() -> bool:
     return ray is not None and bool(ray.is_initialized())
 
 
-def _over_actors(address: str, settings: Settings) -> Caller:
+def _over_actors(address: str, settings: Settings, *, credential: SecretStr | None = None) -> Caller:
     if address not in {"ray", "ray://"}:
         raise InvalidInput(
             f"The address {address!r} cannot be used.",
@@ -85,9 +115,14 @@ def _over_actors(address: str, settings: Settings) -> Caller:
             "This process is not connected to Ray.",
             "Call ray.init(address=...) first, or give the ingress's http://host:port.",
         )
-    from zejzl_ray.cluster.actor_caller import ActorCaller  # noqa: PLC0415 - the only part that imports ray
+    # the only parts that import ray
+    from zejzl_ray.cluster.actor_caller import ActorCaller  # noqa: PLC0415
+    from zejzl_ray.cluster.gateway_access import GatewayAccess  # noqa: PLC0415
 
-    return ActorCaller(settings.namespace)
+    if credential is None:
+        return ActorCaller(settings.namespace)
+    # Services take access tokens only; over HTTP the ingress exchanges a credential, here the client does.
+    return GatewayAccess(settings.namespace, credential, SystemClock()).caller
 
 
 def _read_token(path: Path | None, settings: Settings, *, is_required: bool) -> SecretStr | None:

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from dataclasses import replace
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Final
 
 import httpx2
@@ -47,9 +48,10 @@ class HttpCaller:
         transport: replaces the network in tests.
         clock: where deadlines are read.
         patience: how often a repeatable call is tried, and with which pauses.
+        ca_file: certificate authority to trust beside the system's own.
 
     Raises:
-        InvalidInput: the address is none.
+        InvalidInput: the address is none, or the file with the authority cannot be read.
         Unauthenticated: the token is not one word of ASCII.
     """
 
@@ -62,6 +64,7 @@ class HttpCaller:
         transport: httpx2.AsyncBaseTransport | None = None,
         clock: Clock | None = None,
         patience: Patience | None = None,
+        ca_file: Path | None = None,
     ) -> None:
         self._url = _checked(base_url)
         self._token = _sound(token)
@@ -72,8 +75,7 @@ class HttpCaller:
         self._client = httpx2.AsyncClient(
             base_url=self._url,
             transport=transport,
-            # OpenSSL's own default: the system's authorities, or those of SSL_CERT_FILE
-            verify=ssl.create_default_context() if self._url.scheme == "https" else True,
+            verify=_trust(ca_file) if self._url.scheme == "https" else True,
             trust_env=not _is_loopback(self._url.host),
             headers={"accept": "application/json", "user-agent": f"zejzl-ray/{__version__}"},
         )
@@ -166,7 +168,7 @@ class HttpCaller:
             if "CERTIFICATE" in str(error):
                 raise ServiceUnavailable(
                     f"The certificate of {self._url} is not trusted.",
-                    "Name the file with its authority in the environment variable SSL_CERT_FILE.",
+                    "Name the file with its authority, ca.pem of the cluster's directory tls, in ZEJZL_CA_FILE.",
                 ) from None
             raise ServiceUnavailable(
                 f"Nothing answers at {self._url}.",
@@ -177,6 +179,20 @@ class HttpCaller:
                 f"The connection to {self._url} broke during {operation.name} ({type(error).__name__}).",
                 "Try again; if it stays, see the log of the ingress.",
             ) from None
+
+
+def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    """OpenSSL's own default, the system's authorities or those of SSL_CERT_FILE, and that of the cluster."""
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:  # ssl.SSLError too
+            raise InvalidInput(
+                f"No certificate authority in {ca_file}: {error.strerror or 'not PEM'}.",
+                "Copy ca.pem from the cluster's directory tls, and name it in ZEJZL_CA_FILE.",
+            ) from None
+    return context
 
 
 def _parse(operation: Operation, status: int, body: bytes) -> Contract:

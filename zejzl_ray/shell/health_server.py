@@ -2,69 +2,57 @@
 
 import asyncio
 import contextlib
-import hmac
 import socket
 from collections.abc import Awaitable, Callable, Generator
 
 import uvicorn
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from zejzl_ray.contracts.health import Check, CheckStatus, ServiceHealth
+from zejzl_ray.contracts.problems import PROBLEM_MEDIA_TYPE, problem_of, wire_status
+from zejzl_ray.errors import NotFound, Unauthenticated, ZejzlError
 
 _START_TIMEOUT_S = 5.0
 _STOP_TIMEOUT_S = 5.0
-_PROBLEM = "application/problem+json"
+
+# What may be asked here, and who asks, as the Authorization header says; raises when the caller may not.
+Admit = Callable[[str, bytes | None], Awaitable[None]]
 
 
-def _problem(status: int, code: str, detail: str, **headers: str) -> JSONResponse:
-    body = {
-        "type": f"urn:zejzl:problem:{code}",
-        "title": code,
-        "status": status,
-        "detail": detail,
-        "code": code,
-    }
-    return JSONResponse(body, status, headers, media_type=_PROBLEM)
+def _refused(error: ZejzlError) -> Response:
+    status = wire_status(error)
+    headers = {}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = 'Bearer realm="zejzl"'
+    if status.retry_after_s is not None:
+        headers["Retry-After"] = str(status.retry_after_s)
+    body = problem_of(error).model_dump_json()
+    return Response(body, status.http, headers, media_type=PROBLEM_MEDIA_TYPE)
 
 
 def create_health_app(
-    health: Callable[[], Awaitable[ServiceHealth]], *, token: SecretStr, registry: CollectorRegistry
+    health: Callable[[], Awaitable[ServiceHealth]], *, admit: Admit, registry: CollectorRegistry
 ) -> Starlette:
     """Return the ASGI application of one service's health port.
 
-    ``/healthz`` is open to anybody; ``/readyz`` (503 while not ready, with the reasons) and ``/metrics``
-    (Prometheus text) want the bearer token.
+    ``/healthz`` is open to anybody; ``/readyz`` (503 while not ready, with the reasons) wants what the operation
+    ``health`` wants, and ``/metrics`` (Prometheus text) what ``metrics`` wants.
     """
     ready = Gauge("zejzl_service_ready", "1 when the service can do its work", ["service"], registry=registry)
     epoch = Gauge(
         "zejzl_service_epoch", "grows at every restart of the service", ["service"], registry=registry
     )
-    expected = f"Bearer {token.get_secret_value()}".encode()
-
-    def refusal(request: Request) -> Response | None:
-        given = request.headers.get("authorization", "").encode()
-        if hmac.compare_digest(given, expected):
-            return None
-        return _problem(
-            401,
-            "unauthenticated",
-            "This route wants the cluster's bearer token.",
-            **{"WWW-Authenticate": "Bearer"},
-        )
 
     async def healthz(request: Request) -> Response:
         return JSONResponse({"service": (await health()).service, "is_alive": True})
 
     async def readyz(request: Request) -> Response:
-        refused = refusal(request)
-        if refused is not None:
-            return refused
+        await admit("health", _authorization(request))
         state = await health()
         return Response(
             state.model_dump_json(), 200 if state.is_ready else 503, media_type="application/json",
@@ -72,24 +60,36 @@ def create_health_app(
         )  # fmt: skip
 
     async def metrics(request: Request) -> Response:
-        refused = refusal(request)
-        if refused is not None:
-            return refused
+        await admit("metrics", _authorization(request))
         state = await health()
         ready.labels(state.service).set(state.is_ready)
         epoch.labels(state.service).set(state.epoch)
         return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
+    async def refuse(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ZejzlError)
+        return _refused(error)
+
     async def not_found(request: Request, error: Exception) -> Response:
-        return _problem(404, "not_found", "This port serves /healthz, /readyz and /metrics only.")
+        return _refused(NotFound("This port serves /healthz, /readyz and /metrics only."))
 
     async def wrong_method(request: Request, error: Exception) -> Response:
-        return _problem(405, "method_not_allowed", "Use GET.", Allow="GET, HEAD")
+        problem = problem_of(NotFound("Only GET is answered here.", "Use GET.")).model_copy(
+            update={"status": 405, "code": "method_not_allowed", "title": "Method not allowed"}
+        )
+        return Response(
+            problem.model_dump_json(), 405, {"Allow": "GET, HEAD"}, media_type=PROBLEM_MEDIA_TYPE
+        )
 
     return Starlette(
         routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)],
-        exception_handlers={404: not_found, 405: wrong_method},
+        exception_handlers={404: not_found, 405: wrong_method, ZejzlError: refuse},
     )
+
+
+def _authorization(request: Request) -> bytes | None:
+    given = request.headers.get("authorization")
+    return None if given is None else given.encode("latin-1")
 
 
 class _Server(uvicorn.Server):
@@ -116,17 +116,17 @@ class HealthServer:
     Args:
         host: address to listen on.
         port: port to listen on; 0 takes a free one (see ``port``).
-        token: the cluster's bearer token.
+        admit: decides whether a caller may ask; takes ``health`` or ``metrics`` and the header.
         retry_s: time between two tries.
         drain_s: how long a request may still take after ``stop``.
     """
 
     def __init__(
-        self, host: str, port: int, token: SecretStr, *, retry_s: float = 2.0, drain_s: int = 2
+        self, host: str, port: int, admit: Admit, *, retry_s: float = 2.0, drain_s: int = 2
     ) -> None:
         self._host = host
         self.port = port
-        self._token = token
+        self._admit = admit
         self._retry_s = retry_s
         self._drain_s = drain_s
         self._server: _Server | None = None
@@ -160,7 +160,7 @@ class HealthServer:
         await asyncio.wait({self._task}, timeout=self._drain_s + _STOP_TIMEOUT_S)
 
     async def _keep_serving(self, health: Callable[[], Awaitable[ServiceHealth]]) -> None:
-        app = create_health_app(health, token=self._token, registry=CollectorRegistry())
+        app = create_health_app(health, admit=self._admit, registry=CollectorRegistry())
         while not self._stopping.is_set():
             try:
                 with self._listen() as listener:

@@ -81,6 +81,7 @@ class ServiceShell(Generic[S]):
         health_server: serves health over HTTP; None where somebody else does, as the ingress for
             core_orchestrator.
         presence: keeps the service's entry in the registry alive; None leaves it out.
+        more_checks: what else readiness depends on, such as the news of the security gateway.
         ready_wait_s: how long a call waits for a service that is starting.
         stop_timeout_s: how long ``stop`` waits for an orderly end before it cancels.
         first_wait_s: pause after the first failed start; it doubles up to 5 s.
@@ -96,6 +97,7 @@ class ServiceShell(Generic[S]):
         on_fatal: Callable[[str], None],
         health_server: HealthServer | None = None,
         presence: Presence | None = None,
+        more_checks: Callable[[], tuple[Check, ...]] = tuple,
         ready_wait_s: float = _READY_WAIT_S,
         stop_timeout_s: float = _STOP_TIMEOUT_S,
         first_wait_s: float = _FIRST_WAIT_S,
@@ -106,6 +108,7 @@ class ServiceShell(Generic[S]):
         self._on_fatal = on_fatal
         self._health_server = health_server
         self._presence = presence
+        self._more_checks = more_checks
         self._ready_wait_s = ready_wait_s
         self._stop_timeout_s = stop_timeout_s
         self._first_wait_s = first_wait_s
@@ -149,6 +152,7 @@ class ServiceShell(Generic[S]):
             )
         else:
             checks, epoch = await _ask(service)
+        checks = (*checks, *self._more_checks())
         if self._health_server is not None:
             checks = (*checks, self._health_server.check())
         return ServiceHealth(

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from actors import place, shells
 from actors.place import ServiceOptions, end_process, own_identity, start_service
+from zejzl_ray.auth.process_security import ProcessSecurity
 from zejzl_ray.cluster.names import MACHINE_LABEL, SERVICES
 from zejzl_ray.cluster.topology import PLACES
 from zejzl_ray.errors import ClusterError, StoreUnavailable
@@ -45,6 +46,16 @@ def fake_ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     fake = FakeRay()
     monkeypatch.setattr(place, "ray", fake)
     return fake
+
+
+def shell_of(service: str, options: ServiceOptions) -> ServiceShell[BareService]:
+    """Build a bare service of this name as its actor does, without its background work."""
+    return shells.host(service, options, BareService)._shell
+
+
+@pytest.fixture(autouse=True)
+def no_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ProcessSecurity, "launch", lambda _: None)
 
 
 @pytest.fixture
@@ -84,20 +95,17 @@ def test_a_replaced_process_ends_with_its_reason(
 
 
 @pytest.mark.parametrize("service", SERVICES)
-@pytest.mark.parametrize("is_health_served", [True, False])
 @pytest.mark.usefixtures("fake_ray")
-async def test_the_shell_opens_the_services_own_store(
-    monkeypatch: pytest.MonkeyPatch, service: str, is_health_served: bool
-) -> None:
+async def test_the_shell_opens_the_services_own_store(monkeypatch: pytest.MonkeyPatch, service: str) -> None:
     launched: list[ServiceShell[Any]] = []
-    monkeypatch.setattr(ServiceShell, "launch", lambda shell: launched.append(shell))  # noqa: PLW0108 - binds the shell
     monkeypatch.setattr(shells, "prepare_process", lambda *_: None)
-    given = ServiceOptions(Settings(store_url="memory"), SecretStr("t"), is_health_served)
-    shell = shells.launch_shell(service, given, BareService)
+    given = ServiceOptions(Settings(store_url="memory"), SecretStr("t"))
+    monkeypatch.setattr(ServiceShell, "launch", lambda shell: launched.append(shell))  # noqa: PLW0108 - binds the shell
+    shell = shell_of(service, given)
     assert launched == [shell]
-    has_port = service != "core_orchestrator" and is_health_served
     names = [check.name for check in (await shell.health()).checks]
-    assert names == (["started", "health_port"] if has_port else ["started"])
+    ports = [] if service == "core_orchestrator" else ["health_port"]
+    assert names == ["started", "security_feed", "audit_trail", *ports]
     store = await shell._open_store()
     assert isinstance(store, MemoryStore)
 
@@ -107,7 +115,7 @@ async def test_a_store_of_one_machine_is_not_opened_while_there_are_two(
 ) -> None:
     monkeypatch.setattr(ServiceShell, "launch", lambda shell: None)
     monkeypatch.setattr(shells, "prepare_process", lambda *_: None)
-    shell = shells.launch_shell("error_bus", options, BareService)
+    shell = shell_of("error_bus", options)
     fake_ray.alive = {"10.0.0.1": True, "10.0.0.2": True}
     with pytest.raises(ClusterError, match="ZEJZL_STORE_URL"):
         await shell._open_store()
@@ -135,7 +143,7 @@ async def test_a_service_logs_what_its_store_promises_and_each_weak_point(
 ) -> None:
     monkeypatch.setattr(ServiceShell, "launch", lambda shell: None)
     monkeypatch.setattr(shells, "prepare_process", lambda *_: None)
-    shell = shells.launch_shell("error_bus", options, BareService)
+    shell = shell_of("error_bus", options)
     with capture_logs() as lines:
         await shell._open_store()
     told = [(line["log_level"], line.get("durability") or line["reason"]) for line in lines]
@@ -181,7 +189,7 @@ async def test_a_store_is_closed_when_its_opening_is_cancelled(
     monkeypatch.setattr(ServiceShell, "launch", lambda shell: None)
     monkeypatch.setattr(shells, "prepare_process", lambda *_: None)
     monkeypatch.setattr(shells, "open_store", open_store)
-    opening = asyncio.ensure_future(shells.launch_shell("error_bus", options, BareService)._open_store())
+    opening = asyncio.ensure_future(shell_of("error_bus", options)._open_store())
     await opened.wait()
     await asyncio.sleep(0)
     opening.cancel()

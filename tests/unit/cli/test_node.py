@@ -1,5 +1,6 @@
 """``zejzl node`` up to the point where it would start something."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from zejzl_ray.cli import node
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.errors import ClusterError, InvalidInput, Unauthenticated
+from zejzl_ray.tls.directory import TlsDirectory
+from zejzl_ray.tls.names import certificate_names
 
 
 @pytest.fixture
@@ -152,7 +155,7 @@ def test_the_supervisor_makes_the_environment_and_knows_what_to_remove(
             pass
 
     monkeypatch.setattr(node, "Supervisor", Watching)
-    monkeypatch.setattr("actors.launched_system.haproxy_environment", lambda data_dir, **_: {"A": "1"})
+    monkeypatch.setattr("actors.launched_system.ingress_environment", lambda settings: {"A": "1"})
     monkeypatch.setattr("actors.launched_system.haproxy_directory", lambda data_dir: tmp_path / "proxy")
     wanted = SupervisedPlan(
         node=NodeStart(
@@ -180,3 +183,65 @@ def test_services_are_started_at_the_head_only(data_dir: Path) -> None:
 
     assert isinstance(done.exception, ClusterError)
     assert "not the head" in str(done.exception)
+
+
+def test_a_worker_without_a_certificate_does_not_start_and_says_why(
+    data_dir: Path, started: list[NodeStart]
+) -> None:
+    _run("token")
+
+    done = _run("start", "--address", "127.0.0.1", "--machine", "pc2", "--node-ip", "10.0.0.2")
+
+    assert isinstance(done.exception, ClusterError)
+    assert "There is no certificate of pc2" in str(done.exception)
+    assert "zejzl tls issue pc2 --address 10.0.0.2" in str(done.exception)
+    assert started == []
+
+
+def test_a_worker_with_its_certificate_speaks_tls(data_dir: Path, started: list[NodeStart]) -> None:
+    _run("token")
+    TlsDirectory(data_dir / "tls").init(certificate_names("pc2", (), ("10.0.0.2",)), time.time())
+
+    done = _run("start", "--address", "127.0.0.1", "--machine", "pc2", "--node-ip", "10.0.0.2")
+
+    assert done.exit_code == 0, done.exception
+    assert "WARNING" not in done.stderr
+    assert started[0].tls is not None
+    assert started[0].tls.certificate == data_dir / "tls" / "pc2.pem"
+
+
+def test_without_tls_between_machines_the_start_says_so_loudly(
+    data_dir: Path, started: list[NodeStart], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZEJZL_RAY_TLS", "off")
+    _run("token")
+
+    done = _run("start", "--address", "127.0.0.1", "--machine", "pc2", "--node-ip", "10.0.0.2")
+
+    assert done.exit_code == 0, done.exception
+    assert "WARNING: ZEJZL_RAY_TLS=off" in done.stderr
+    assert started[0].tls is None
+
+
+def test_a_certificate_that_ends_soon_is_told_at_the_start(data_dir: Path, started: list[NodeStart]) -> None:
+    _run("token")
+    made_at_s = time.time() - 355 * 86_400
+    TlsDirectory(data_dir / "tls").init(certificate_names("pc2", (), ("10.0.0.2",)), made_at_s)
+
+    done = _run("start", "--address", "127.0.0.1", "--machine", "pc2", "--node-ip", "10.0.0.2")
+
+    assert done.exit_code == 0, done.exception
+    assert "expires in 10 days: `zejzl tls renew`" in done.stderr
+
+
+def test_a_head_whose_ingress_would_be_open_does_not_start(
+    data_dir: Path, started: list[NodeStart], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZEJZL_BIND_HOST", "0.0.0.0")
+    _run("token")
+
+    done = _run("start", "--head", "--machine", "mainpc", "--node-ip", "127.0.0.1")
+
+    assert isinstance(done.exception, ClusterError)
+    assert "ZEJZL_BIND_HOST=0.0.0.0" in str(done.exception)
+    assert started == []

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from zejzl_ray.cluster.node_start import NodeRole
 from zejzl_ray.cluster.ports import free_ports
 from zejzl_ray.errors import ClusterError, PortInUse, SettingsInvalid
 from zejzl_ray.settings import Settings
+from zejzl_ray.tls.directory import TlsDirectory
+from zejzl_ray.tls.names import certificate_names
 
 PORTS = ("http_port", "resource_manager_port", "observability_port", "error_bus_port", "security_port")
 MACHINES = ("mainpc", "pc2")
@@ -98,15 +101,46 @@ def test_two_settings_with_one_port_are_refused(settings: Settings, field: str) 
         plan_local_cluster(changed(settings, **{field: settings.http_port}), MACHINES)
 
 
+def certify(settings: Settings, *addresses: str) -> None:
+    TlsDirectory(settings.data_path / "tls").init(certificate_names("mainpc", (), addresses), time.time())
+
+
 def test_an_address_of_another_machine_is_refused(settings: Settings) -> None:
+    certify(settings, "192.0.2.1")
     with pytest.raises(ClusterError, match="ZEJZL_BIND_HOST"):
         plan_local_cluster(changed(settings, bind_host="192.0.2.1"), MACHINES)
 
 
 @pytest.mark.parametrize(("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("::1", "[::1]"), ("::", "127.0.0.1")])
 def test_the_ingress_is_shown_as_it_is_reached(settings: Settings, host: str, shown: str) -> None:
+    certify(settings)
     record = plan_local_cluster(changed(settings, bind_host=host), MACHINES).record
     assert record.http_url == f"http://{shown}:{settings.http_port}"
+    encrypted = plan_local_cluster(changed(settings, bind_host=host, http_tls="on"), MACHINES).record
+    assert encrypted.http_url == f"https://{shown}:{settings.http_port}"
+
+
+@pytest.mark.parametrize("fields", [{"bind_host": "0.0.0.0"}, {"http_tls": "on"}])
+def test_an_ingress_that_wants_a_certificate_is_not_planned_without_one(
+    settings: Settings, fields: dict[str, str]
+) -> None:
+    with pytest.raises(ClusterError, match="zejzl tls init"):
+        plan_local_cluster(changed(settings, **fields), MACHINES)
+
+
+def test_beyond_loopback_the_port_must_be_free_on_loopback_too(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certify(settings)
+    asked: list[str] = []
+    monkeypatch.setattr(local_plan, "require_free", lambda wanted, host: asked.append(host))
+    plan_local_cluster(changed(settings, bind_host="0.0.0.0"), MACHINES)
+    assert asked[:2] == ["0.0.0.0", "127.0.0.1"]
+
+
+def test_nodes_on_one_machine_do_not_speak_tls(settings: Settings) -> None:
+    certify(settings)
+    assert [node.tls for node in plan_local_cluster(settings, MACHINES).nodes] == [None, None]
 
 
 def test_the_cluster_is_the_same_however_its_directory_is_written(tmp_path: Path) -> None:

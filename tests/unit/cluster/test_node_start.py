@@ -16,6 +16,7 @@ from zejzl_ray.cluster.node_start import (
     node_marker,
     ray_start_command,
 )
+from zejzl_ray.tls.credentials import TlsFiles
 
 
 def _node(**changes: Any) -> NodeStart:
@@ -143,3 +144,32 @@ def test_ports_of_a_head_do_not_matter_to_a_worker() -> None:
 def test_the_fingerprint_tells_whether_a_running_node_is_still_the_wanted_one() -> None:
     assert _node().fingerprint == _node().fingerprint
     assert _node().fingerprint != _node(vram_mib=12288).fingerprint
+
+
+_TLS = TlsFiles(
+    certificate=Path("/t/pc2.pem"), key=Path("/t/pc2.key"), authority=Path("/t/ca.pem"), fingerprint="0"
+)
+
+
+def test_tls_reaches_the_processes_of_a_node_and_its_clients_alike() -> None:
+    expected = {
+        "RAY_USE_TLS": "1",
+        "RAY_TLS_SERVER_CERT": "/t/pc2.pem",
+        "RAY_TLS_SERVER_KEY": "/t/pc2.key",
+        "RAY_TLS_CA_CERT": "/t/ca.pem",
+    }
+
+    assert ray_start_command(_worker(tls=_TLS)).environment.items() >= expected.items()
+    assert client_environment(Path("/t/token"), _TLS).items() >= expected.items()
+
+
+def test_without_tls_a_variable_of_the_users_shell_does_not_switch_it_on() -> None:
+    assert ray_start_command(_worker()).environment["RAY_USE_TLS"] == "0"
+    assert client_environment(Path("/t/token"))["RAY_USE_TLS"] == "0"
+
+
+def test_a_renewed_certificate_is_another_plan() -> None:
+    renewed = _TLS.model_copy(update={"fingerprint": "1"})
+
+    assert _worker(tls=_TLS).fingerprint == _worker(tls=_TLS).fingerprint
+    assert len({_worker(tls=tls).fingerprint for tls in (None, _TLS, renewed)}) == 3

@@ -1,7 +1,9 @@
 """A store that services find from every machine, and where its password comes from."""
 
 import threading
+import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from pydantic import SecretStr
@@ -9,6 +11,8 @@ from pydantic import SecretStr
 from zejzl_ray.cluster.shared_store import ensure_redis_password, require_shared_store, service_store_url
 from zejzl_ray.errors import ClusterError, Unauthenticated
 from zejzl_ray.settings import Settings
+from zejzl_ray.tls.directory import TlsDirectory
+from zejzl_ray.tls.names import certificate_names
 
 TWO = ("10.0.0.1", "10.0.0.2")
 
@@ -142,3 +146,22 @@ def test_the_lines_are_whole_when_two_write_them_at_once(tmp_path: Path) -> None
     password = (tmp_path / "redis_password").read_text()
     assert (tmp_path / "redis_auth.conf").read_text().startswith(f'requirepass "{password}"\n')
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_with_tls_the_store_is_told_whom_to_trust_and_what_to_show(tmp_path: Path) -> None:
+    TlsDirectory(tmp_path / "tls").init(certificate_names("mainpc", (), ()), time.time())
+    directory = quote(str(tmp_path / "tls"), safe="")
+
+    url = service_store_url(settings(tmp_path, "rediss://h:6380/0?timeout_s=2")).get_secret_value()
+
+    assert url == (
+        f"rediss://h:6380/0?timeout_s=2&ssl_ca_certs={directory}%2Fca.pem"
+        f"&ssl_certfile={directory}%2Fmainpc.pem&ssl_keyfile={directory}%2Fmainpc.key"
+    )
+    assert "ssl_" not in service_store_url(settings(tmp_path, "redis://h:6380")).get_secret_value()
+    other = service_store_url(settings(tmp_path, "rediss://h:6380", ca_file="/x/ca.pem")).get_secret_value()
+    assert "ssl_ca_certs=%2Fx%2Fca.pem" in other
+
+
+def test_a_machine_without_certificates_trusts_the_systems_authorities(tmp_path: Path) -> None:
+    assert service_store_url(settings(tmp_path, "rediss://h:6380")).get_secret_value() == "rediss://h:6380"

@@ -9,9 +9,9 @@ from pydantic import SecretStr
 
 from serve_apps.app import create_app
 from serve_apps.config import IngressConfig
-from serve_apps.middleware.authentication import BearerToken
 from serve_apps.registry_replica import RegistryReplica
 from zejzl_ray import errors
+from tests.unit.serve_apps.one_token_door import OneTokenDoor
 from zejzl_ray.clock import SystemClock
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
@@ -47,7 +47,7 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[AsyncClient]:
     await service.start()
     direct = InProcess(service)
     config = IngressConfig(poll_s=0.05)
-    app = create_app(direct, RegistryReplica(direct, clock, config), config, clock, BearerToken(TOKEN))
+    app = create_app(direct, RegistryReplica(direct, clock, config), config, clock, OneTokenDoor(TOKEN))
     async with app.router.lifespan_context(app):
         http = HttpCaller("http://ingress", transport=httpx2.ASGITransport(app=app))
         way: Caller = http if request.param == "http" else direct

@@ -1,5 +1,6 @@
 import json
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -158,8 +159,18 @@ async def test_a_refused_connection_names_the_address_and_what_to_do() -> None:
 
 async def test_an_untrusted_certificate_is_told_apart_from_silence() -> None:
     handler, _ = answering(httpx2.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"))
-    with pytest.raises(errors.ServiceUnavailable, match="SSL_CERT_FILE"):
+    with pytest.raises(errors.ServiceUnavailable, match="ZEJZL_CA_FILE"):
         await over(handler, url="https://127.0.0.1:7000").call(GET_AGENT, SCOUT, CallContext())
+
+
+@pytest.mark.parametrize("content", [None, "nothing"])
+def test_a_file_without_an_authority_is_named(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(errors.InvalidInput, match=r"authority in .*ca\.pem"):
+        HttpCaller("https://127.0.0.1:7000", ca_file=path)
+    HttpCaller("http://127.0.0.1:7000", ca_file=path)  # not looked at
 
 
 async def test_a_broken_connection_says_so() -> None:

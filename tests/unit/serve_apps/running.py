@@ -7,9 +7,9 @@ from fastapi import FastAPI
 
 from serve_apps.app import create_app
 from serve_apps.config import IngressConfig
-from serve_apps.middleware.authentication import BearerToken
 from serve_apps.registry_replica import RegistryReplica
 from tests.unit.serve_apps.fake_registry import FakeRegistry
+from tests.unit.serve_apps.one_token_door import OneTokenDoor
 from zejzl_ray.clock import Clock
 
 TOKEN = "t" * 40
@@ -22,7 +22,8 @@ class Ingress:
     def __init__(self, registry: FakeRegistry, config: IngressConfig, clock: Clock) -> None:
         self.registry = registry
         self.replica = RegistryReplica(registry, clock, config)
-        self.app: FastAPI = create_app(registry, self.replica, config, clock, BearerToken(TOKEN))
+        self.door = OneTokenDoor(TOKEN)
+        self.app: FastAPI = create_app(registry, self.replica, config, clock, self.door)
         self.client = httpx2.AsyncClient(
             transport=httpx2.ASGITransport(self.app, raise_app_exceptions=False),
             base_url="http://ingress",

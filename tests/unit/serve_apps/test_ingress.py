@@ -12,7 +12,7 @@ from zejzl_ray.errors import ClusterError
 
 
 def test_the_application_is_built_without_a_cluster(tmp_path: Path) -> None:
-    application = build_ingress(IngressOptions(token_file=tmp_path / "token", replicas=3))
+    application = build_ingress(IngressOptions(credential_file=tmp_path / "token", replicas=3))
     deployment = application._bound_deployment
     assert deployment.name == "Ingress"
     assert deployment.num_replicas == 3
@@ -22,14 +22,14 @@ def test_the_application_is_built_without_a_cluster(tmp_path: Path) -> None:
 
 
 def test_watchers_leave_room_for_requests(tmp_path: Path) -> None:
-    config = IngressOptions(token_file=tmp_path / "token").config
+    config = IngressOptions(credential_file=tmp_path / "token").config
     assert config.max_watchers <= DEPLOYMENT_OPTIONS["max_ongoing_requests"] / 2
 
 
 @pytest.mark.parametrize("wrong", [{"http_port": 0}, {"replicas": 0}, {"host": "0.0.0.0"}])
 def test_options_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        IngressOptions.model_validate({"token_file": tmp_path, **wrong})
+        IngressOptions.model_validate({"credential_file": tmp_path, **wrong})
 
 
 class FakeStatus:

@@ -25,9 +25,40 @@ def test_rays_own_file_would_listen_everywhere_and_the_edited_one_does_not(gener
     assert binds(edit_config(generated, ProxyEdits())) == ["127.0.0.1:7000"]
 
 
+CERTIFICATE = Path("/x/ingress.pem")
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "*"])
-def test_only_the_front_listens_on_the_address_of_the_user(generated: str, host: str) -> None:
-    assert binds(edit_config(generated, ProxyEdits(bind_host=host))) == [f"{host}:7000"]
+def test_beyond_loopback_only_the_front_listens_and_with_tls(generated: str, host: str) -> None:
+    edited = edit_config(generated, ProxyEdits(bind_host=host, certificate=CERTIFICATE))
+
+    assert re.findall(r"^\s*bind (.*\S)", edited, re.MULTILINE) == [
+        "127.0.0.1:7000 proto h1",  # the tools of this machine
+        f"{host}:7000 ssl crt /x/ingress.pem proto h1",
+    ]
+
+
+@pytest.mark.parametrize(("host", "others"), [("127.0.0.1", []), ("0.0.0.0", ["0.0.0.0:7000"])])
+def test_loopback_is_encrypted_where_asked(generated: str, host: str, others: list[str]) -> None:
+    edits = ProxyEdits(bind_host=host, certificate=CERTIFICATE, is_loopback_encrypted=True)
+    edited = edit_config(generated, edits)
+
+    assert binds(edited) == ["127.0.0.1:7000", *others]
+    assert edited.count(" ssl crt /x/ingress.pem") == 1 + len(others)
+
+
+@pytest.mark.parametrize("edits", [ProxyEdits(bind_host="0.0.0.0"), ProxyEdits(is_loopback_encrypted=True)])
+def test_without_a_certificate_nothing_listens_beyond_loopback(generated: str, edits: ProxyEdits) -> None:
+    with pytest.raises(TemplateChanged, match="without a certificate"):
+        edit_config(generated, edits)
+
+
+def test_old_versions_of_tls_and_weak_ciphers_are_off(generated: str) -> None:
+    edited = edit_config(generated, ProxyEdits())
+
+    assert "    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets\n" in edited
+    (ciphers,) = re.findall(r"ssl-default-bind-ciphers (\S+)", edited)
+    assert all(name.startswith("ECDHE-ECDSA-") for name in ciphers.split(":"))
 
 
 def test_editing_twice_changes_nothing(generated: str) -> None:

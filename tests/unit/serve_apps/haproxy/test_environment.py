@@ -8,6 +8,11 @@ import pytest
 
 from serve_apps.haproxy.environment import haproxy_environment
 from zejzl_ray.errors import ClusterError
+from zejzl_ray.tls.credentials import TlsFiles
+
+TLS = TlsFiles(
+    certificate=Path("/x/mainpc.pem"), key=Path("/x/mainpc.key"), authority=Path("/x/ca.pem"), fingerprint="0"
+)
 
 
 @pytest.fixture
@@ -30,11 +35,27 @@ def test_the_files_of_a_cluster_lie_in_a_private_directory_of_its_own(root: Path
 
 
 def test_repeating_it_gives_the_same_directory(root: Path, tmp_path: Path) -> None:
-    first = haproxy_environment(tmp_path, root=root, bind_host="0.0.0.0")
-    again = haproxy_environment(tmp_path, root=root, bind_host="0.0.0.0")
+    first = haproxy_environment(tmp_path, root=root, bind_host="0.0.0.0", tls=TLS)
+    again = haproxy_environment(tmp_path, root=root, bind_host="0.0.0.0", tls=TLS)
     assert directory_of(first) == directory_of(again)
     assert first["ZEJZL_HAPROXY_BIND_HOST"] == "0.0.0.0"
     assert first["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
+
+
+def test_the_proxy_is_told_where_its_certificate_lies(root: Path, tmp_path: Path) -> None:
+    environment = haproxy_environment(tmp_path, root=root, tls=TLS, is_loopback_encrypted=True)
+
+    assert environment["ZEJZL_HAPROXY_CERTIFICATE"] == "/x/mainpc.pem"
+    assert environment["ZEJZL_HAPROXY_KEY"] == "/x/mainpc.key"
+    assert environment["ZEJZL_HAPROXY_LOOPBACK_TLS"] == "1"
+    assert "ZEJZL_HAPROXY_CERTIFICATE" not in haproxy_environment(tmp_path, root=root, bind_host="127.0.0.2")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "*", "mainpc"])
+def test_beyond_loopback_a_certificate_is_a_must(root: Path, tmp_path: Path, host: str) -> None:
+    with pytest.raises(ClusterError, match="zejzl tls init"):
+        haproxy_environment(tmp_path, root=root, bind_host=host)
+    assert list(root.iterdir()) == []
 
 
 def test_serves_socket_paths_fit_into_what_haproxy_can_bind(root: Path, tmp_path: Path) -> None:

@@ -11,14 +11,14 @@ def test_the_file_is_edited_and_the_arguments_are_passed_on(render: Callable[...
     config = render()
     environment = {
         "ZEJZL_HAPROXY_BINARY": "/x/haproxy",
-        "ZEJZL_HAPROXY_BIND_HOST": "0.0.0.0",
+        "ZEJZL_HAPROXY_BIND_HOST": "::1",
         "ZEJZL_HAPROXY_MAX_BODY_BYTES": "77",
     }
     arguments = ["-db", "-f", str(config), "-dR", "-sf", "12"]
     assert prepare(arguments, environment) == ["/x/haproxy", *arguments]
     edited = config.read_text()
     assert edited.startswith(MARK)
-    assert "bind 0.0.0.0:7000" in edited
+    assert "bind ::1:7000" in edited
     assert "gt 77 }" in edited
 
 
@@ -35,3 +35,36 @@ def test_the_default_is_loopback(render: Callable[..., Path]) -> None:
     config = render(host="0.0.0.0")
     prepare(["-f", str(config)], {"ZEJZL_HAPROXY_BINARY": "/x"})
     assert "bind 127.0.0.1:7000" in config.read_text()
+
+
+def test_certificate_and_key_become_one_private_file_beside_the_configuration(
+    render: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = render()
+    sources = {"CERTIFICATE": b"cert\n\nmore\n", "KEY": b"key"}
+    environment = {"ZEJZL_HAPROXY_BINARY": "/x", "ZEJZL_HAPROXY_BIND_HOST": "0.0.0.0"}
+    for name, content in sources.items():
+        (tmp_path / name).write_bytes(content)
+        environment[f"ZEJZL_HAPROXY_{name}"] = str(tmp_path / name)
+    bundle = config.with_name("ingress.pem")
+
+    prepare(["-f", str(config)], environment)
+
+    assert bundle.read_bytes() == b"cert\nmore\nkey\n"
+    assert bundle.stat().st_mode & 0o777 == 0o600
+    assert f"bind 0.0.0.0:7000 ssl crt {bundle}" in config.read_text()
+    (tmp_path / "CERTIFICATE").write_bytes(b"renewed\n")
+    prepare(["-f", str(config)], environment)  # a reload of an edited file
+    assert bundle.read_bytes() == b"renewed\nkey\n"
+    assert sorted(path.name for path in config.parent.glob("*.draft")) == []
+
+
+def test_a_certificate_that_is_not_there_starts_nothing(render: Callable[..., Path]) -> None:
+    environment = {
+        "ZEJZL_HAPROXY_BINARY": "/x",
+        "ZEJZL_HAPROXY_CERTIFICATE": "/nowhere",
+        "ZEJZL_HAPROXY_KEY": "/nowhere",
+    }
+
+    with pytest.raises(FileNotFoundError):
+        prepare(["-f", str(render())], environment)

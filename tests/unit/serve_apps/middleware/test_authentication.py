@@ -1,63 +1,108 @@
-import os
-from pathlib import Path
+import hashlib
 
+import httpx2
 import pytest
+from pydantic import SecretStr
 
-from serve_apps.middleware.authentication import BearerToken
-from zejzl_ray.errors import SettingsInvalid, Unauthenticated
+from serve_apps.middleware.authentication import public_routes
+from tests.unit.serve_apps.running import TOKEN, Ingress
+from zejzl_ray.auth.signed_requests import sign_request, write_header
+from zejzl_ray.contracts.services import OPERATIONS
+from zejzl_ray.errors import Forbidden, RateLimited
 
-TOKEN = "s" * 40
-
-
-@pytest.fixture
-def token_file(tmp_path: Path) -> Path:
-    path = tmp_path / "token"
-    path.write_text(TOKEN + "\n")
-    path.chmod(0o600)
-    return path
+SECRET = SecretStr("5a" * 32)
+NONCE = "n" * 22
 
 
-def test_a_token_from_a_private_file_is_accepted(token_file: Path) -> None:
-    bearer = BearerToken.read(token_file)
-    assert bearer.check(b"Bearer " + TOKEN.encode()) == TOKEN
-    assert bearer.check(b"bearer  " + TOKEN.encode() + b" ") == TOKEN
+def signed(method: str, target: str, body: bytes = b"") -> dict[str, str]:
+    grant = sign_request("ab" * 8, SECRET, method, target, body, at_s=1_000, nonce=NONCE)
+    return {"authorization": write_header(grant)}
+
+
+def test_only_liveness_and_public_operations_want_no_token() -> None:
+    public = public_routes(OPERATIONS)
+    assert public["/healthz"] == {"GET"}
+    assert public["/.well-known/jwks.json"] == {"GET"}
+    assert set(public) - {"/healthz"} == {operation.path for operation in OPERATIONS if operation.is_public}
+    assert not any("{" in path for path in public)
+
+
+async def test_a_public_path_is_public_with_its_own_method_only(ingress: Ingress) -> None:
+    answer = await ingress.client.delete("/v1/auth/token", headers={"authorization": ""})
+    assert answer.status_code == 401
+
+
+async def test_an_address_that_may_not_come_in_gets_no_further(ingress: Ingress) -> None:
+    ingress.door.entry_error = Forbidden("Calls from 192.0.2.7 are not taken.")
+    answer = await ingress.client.get("/v1/registry", headers={"x-forwarded-for": "192.0.2.7"})
+    assert answer.status_code == 403
+    assert ingress.door.entered[-1] == "192.0.2.7"
+    assert (await ingress.client.get("/healthz")).status_code == 200
+
+
+async def test_who_calls_too_often_is_told_when_to_come_back(ingress: Ingress) -> None:
+    ingress.door.entry_error = RateLimited("Too many calls.", "Slow down.", 2.2)
+    answer = await ingress.client.get("/v1/registry")
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "3")
+
+
+async def test_a_signed_request_is_exchanged_and_its_body_still_arrives(ingress: Ingress) -> None:
+    body = b'{"name": "Coder", "kind": "process", "host": "127.0.0.1"}'
+    headers = {**signed("POST", "/v1/agents", body), "content-type": "application/json"}
+    answer = await ingress.client.post("/v1/agents", content=body, headers=headers)
+    assert answer.status_code == 201
+    (grant,) = ingress.door.signatures
+    assert grant.body_digest == hashlib.sha256(body).hexdigest()
+    assert grant.target == "/v1/agents"
+    # a repetition is the same command to the service
+    assert answer.headers["x-request-id"] == f"sig-{'ab' * 8}-{NONCE}"
+
+
+async def test_the_signed_target_is_the_one_that_was_sent(ingress: Ingress) -> None:
+    target = "/v1/agents?limit=5&name_prefix=a%20b"
+    await ingress.client.get(target, headers=signed("GET", target))
+    assert ingress.door.signatures[0].target == target
 
 
 @pytest.mark.parametrize(
-    "header",
-    [None, b"", b"Bearer", b"Bearer ", b"Bearer x", b"Basic " + TOKEN.encode(), TOKEN.encode(), b"\xff \xff"],
+    "header", ["ZEJZL-HMAC-SHA256 x", "ZEJZL-HMAC-SHA256 credential=, at=, nonce=, signature="]
 )
-def test_anything_else_is_refused(header: bytes | None) -> None:
-    with pytest.raises(Unauthenticated) as caught:
-        BearerToken(TOKEN).check(header)
-    assert TOKEN not in str(caught.value)
-    assert caught.value.remedy
+async def test_a_malformed_signature_is_refused(ingress: Ingress, header: str) -> None:
+    answer = await ingress.client.get("/v1/registry", headers={"authorization": header})
+    assert answer.status_code == 401
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
-def test_a_file_that_others_can_read_is_refused(token_file: Path, mode: int) -> None:
-    token_file.chmod(mode)
-    with pytest.raises(SettingsInvalid, match="can be read by others"):
-        BearerToken.read(token_file)
+async def test_what_the_ingress_answers_itself_wants_its_scope(ingress: Ingress) -> None:
+    ingress.door.refused_scopes = {
+        "core_orchestrator:agents:read",
+        "core_orchestrator:machines:read",
+        "core_orchestrator:fleet:read",
+        "ingress:health:read",
+        "ingress:metrics:read",
+        "ingress:api:read",
+    }
+    for path in (
+        "/v1/agents", "/v1/agents/Coder", "/v1/machines", "/v1/machines/pc2", "/v1/fleet", "/v1/watch/agents",
+        "/readyz", "/metrics", "/openapi.json",
+    ):  # fmt: skip
+        answer = await ingress.client.get(path)
+        assert answer.status_code == 403, path
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsInvalid, match=f"{tmp_path}/no cannot be read: No such file"):
-        BearerToken.read(tmp_path / "no")
+async def test_websockets_are_closed(ingress: Ingress) -> None:
+    sent: list[dict[str, object]] = []
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, object]:
+        return {"type": "websocket.connect"}
+
+    await ingress.app({"type": "websocket", "path": "/", "headers": []}, receive, send)  # type: ignore[arg-type]
+    assert sent == [{"type": "websocket.close", "code": 1008}]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_a_file_of_somebody_else_is_refused(token_file: Path) -> None:
-    os.chown(token_file, 12345, -1)
-    with pytest.raises(SettingsInvalid, match="another user"):
-        BearerToken.read(token_file)
-
-
-@pytest.mark.parametrize("token", ["", "short", "has a blank " + "x" * 40, "\u00e9" * 40])
-def test_a_weak_or_broken_token_is_refused(token: str) -> None:
-    with pytest.raises(SettingsInvalid, match="32 or more ASCII characters"):
-        BearerToken(token)
-
-
-def test_the_token_is_not_shown() -> None:
-    assert TOKEN not in repr(BearerToken(TOKEN))
+async def test_without_the_check_every_answer_says_so(ingress: Ingress) -> None:
+    assert "zejzl-auth" not in (await ingress.client.get("/healthz")).headers
+    assert isinstance(ingress.client, httpx2.AsyncClient)
+    assert TOKEN

@@ -1,0 +1,378 @@
+"""Each operation through the service: that it reaches its decision, with the policy in force, and is durable."""
+
+import pytest
+
+from tests.unit.security.gateway_bench import PASSWORD, Bench, call, log_in
+from zejzl_ray.auth.audit_chain import seal, verify_chain
+from zejzl_ray.auth.signed_requests import sign
+from zejzl_ray.contracts.access import Principal
+from zejzl_ray.contracts.audit import AnchorAudit, ChainHead, ListChains, ReadAudit, RecordAudit
+from zejzl_ray.contracts.health import GetHealth
+from zejzl_ray.contracts.people import CreateUser, GetUser, ListUsers
+from zejzl_ray.contracts.policy import ExplainAccess, GetPolicy, SetPolicy
+from zejzl_ray.contracts.secrets import GetSecret, ListSecrets, RevokeSecret, RotateSecret, SetSecret
+from zejzl_ray.contracts.security_feed import WatchFeed
+from zejzl_ray.contracts.security_gateway import OPERATIONS
+from zejzl_ray.contracts.services import audit_operations
+from zejzl_ray.contracts.tokens import (
+    CreateCredential,
+    DecideEnrolment,
+    EnsureAdministrator,
+    IssueToken,
+    ListCredentials,
+    RequestEnrolment,
+    RevokeCredential,
+    RefreshTokens,
+    SignatureGrant,
+)
+from zejzl_ray.contracts.trust import (
+    Evidence,
+    GetTrust,
+    GetTrustHistory,
+    ListSecurityEvents,
+    ListTrust,
+    Observation,
+    ReportEvidence,
+    ReportObservations,
+    ResetTrust,
+)
+from zejzl_ray.errors import Conflict, Forbidden, InvalidInput, LoginRefused, NotFound
+from zejzl_ray.security.service import SecurityGateway
+
+REPORTER = Principal(subject="service:core_orchestrator", grants=("*:*:*",))
+
+
+def test_there_is_a_method_for_each_operation() -> None:
+    for operation in (*OPERATIONS, *audit_operations("security_gateway")):
+        assert callable(getattr(SecurityGateway, operation.name)), operation.name
+
+
+async def test_people_are_listed_and_found() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        for user in ("bob", "ada"):
+            await gateway.create_user(CreateUser(user=user, password=PASSWORD), call())
+        await log_in(gateway, "ada")
+        listed = await gateway.list_users(ListUsers(), call())
+        assert [(each.user, each.sessions) for each in listed.users] == [("ada", 1), ("bob", 0)]
+        assert (await gateway.get_user(GetUser(user="ada"), call())).sessions == 1
+
+
+async def test_a_weak_password_is_refused_before_anything_is_hashed() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        with pytest.raises(InvalidInput, match="password"):
+            await gateway.create_user(CreateUser(user="ada", password="short"), call())  # type: ignore[arg-type]
+        with pytest.raises(NotFound):
+            await gateway.get_user(GetUser(user="ada"), call())
+
+
+async def test_a_machine_waits_until_it_is_let_in() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        asked = await gateway.request_enrolment(
+            RequestEnrolment(machine="pc3", secret_digest="ab" * 32), call(Principal(subject="anonymous"))
+        )
+        assert asked.state == "pending"
+        let_in = await gateway.decide_enrolment(
+            DecideEnrolment(machine="pc3", code=asked.code, is_approved=True), call()
+        )
+        assert let_in.state == "approved"
+        listed = await gateway.list_credentials(ListCredentials(subject="machine:pc3"), call())
+        assert listed.credentials[0].is_active
+        revoked = await gateway.revoke_credential(
+            RevokeCredential(credential_id=asked.credential_id), call()
+        )
+        assert revoked.ended_credentials == 1
+        assert revoked.feed_revision == (await gateway.watch(WatchFeed())).revision
+
+
+async def test_the_administrator_is_made_once() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        request = EnsureAdministrator(secret_digest="cd" * 32, credential_id="cdcdcdcdcdcdcdcd")
+        first = await gateway.ensure_administrator(request, call())
+        assert await gateway.ensure_administrator(request, call()) == first
+        assert first.subject == "user:admin"
+
+
+async def test_a_policy_is_put_in_force_and_survives() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        await gateway.create_user(CreateUser(user="ada", password=PASSWORD, roles=("operator",)), call())
+        ada = await log_in(gateway)
+        before = await gateway.get_policy(GetPolicy(), call())
+        assert (before.revision, before.source) == (0, "as shipped")
+        roles = dict(before.policy.roles)
+        roles["operator"] = roles["viewer"]
+        policy = before.policy.model_copy(update={"roles": roles})
+        feed = await gateway.watch(WatchFeed())
+        after = await gateway.set_policy(SetPolicy(policy=policy, source="mine"), call())
+        assert (after.revision, after.source) == (1, "mine")
+        news = await gateway.watch(WatchFeed(epoch=feed.epoch, revision=feed.revision))
+        assert {(each.kind, each.value) for each in news.revocations} == {
+            ("session", ada.session),
+            ("subject", "user:ada"),
+        }
+        assert news.limits is not None
+        assert ada.refresh_token is not None
+        with pytest.raises(LoginRefused):
+            await gateway.refresh_tokens(
+                RefreshTokens(refresh_token=ada.refresh_token, request_id="r"), call()
+            )
+        again = await gateway.set_policy(SetPolicy(policy=policy), call())
+        assert again.revision == 1, "the same policy is no change"
+    async with bench.gateway() as gateway:
+        assert (await gateway.get_policy(GetPolicy(), call())).policy == policy
+
+
+async def test_a_policy_that_contradicts_itself_or_gives_too_much_is_refused() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        shipped = (await gateway.get_policy(GetPolicy(), call())).policy
+        broken = shipped.model_copy(update={"kinds": {**shipped.kinds, "user": ("nosuch",)}})
+        with pytest.raises(InvalidInput, match="nosuch"):
+            await gateway.set_policy(SetPolicy(policy=broken), call())
+        generous = shipped.model_copy(update={"subjects": {"user:eve": ("admin",)}})
+        eve = Principal(subject="user:eve", grants=("security_gateway:policy:admin",))
+        with pytest.raises(Forbidden, match="user:eve"):
+            await gateway.set_policy(SetPolicy(policy=generous), call(eve))
+        assert (await gateway.get_policy(GetPolicy(), call())).revision == 0
+
+
+async def test_everything_is_issued_anew_when_services_lose_a_right() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        shipped = (await gateway.get_policy(GetPolicy(), call())).policy
+        more = shipped.model_copy(
+            update={"kinds": {**shipped.kinds, "service": (*shipped.kinds["service"], "viewer")}}
+        )
+        await gateway.set_policy(SetPolicy(policy=more), call())
+        assert (await gateway.watch(WatchFeed())).revocations == ()
+        await gateway.set_policy(SetPolicy(policy=shipped), call())
+        kinds = {each.kind for each in (await gateway.watch(WatchFeed())).revocations}
+        assert "all" in kinds
+
+
+@pytest.mark.parametrize(
+    ("subject", "operation", "is_allowed"),
+    [
+        ("user:ada", "core_orchestrator.list_agents", True),
+        ("user:ada", "security_gateway.set_policy", False),
+        ("user:nobody", "core_orchestrator.list_agents", False),
+        ("service:root", "security_gateway.ensure_administrator", True),
+        ("program:ci", "core_orchestrator:agents:read", True),
+        ("program:other", "core_orchestrator:agents:read", False),
+    ],
+)
+async def test_access_is_explained(subject: str, operation: str, is_allowed: bool) -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        await gateway.create_user(CreateUser(user="ada", password=PASSWORD, roles=("viewer",)), call())
+        await gateway.create_credential(
+            CreateCredential(subject="program:ci", scopes=("core_orchestrator:agents:read",)), call()
+        )
+        explained = await gateway.explain_access(
+            ExplainAccess(subject=subject, operation=operation), call()
+        )
+        assert explained.is_allowed is is_allowed
+        assert explained.reasons
+
+
+async def test_evidence_changes_a_standing_time_takes_it_back_and_followers_hear_of_both() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        await gateway.tick()
+        feed = await gateway.watch(WatchFeed())
+        evidence = tuple(
+            Evidence(evidence_id=f"e-{number}", subject="agent:Scout", is_success=False, response_s=9.0)
+            for number in range(60)
+        )
+        accepted = await gateway.report_evidence(ReportEvidence(evidence=evidence), call(REPORTER))
+        assert accepted.accepted == 60
+        again = await gateway.report_evidence(ReportEvidence(evidence=evidence), call(REPORTER))
+        assert again.repeated == 60
+        news = await gateway.watch(WatchFeed(epoch=feed.epoch, revision=feed.revision))
+        assert [(each.subject, each.can_write) for each in news.standings] == [("agent:Scout", False)]
+        trust = await gateway.get_trust(GetTrust(subject="agent:Scout"), call())
+        assert trust.score < 0.3
+        assert len((await gateway.list_trust(ListTrust(), call())).trust) == 1
+        history = await gateway.get_trust_history(GetTrustHistory(subject="agent:Scout"), call())
+        assert len(history.points) == 10
+    async with bench.gateway() as gateway:
+        whole = await gateway.watch(WatchFeed())
+        assert [each.subject for each in whole.standings] == ["agent:Scout"]
+        bench.clock.advance(12 * 3600)
+        await gateway.tick()
+        news = await gateway.watch(WatchFeed(epoch=whole.epoch, revision=whole.revision))
+        assert news.standings[0].can_write
+        explained = await gateway.explain_access(
+            ExplainAccess(subject="agent:Scout", operation="core_orchestrator.heartbeat"), call()
+        )
+        assert explained.subject == "agent:Scout"
+        reset = await gateway.reset_trust(ResetTrust(subject="agent:Scout", reason="a bad hour"), call())
+        assert reset.score == 0.5
+
+
+async def test_observations_become_security_events_that_survive() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        now_s = bench.clock.now_s()
+        seen = Observation(kind="login_failed", subject="agent:Scout", address="198.51.100.9", count=50, at_s=now_s)
+        odd = Observation(kind="login_failed", subject="agent:not a name", at_s=now_s)
+        report = ReportObservations(observations=(seen, odd))
+        accepted = await gateway.report_observations(report, call(REPORTER))
+        assert accepted.events > 0
+        listed = await gateway.list_security_events(ListSecurityEvents(), call())
+        assert "brute_force" in listed.counts_by_kind
+        assert (await gateway.get_trust(GetTrust(subject="agent:Scout"), call())).is_known
+        nothing = Observation(kind="unauthenticated", at_s=now_s)
+        quiet = await gateway.report_observations(ReportObservations(observations=(nothing,)), call(REPORTER))
+        assert quiet.events == 0
+    async with bench.gateway() as gateway:
+        again = await gateway.list_security_events(ListSecurityEvents(), call())
+        assert again.counts_by_kind == listed.counts_by_kind
+
+
+async def test_wrong_logins_become_an_event_without_a_word_of_what_was_typed() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        for number in range(12):
+            with pytest.raises(LoginRefused):
+                await gateway.issue_token(
+                    IssueToken.model_validate(
+                        {"grant": {"kind": "credential", "credential": f"zk_{number:016}_{'0' * 64}"}}
+                    ),
+                    call(Principal(subject="anonymous"), "198.51.100.9"),
+                )
+        await gateway.tick()
+        listed = await gateway.list_security_events(ListSecurityEvents(), call())
+        assert [(each.kind, each.address) for each in listed.events] == [("brute_force", "198.51.100.9")]
+
+
+async def test_a_login_from_elsewhere_is_noticed() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        await gateway.create_user(CreateUser(user="ada", password=PASSWORD), call())
+        tokens = await log_in(gateway)
+        assert tokens.refresh_token is not None
+        await gateway.refresh_tokens(
+            RefreshTokens(refresh_token=tokens.refresh_token, request_id="r"),
+            call(Principal(subject="anonymous"), "203.0.113.4"),
+        )
+        await gateway.tick()
+        listed = await gateway.list_security_events(ListSecurityEvents(), call())
+        assert [each.kind for each in listed.events] == ["address_change"]
+
+
+async def test_a_signed_request_counts_once_and_its_repetition_gets_the_stored_token() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        made = await gateway.create_credential(
+            CreateCredential(subject="program:ci", is_signing=True), call()
+        )
+
+        def grant(target: str = "/v1/agents") -> SignatureGrant:
+            at_s, digest, nonce = int(bench.clock.now_s()), "e3" * 32, "n" * 16
+            return SignatureGrant(
+                credential_id=made.credential.credential_id,
+                method="GET",
+                target=target,
+                body_digest=digest,
+                at_s=at_s,
+                nonce=nonce,
+                signature=sign(made.secret, "GET", target, digest, at_s, nonce),
+            )
+
+        first = await gateway.issue_token(IssueToken(grant=grant()), call())
+        again = await gateway.issue_token(IssueToken(grant=grant()), call())
+        assert again.access_token.get_secret_value() == first.access_token.get_secret_value()
+        with pytest.raises(LoginRefused) as caught:
+            await gateway.issue_token(IssueToken(grant=grant("/v1/other")), call())
+        assert type(caught.value) is LoginRefused, "nothing of the trail leaves with the error"
+        await gateway.tick()
+        listed = await gateway.list_security_events(ListSecurityEvents(), call())
+        assert [each.kind for each in listed.events] == ["token_replay"]
+        bad = grant().model_copy(update={"signature": "0" * 64, "nonce": "m" * 16})
+        with pytest.raises(LoginRefused):
+            await gateway.issue_token(IssueToken(grant=bad), call())
+
+
+async def test_secrets_are_for_their_readers_and_every_look_is_in_the_trail() -> None:
+    bench = Bench()
+    scout = Principal(subject="agent:Scout")
+    async with bench.gateway() as gateway:
+        await gateway.set_secret(
+            SetSecret(name="key", subjects=("agent:Scout",), value="one"), call()  # type: ignore[arg-type]
+        )
+        assert (await gateway.get_secret(GetSecret(name="key"), call(scout))).version == 1
+        with pytest.raises(NotFound) as caught:
+            await gateway.get_secret(GetSecret(name="key"), call())
+        assert type(caught.value) is NotFound
+        await gateway.rotate_secret(RotateSecret(name="key", value="two"), call())  # type: ignore[arg-type]
+        value = await gateway.get_secret(GetSecret(name="key"), call(scout))
+        assert value.value.get_secret_value() == "two"
+        assert len((await gateway.list_secrets(ListSecrets(), call())).secrets) == 1
+        await gateway.revoke_secret(RevokeSecret(name="key"), call())
+        with pytest.raises(NotFound):
+            await gateway.get_secret(GetSecret(name="key"), call(scout))
+        page = await gateway.read_audit(ReadAudit(limit=1000), call())
+        looks = [entry for entry in page.entries if entry.operation.endswith("get_secret")]
+        assert len(looks) == 3
+
+
+async def test_the_trail_is_one_chain_over_restarts() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        await gateway.create_user(CreateUser(user="ada", password=PASSWORD), call())
+    async with bench.gateway() as gateway:
+        await gateway.create_user(CreateUser(user="bob", password=PASSWORD), call())
+        page = await gateway.read_audit(ReadAudit(limit=1000), call())
+        assert verify_chain(page.entries) is None
+        assert {"keys", "people"} <= {entry.kind for entry in page.entries}
+        heads = (await gateway.list_audit_chains(ListChains(), call())).heads
+        assert [head.chain for head in heads] == ["security_gateway"]
+        assert heads[0].index == len(page.entries)
+
+
+async def test_other_processes_anchor_and_hand_over_their_chains() -> None:
+    bench = Bench()
+    reporter = call(Principal(subject="service:ingress"))
+    async with bench.gateway() as gateway:
+        entry = seal(None, "ingress.a", bench.clock.now_s(), "started")
+        recorded = await gateway.record_audit(RecordAudit(entries=(entry,)), reporter)
+        assert recorded.head.index == 1
+        head = ChainHead(chain="ingress.a", index=1, hash=entry.hash)
+        anchored = await gateway.anchor_audit(AnchorAudit(head=head), reporter)
+        assert anchored.index > 0
+        changed = ChainHead(chain="ingress.a", index=1, hash="0" * 64)
+        with pytest.raises(Conflict):
+            await gateway.anchor_audit(AnchorAudit(head=changed), reporter)
+        page = await gateway.read_audit(ReadAudit(limit=1000), call())
+        assert page.entries[-1].kind == "security_event", "the refusal itself is in the trail"
+        own = seal(None, "security_gateway.guard", bench.clock.now_s(), "started")
+        assert await gateway.chain_head("security_gateway.guard") is None
+        await gateway.keep_entries(RecordAudit(entries=(own,)))
+        assert (await gateway.chain_head("security_gateway.guard")) is not None
+        await gateway.keep_anchor(ChainHead(chain=own.chain, index=1, hash=own.hash))
+
+
+async def test_a_part_of_upkeep_that_fails_keeps_no_other_from_being_done() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+
+        async def broken() -> None:
+            raise ZeroDivisionError
+
+        gateway._look_at_observed = broken  # type: ignore[method-assign]
+        await gateway.tick()
+        health = await gateway.health(GetHealth(), call())
+        assert health.is_ready
+        assert "upkeep: broken: ZeroDivisionError" in [f"{check.name}: {check.reason}" for check in health.checks]
+        del gateway._look_at_observed
+        gateway._used.add("0" * 16)
+        bench.clock.advance(61)
+        bench.state.is_reachable = False
+        await gateway.tick()
+        assert gateway._tick_fault == "" or "reach" in gateway._tick_fault
+        bench.state.is_reachable = True

@@ -1,0 +1,135 @@
+"""What the gateway does by itself: keys, what has expired, what was used, what decays, what was seen."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from zejzl_ray.contracts.base import Contract
+from zejzl_ray.errors import ZejzlError
+from zejzl_ray.security.audit_keeping import decide_forget_idle
+from zejzl_ray.security.credential_records import note_use
+from zejzl_ray.security.draft import SecurityDraft
+from zejzl_ray.security.repeat_answers import AnswerRecord
+from zejzl_ray.security.threat_operations import ThreatOperations
+from zejzl_ray.security.trust import decide_due, due_standings
+
+_TRUST_S: Final = 10.0
+_IDLE_CHAINS_S: Final = 3600.0
+_log = structlog.get_logger(__name__)
+
+
+class Done(Contract):
+    """Something that nobody waits for an answer of."""
+
+
+class Upkeep(ThreatOperations):
+    """One look at what is due; ``tick`` is called about once a second."""
+
+    _ticked_at_s: float | None = None
+    _tick_fault = ""
+    _used_at_s = 0.0
+    _trust_at_s = 0.0
+    _chains_at_s = 0.0
+    # Of the policy that the standings were last looked at with.
+    _policy_seen = -1
+
+    async def tick(self, now_s: float | None = None) -> None:
+        """Do what is due by now. One part that fails does not keep the others from being done."""
+        if not self._is_serving or self.is_fenced:
+            return
+        at_s = self._clock.now_s() if now_s is None else now_s
+        faults: list[str] = []
+        for work in (self._settle_doubt, self._turn_keys, self._forget, self._look_at_observed):
+            await self._do(work, faults)
+        if at_s >= self._used_at_s + self._config.used_flush_s:
+            self._used_at_s = at_s
+            await self._do(self._write_used, faults)
+        if at_s >= self._trust_at_s + _TRUST_S:
+            self._trust_at_s = at_s
+            await self._do(self._let_trust_decay, faults)
+        if at_s >= self._chains_at_s + _IDLE_CHAINS_S:
+            self._chains_at_s = at_s
+            await self._do(self._forget_chains, faults)
+        self._tick_fault = faults[0] if faults else ""
+        self._ticked_at_s = at_s
+
+    async def _do(self, work: Callable[[], Awaitable[None]], faults: list[str]) -> None:
+        try:
+            await work()
+        except ZejzlError as error:
+            faults.append(error.message)
+            _log.warning("upkeep not done", work=work.__name__, error=str(error))
+        except Exception as error:
+            faults.append(f"{work.__name__.strip('_')}: {type(error).__name__}")
+            _log.exception("upkeep failed", work=work.__name__)
+
+    async def _settle_doubt(self) -> None:
+        """Read the records again when a commit may have happened: followers have to hear of what is in force."""
+        if self._journal.is_in_doubt:
+            await self._submit("settle", lambda draft: Done())
+
+    async def _turn_keys(self) -> None:
+        """Let the next key sign when it is due, and forget old ones."""
+        if self._ring.is_due(self.records, self._clock.now_s()):
+            await self._submit("turn_keys", self._decide_keys)
+
+    def _decide_keys(self, draft: SecurityDraft) -> Done:
+        self._tag_key.decide_ensure(draft)
+        self._ring.decide_tick(draft)
+        return Done()
+
+    async def _forget(self) -> None:
+        """Drop from memory what the store has forgotten, and the oldest answers above the limit."""
+        self.records.forget_expired(self._clock.now_s())
+        surplus = self._answers.surplus(self.records)
+        if not surplus:
+            return
+
+        def decide(draft: SecurityDraft) -> Done:
+            for key in surplus:
+                draft.delete(AnswerRecord, key)
+            return Done()
+
+        await self._submit("forget_answers", decide)
+
+    async def _write_used(self) -> None:
+        """Write when credentials were last used."""
+        used, self._used = self._used, set()
+        if not used:
+            return
+
+        def decide(draft: SecurityDraft) -> Done:
+            for credential_id in used:
+                note_use(draft, credential_id)
+            return Done()
+
+        try:
+            await self._submit("note_use", decide)
+        except ZejzlError:
+            self._used |= used
+            raise
+
+    async def _let_trust_decay(self) -> None:
+        """Put standings in force that time, or another policy, has changed."""
+        draft = self._reading()
+        policy = self._policies.current(draft)
+        is_new = policy.revision != self._policy_seen
+        due = due_standings(draft, policy.policy.trust, is_policy_new=is_new)
+        if due:
+
+            def decide(draft: SecurityDraft) -> Done:
+                decide_due(draft, due, self._policy_in(draft).trust)
+                return Done()
+
+            await self._submit("let_trust_decay", decide)
+        self._policy_seen = policy.revision
+
+    async def _forget_chains(self) -> None:
+        """Give up audit chains of processes that ended long ago."""
+
+        def decide(draft: SecurityDraft) -> Done:
+            decide_forget_idle(draft)
+            return Done()
+
+        await self._submit("forget_chains", decide)
