@@ -25,7 +25,11 @@ class SecurityGatewayActor:
     def __init__(self, options: ServiceOptions) -> None:
         def build(store: Store, audit: AuditRecorder) -> SecurityGateway:
             return SecurityGateway(
-                store, SystemClock(), SecurityConfig(), master_keys(options.settings), audit
+                store,
+                SystemClock(),
+                SecurityConfig(publish_ahead_s=options.settings.key_publish_ahead_s),
+                master_keys(options.settings),
+                audit,
             )
 
         self._here = host_gateway(SECURITY_GATEWAY, options, build, own_ports)

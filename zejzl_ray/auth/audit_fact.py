@@ -36,6 +36,7 @@ _SUBJECT, _OPERATION, _TARGET, _OUTCOME, _REASON, _ADDRESS, _REQUEST_ID = BOUNDS
 _SECRET: Final = re.compile(r"z[ksr]_[A-Za-z0-9_-]*|eyJ[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)*")
 # A password in an address of which the cut has taken the end; no port is as long.
 _CUT_PASSWORD: Final = re.compile(r"(://[^/\s:@]{0,256}:)[^/\s@]{32,}")
+_new_tuple: Final = tuple.__new__
 _NO_DETAILS: Final[dict[str, str]] = {}
 # How much of a text is looked at, as a multiple of what is kept of it: a secret that spans the cut is seen whole.
 _LOOK: Final = 2
@@ -76,10 +77,11 @@ def make_fact(
     that does not exist becomes ``security_event``, which nobody overlooks.
     """
     try:
-        named = dict(details) if details else _NO_DETAILS
-        told = "\n".join(
-            (subject, operation, target, outcome, reason, address, request_id, *named, *named.values())
-        )
+        told = "\n".join((subject, operation, target, outcome, reason, address, request_id))
+        named = _NO_DETAILS
+        if details:
+            named = dict(details)
+            told = "\n".join((told, *named, *named.values()))
         if (
             len(subject) <= _SUBJECT
             and len(operation) <= _OPERATION
@@ -95,8 +97,10 @@ def make_fact(
             and not _may_hold_secret(told)
             and (told.isascii() or _is_writable(told))
         ):
-            return Fact(
-                at_s, kind, subject, operation, target, outcome, reason, address, request_id, count, named
+            # What the constructor does, without checking the number of its arguments: a third of the time.
+            return _new_tuple(
+                Fact,
+                (at_s, kind, subject, operation, target, outcome, reason, address, request_id, count, named),
             )
     except (TypeError, ValueError, AttributeError):
         named = details if isinstance(details, Mapping) else {"details": HIDDEN}  # type: ignore[assignment]

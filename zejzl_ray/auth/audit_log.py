@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from zejzl_ray.auth.audit_chain import decode_entry, digest_of, encode_entry
+from zejzl_ray.auth.audit_chain import SealedEntries, decode_entry, digest_of, encode_entry
 from zejzl_ray.contracts.audit import GENESIS, AuditEntry, AuditPage, ChainHead, ReadAudit
 from zejzl_ray.errors import Conflict
 from zejzl_ray.store.protocol import LogEntry, Store
@@ -33,7 +33,14 @@ def log_name(chain: str) -> str:
 
 def join_lines(entries: Sequence[AuditEntry]) -> bytes:
     """Return one value for the log that holds these entries."""
-    return b"\n".join([encode_entry(entry) for entry in entries])
+    return b"\n".join(lines_of(entries))
+
+
+def lines_of(entries: Sequence[AuditEntry]) -> list[bytes]:
+    """Return the stored form of each entry."""
+    if isinstance(entries, SealedEntries):
+        return entries.lines
+    return [encode_entry(entry) for entry in entries]
 
 
 def oldest_to_keep(oldest: int, last: int, keep: int) -> int:
@@ -47,8 +54,13 @@ def only_new(entries: Sequence[AuditEntry], head: ChainHead | None) -> Sequence[
     Raises:
         Conflict: an entry is missing, of another chain, or does not link to the one before it.
     """
-    chain, index = entries[0].chain, entries[0].index - 1
     known, known_hash = (head.index, head.hash) if head is not None else (0, GENESIS)
+    if isinstance(entries, SealedEntries) and (entries.first_index, entries.previous) == (
+        known + 1,
+        known_hash,
+    ):
+        return entries  # linked to one another from the start
+    chain, index = entries[0].chain, entries[0].index - 1
     if index > known:
         raise Conflict(
             f"The chain {chain} stands at entry {known}, so entry {index + 1} leaves a gap.",
@@ -67,7 +79,8 @@ def only_new(entries: Sequence[AuditEntry], head: ChainHead | None) -> Sequence[
             raise Conflict(
                 f"The chain {chain} has another entry {known}.", "Read its head and go on from there."
             )
-    return entries[known - entries[0].index + 1 :]
+    new_from = known - entries[0].index + 1
+    return entries[new_from:] if new_from else entries
 
 
 def empty_page(chain: str) -> AuditPage:

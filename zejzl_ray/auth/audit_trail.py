@@ -4,17 +4,17 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
-from zejzl_ray.auth.audit_chain import head_after, seal_all
+from zejzl_ray.auth.audit_chain import SealedEntries, seal_all
 from zejzl_ray.auth.audit_fact import Fact, cleaned_text, make_fact
 from zejzl_ray.auth.audit_waiting import WaitingFacts, started
 from zejzl_ray.auth.ports import AuditSink
 from zejzl_ray.clock import Clock
-from zejzl_ray.contracts.audit import AuditEntry, ChainHead
+from zejzl_ray.contracts.audit import ChainHead
 from zejzl_ray.errors import Conflict, ZejzlError
 
 _log = structlog.get_logger(__name__)
@@ -45,10 +45,10 @@ class TrailLimits:
 
 @dataclass(slots=True)
 class _Group:
-    """What is written together; ``entries`` is empty until the facts are sealed."""
+    """What is written together; ``entries`` is null until the facts are sealed."""
 
     facts: list[Fact]
-    entries: list[AuditEntry] = field(default_factory=list)
+    entries: SealedEntries | None = None
 
 
 class AuditTrail:
@@ -120,13 +120,10 @@ class AuditTrail:
         details: Mapping[str, str] | None = None,
     ) -> None:
         """Take note of one thing; returns at once and never raises. Secrets are cut out of its texts."""
-        self._waiting.add(
-            make_fact(
-                self._clock.now_s(), kind, subject, operation, target, outcome, reason, address, request_id, count,
-                details,
-            )
+        fact = make_fact(
+            self._clock.now_s(), kind, subject, operation, target, outcome, reason, address, request_id, count, details
         )  # fmt: skip
-        if len(self._waiting) >= self._limits.batch:
+        if self._waiting.add(fact) >= self._limits.batch:
             self._wake.set()
 
     def count_grant(self, subject: str, operation: str) -> None:
@@ -200,16 +197,16 @@ class AuditTrail:
                 if not self._is_head_known:
                     self.head = await self._sink.head(self._chain)
                     self._is_head_known = True
-                self._seal()
+                sealed = self._seal()
                 preparing = asyncio.create_task(self._prepare_next(is_last))
-                await self._sink.append(self._groups[0].entries)
+                await self._sink.append(sealed)
         except Conflict as error:
             # The chain stands elsewhere: it was restored, or somebody else has written it. Nothing of the group was
             # kept, so it is sealed anew on what is there.
             self._failed(error.message)
             self._is_head_known = False
             for group in self._groups:
-                group.entries = []
+                group.entries = None
             return False
         except TimeoutError:
             self._failed(f"no answer within {self._limits.call_timeout_s:g} s")
@@ -221,7 +218,8 @@ class AuditTrail:
         finally:
             if preparing is not None:
                 preparing.cancel()
-        self.head = head_after(self._groups.popleft().entries)
+        self._groups.popleft()
+        self.head = sealed.head
         if self.fault:
             _log.info("audit trail is written again", chain=self._chain)
             self.fault = ""
@@ -239,12 +237,15 @@ class AuditTrail:
             self._groups.append(_Group(facts))
         return bool(facts)
 
-    def _seal(self) -> None:
-        head = self.head
+    def _seal(self) -> SealedEntries:
+        """Seal the groups that are not yet, each behind the one before it; return the first."""
+        head, sealed = self.head, []
         for group in self._groups:
-            if not group.entries:
+            if group.entries is None:
                 group.entries = seal_all(head, self._chain, group.facts)
-            head = head_after(group.entries)
+            sealed.append(group.entries)
+            head = group.entries.head
+        return sealed[0]
 
     async def _anchor_once(self) -> None:
         head = self.head

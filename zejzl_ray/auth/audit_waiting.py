@@ -36,14 +36,16 @@ class WaitingFacts:
         """How many counters of grants are kept."""
         return len(self._grants)
 
-    def add(self, fact: Fact) -> None:
-        """Have a fact wait, or count it as dropped when too many wait already."""
-        if len(self._facts) >= self._max_facts:
+    def add(self, fact: Fact) -> int:
+        """Have a fact wait, or count it as dropped when too many wait already; return how many wait."""
+        waiting = len(self._facts)
+        if waiting >= self._max_facts:
             self._dropped += 1
-            return
+            return waiting
         if self._dropped:
             self._say_dropped(fact.at_s)
         self._facts.append(fact)
+        return waiting + 1
 
     def add_first(self, fact: Fact) -> None:
         """Have a fact wait before all others, whatever their number."""

@@ -1,21 +1,30 @@
 """``zejzl auth``: who am I, may X do Y and why, the policy, the signing keys, security events."""
 
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from rich.text import Text
 
-from zejzl_ray.cli.console import errors, output, print_json
-from zejzl_ray.cli.gateway import AsJson, ask, show_table, when
-from zejzl_ray.contracts.policy import ExplainAccess, GetPolicy, SetPolicy
+from zejzl_ray.cli import master_key, policy
+from zejzl_ray.cli.console import output, print_json
+from zejzl_ray.cli.gateway import AsJson, ask, printable, say, show_table, when
+from zejzl_ray.cli.users import session_table
+from zejzl_ray.cluster.security_gateway import SecurityGatewayClient
+from zejzl_ray.contracts.policy import ExplainAccess
 from zejzl_ray.contracts.services import OPERATIONS
-from zejzl_ray.contracts.tokens import ListSigningKeys, RotateKeys, SigningKeys, WhoAmI
+from zejzl_ray.contracts.tokens import (
+    EndSession,
+    ListOwnSessions,
+    ListSigningKeys,
+    RotateKeys,
+    SigningKeys,
+    WhoAmI,
+)
 from zejzl_ray.contracts.trust import ListSecurityEvents, ThreatLevel
 
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-policy_app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-app.add_typer(policy_app, name="policy", help="Check the policy file, show and replace the policy in force.")
+app.add_typer(policy.app, name="policy", help="Check the policy file, show and replace the policy in force.")
+app.command("rotate-master-key")(master_key.rotate_master_key)
 
 
 @app.command()
@@ -28,6 +37,22 @@ def whoami(as_json: AsJson = False) -> None:
     typer.echo(who.subject)
     for grant in who.grants:
         typer.echo(f"  {grant}")
+
+
+@app.command()
+def sessions(
+    end: Annotated[str, typer.Option(help="Id of a session of yours to end.")] = "", as_json: AsJson = False
+) -> None:
+    """List your own logins, or end one; those of others are under `zejzl users sessions`."""
+    if end:
+        ask(lambda gateway: gateway.end_own_session(EndSession(session=end)))
+        say(f"session {end} ended")
+        return
+    found = ask(lambda gateway: gateway.list_own_sessions(ListOwnSessions()))
+    if as_json:
+        print_json([session.model_dump(mode="json") for session in found.sessions])
+        return
+    session_table(found.sessions)
 
 
 @app.command()
@@ -47,7 +72,7 @@ def explain(
         output.print(Text.assemble(word, f"  {answer.subject}  {answer.operation}  {answer.scope}"))
         for reason in answer.reasons:
             mark = Text("  + ", "green") if reason.is_passed else Text("  - ", "red")
-            output.print(Text.assemble(mark, reason.text))
+            output.print(Text.assemble(mark, printable(reason.text)))
     if not answer.is_allowed:
         raise typer.Exit(1)
 
@@ -74,13 +99,13 @@ def keys(
     as_json: AsJson = False,
 ) -> None:
     """List the signing keys, or rotate them."""
-    found: SigningKeys = ask(
-        lambda gateway: (
-            gateway.rotate_keys(RotateKeys(is_immediate=immediate, reason=reason))
-            if rotate or immediate
-            else gateway.list_signing_keys(ListSigningKeys())
-        )
-    )
+
+    async def work(gateway: SecurityGatewayClient) -> SigningKeys:
+        if rotate or immediate:
+            return await gateway.rotate_keys(RotateKeys(is_immediate=immediate, reason=reason))
+        return await gateway.list_signing_keys(ListSigningKeys())
+
+    found = ask(work)
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
@@ -130,37 +155,3 @@ def events(
             for each in found.events
         ],
     )
-
-
-@policy_app.command()
-def show(as_json: AsJson = False) -> None:
-    """Show the policy in force."""
-    found = ask(lambda gateway: gateway.get_policy(GetPolicy()))
-    if as_json:
-        print_json(found.model_dump(mode="json", by_alias=True))
-        return
-    errors.print(
-        f"revision {found.revision}, since {when(found.since_s)}, from {found.source or 'the default'}"
-    )
-    show_table(
-        "roles",
-        ("role", "grants", "includes", "what for"),
-        [
-            (name, ", ".join(role.grants), ", ".join(role.includes), role.description)
-            for name, role in found.policy.roles.items()
-        ],
-    )
-
-
-@policy_app.command()
-def check(file: Annotated[Path, typer.Argument(help="Policy file.")], as_json: AsJson = False) -> None:
-    """Check a policy file; exit code 1 when it has errors."""
-    _checked(file, as_json=as_json)
-
-
-@policy_app.command("set")
-def set_(file: Annotated[Path, typer.Argument(help="Policy file.")]) -> None:
-    """Check a policy file and put it in force; tokens end where rights shrink."""
-    policy = _checked(file, as_json=False)
-    done = ask(lambda gateway: gateway.set_policy(SetPolicy(policy=policy, source=str(file))))
-    errors.print(f"in force: revision {done.revision}", highlight=False)

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 
 from zejzl_ray.cli.console import errors, output
 from zejzl_ray.cli.up import load_checked_fleet
+from zejzl_ray.cluster.credential_file import ensure_master_key
 from zejzl_ray.cluster.launched_node import GCS_PORT, plan_node, start_supervised, stop_supervised
 from zejzl_ray.cluster.launcher_config import read_launcher_config
-from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE
+from zejzl_ray.cluster.local_plan import MASTER_KEY_FILE, RAY_TOKEN_FILE
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.secret_file import ensure_token
 from zejzl_ray.cluster.shared_store import ensure_redis_password, require_shared_store
@@ -50,15 +51,17 @@ IsWithServices = Annotated[
 
 @app.command()
 def token() -> None:
-    """Make the cluster's Ray token and Redis password if there are none, and print where they lie.
+    """Make the cluster's Ray token, security key and Redis password if there are none, and print where they lie.
 
-    All machines need a copy of both, which `ray up` brings them. A third file holds the password as Redis'
+    All machines need a copy of them, which `ray up` brings them. A further file holds the password as Redis'
     configuration wants it, for the machine on which Redis runs.
     """
     data_dir = load_settings().data_path
     ray_token = data_dir / RAY_TOKEN_FILE
+    security_key = data_dir / MASTER_KEY_FILE
     ensure_token(ray_token)
-    for path in (ray_token, *ensure_redis_password(data_dir)):
+    ensure_master_key(security_key)
+    for path in (ray_token, security_key, *ensure_redis_password(data_dir)):
         output.print(str(path), highlight=False, soft_wrap=True)
 
 

@@ -1,13 +1,15 @@
 """``zejzl secrets``: what agents and services need to know and nobody else may."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from zejzl_ray.cli.console import errors, print_json
-from zejzl_ray.cli.gateway import AsJson, ask, read_hidden, show_table, when
-from zejzl_ray.contracts.secrets import ListSecrets, RevokeSecret, RotateSecret, SetSecret
+from zejzl_ray.cli.console import print_json
+from zejzl_ray.cli.gateway import AsJson, ask, read_hidden, say, show_table, when
+from zejzl_ray.cluster.credential_file import write_private_file
+from zejzl_ray.contracts.secrets import GetSecret, ListSecrets, RevokeSecret, RotateSecret, SetSecret
 
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -37,13 +39,38 @@ def set_(
         "rotate_every_s": None if rotate_days is None else rotate_days * _DAY_S,
     }
     done = ask(lambda gateway: gateway.set_secret(SetSecret.model_validate(request)))
-    errors.print(f"{done.name}: version {done.version}, for {', '.join(done.subjects)}", highlight=False)
+    say(f"{done.name}: version {done.version}, for {', '.join(done.subjects)}")
+
+
+@app.command()
+def get(
+    name: Name,
+    file: Annotated[
+        Path | None, typer.Option("--output", help="Write the value there, mode 0600; unset: print it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read a secret that is for you; nobody else's can be read, whatever rights you have."""
+    found = ask(lambda gateway: gateway.get_secret(GetSecret(name=name)))
+    value = found.value.get_secret_value()
+    if file is not None:
+        write_private_file(file, value)
+        say(f"{found.name}: version {found.version} in {file}")
+    elif as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        if sys.stdout.isatty():
+            say("The value stays on this screen and in its history; --output writes it to a file.", "yellow")
+        typer.echo(value)
 
 
 @app.command("list")
-def list_(as_json: AsJson = False) -> None:
+def list_(
+    subject: Annotated[str | None, typer.Option("--for", help="Those of one subject alone.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """List secrets, without their values."""
-    found = ask(lambda gateway: gateway.list_secrets(ListSecrets()))
+    found = ask(lambda gateway: gateway.list_secrets(ListSecrets(subject=subject)))
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
@@ -71,11 +98,11 @@ def rotate(name: Name, file: ValueFile = None) -> None:
     done = ask(
         lambda gateway: gateway.rotate_secret(RotateSecret.model_validate({"name": name, "value": value}))
     )
-    errors.print(f"{done.name}: version {done.version}", highlight=False)
+    say(f"{done.name}: version {done.version}")
 
 
 @app.command()
 def revoke(name: Name) -> None:
     """Remove a secret; nobody reads it any more."""
     ask(lambda gateway: gateway.revoke_secret(RevokeSecret.model_validate({"name": name})))
-    errors.print(f"{name}: revoked", highlight=False)
+    say(f"{name}: revoked")

@@ -21,6 +21,7 @@ from zejzl_ray.settings import load_settings
 if TYPE_CHECKING:
     from zejzl_ray.cluster.vram_placement import PlacedActor
 
+AUTH_IS_OFF = "authentication is OFF: whoever reaches the ports may do everything"
 _BAR_CELLS = 20
 _STATE_ORDER = ("healthy", "degraded", "unhealthy", "starting", "lost", "stopped", "declared")
 
@@ -41,17 +42,21 @@ def status(
     with connect() as client:
         machines, registry, trouble = _registry(client)
         services = [_health(client, service) for service in SERVICES]
+        is_auth_off = client.is_auth_off
     if trouble is not None and not any(service.is_alive for service in services):
         raise trouble  # nobody answers: five rows would say the same
     if as_json:
         print_json(
             {
+                "auth": "off" if is_auth_off else "on",
                 "machines": [machine.model_dump(mode="json") for machine in machines],
                 "services": [service.model_dump(mode="json") for service in services],
                 "agents": None if registry is None else registry.model_dump(mode="json"),
             }
         )
     else:
+        if is_auth_off:
+            output.print(AUTH_IS_OFF, style="bold red", markup=False, highlight=False, soft_wrap=True)
         _print(machines, services, registry)
     if trouble is not None:
         raise trouble

@@ -1,31 +1,44 @@
 """``zejzl token``: access tokens, and the credentials of machines, agents and programs."""
 
-from datetime import timedelta
+import os
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
-from zejzl_ray.cli.console import errors, print_json
-from zejzl_ray.cli.gateway import AsJson, ask, read_hidden, show_table, when
+from zejzl_ray.cli import enrolment
+from zejzl_ray.cli.console import print_json
+from zejzl_ray.cli.gateway import (
+    AsJson,
+    all_pages,
+    ask,
+    ask_anonymously,
+    read_hidden,
+    say,
+    show_table,
+    when,
+)
 from zejzl_ray.cluster.credential_file import write_private_file
+from zejzl_ray.cluster.local_plan import TOKEN_FILE
+from zejzl_ray.cluster.security_gateway import SecurityGatewayClient
 from zejzl_ray.contracts.tokens import (
+    MAX_PAGE,
     CreateCredential,
+    Credential,
     CredentialGrant,
-    CredentialPage,
-    DecideEnrolment,
     IssueToken,
     ListCredentials,
-    NewCredential,
     RevokeCredential,
     RevokeTokens,
 )
-from zejzl_ray.errors import InvalidInput
+from zejzl_ray.errors import ClusterError, InvalidInput
 from zejzl_ray.settings import load_settings
 
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
-_DAY_S: Final = timedelta(days=1).total_seconds()
+_DAY_S: Final = 86_400.0
 Roles = Annotated[list[str] | None, typer.Option("--role", help="Role; may be repeated.")]
 Scopes = Annotated[
     list[str] | None,
@@ -37,6 +50,7 @@ Days = Annotated[
 Out = Annotated[
     Path | None, typer.Option("--output", help="Write the secret there, mode 0600; unset: print it once.")
 ]
+Label = Annotated[str, typer.Option(help="What it is for.")]
 
 
 @app.command()
@@ -51,39 +65,48 @@ def issue(
 ) -> None:
     """Exchange a credential for a short-lived access token, narrowed to some scopes."""
     settings = load_settings()
-    path = credential_file or settings.token_file or settings.data_path / "token"
-    credential = read_hidden(f"the credential {path}", path)
-    tokens = ask(
-        lambda gateway: gateway.issue_token(
-            IssueToken(
-                grant=CredentialGrant(credential=credential),
-                scopes=tuple(scope or ()),
-                audience=audience,
-                lifetime_s=None if minutes is None else minutes * 60,
-            )
-        )
-    )
+    path = credential_file or settings.token_file or settings.data_path / TOKEN_FILE
+    credential = read_hidden(f"the credential {path}", path.expanduser())
+    request = {
+        "grant": CredentialGrant(credential=credential),
+        "scopes": tuple(scope or ()),
+        "audience": audience,
+        "lifetime_s": None if minutes is None else minutes * 60,
+    }
+
+    async def exchange(gateway: SecurityGatewayClient) -> Any:
+        return await gateway.issue_token(IssueToken.model_validate(request))
+
+    tokens = ask_anonymously(settings, exchange)
     if as_json:
         print_json(tokens.model_dump(mode="json"))
         return
     typer.echo(tokens.access_token.get_secret_value())
-    errors.print(f"{tokens.subject}, until {when(tokens.expires_at_s)}", highlight=False)
+    say(f"{tokens.subject}, until {when(tokens.expires_at_s)}")
 
 
 @app.command()
 def machine(
-    name: Annotated[str, typer.Argument(help="Name of the machine.")], output: Out = None, days: Days = None
+    name: Annotated[str, typer.Argument(help="Name of the machine.")],
+    label: Label = "",
+    output: Out = None,
+    days: Days = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Make the credential of a machine."""
-    _create(f"machine:{name}", output, days)
+    """Make the credential of a machine; `zejzl token enrol` does it without carrying a secret about."""
+    _create(f"machine:{name}", output, days, as_json, label=label)
 
 
 @app.command()
 def agent(
-    name: Annotated[str, typer.Argument(help="Name of the agent.")], output: Out = None, days: Days = None
+    name: Annotated[str, typer.Argument(help="Name of the agent.")],
+    label: Label = "",
+    output: Out = None,
+    days: Days = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make the credential of an agent; it may act for the agent of this name alone."""
-    _create(f"agent:{name}", output, days)
+    _create(f"agent:{name}", output, days, as_json, label=label)
 
 
 @app.command()
@@ -91,17 +114,19 @@ def program(
     name: Annotated[str, typer.Argument(help="Name of the outside program.")],
     role: Roles = None,
     scope: Scopes = None,
-    label: Annotated[str, typer.Option(help="What it is for.")] = "",
+    label: Label = "",
     signing: Annotated[bool, typer.Option("--signing", help="For signed requests, not for tokens.")] = False,
     calls_per_minute: Annotated[int | None, typer.Option(min=1, help="Its own limit.")] = None,
     output: Out = None,
     days: Days = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make the credential (API key) of an outside program."""
     _create(
         f"program:{name}",
         output,
         days,
+        as_json,
         roles=tuple(role or ()),
         scopes=tuple(scope or ()),
         label=label,
@@ -115,44 +140,34 @@ def list_(
     subject: Annotated[str | None, typer.Option(help="Of one subject, such as agent:NLUAgent.")] = None,
     label: Annotated[str, typer.Option(help="Part of the label.")] = "",
     active: Annotated[bool, typer.Option("--active", help="Those that count alone.")] = False,
+    pending: Annotated[
+        bool, typer.Option("--pending", help="Machines that wait for approval alone.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List credentials, without their secrets."""
+    if active and pending:
+        raise typer.BadParameter("give --active or --pending: what waits does not count yet")
 
-    async def all_pages(gateway):  # type: ignore[no-untyped-def]  # the client's type is ask's
-        found, cursor = [], ""
-        while True:
-            request = ListCredentials(subject=subject, label=label, is_active_only=active, cursor=cursor)
-            page: CredentialPage = await gateway.list_credentials(request)
-            found += page.credentials
-            cursor = page.next_cursor
-            if not cursor:
-                return found
+    async def read(gateway: SecurityGatewayClient) -> list[Credential]:
+        async def page(cursor: str) -> tuple[Sequence[Credential], str]:
+            found = await gateway.list_credentials(
+                ListCredentials(
+                    subject=subject, label=label, is_active_only=active, limit=MAX_PAGE, cursor=cursor
+                )
+            )
+            return found.credentials, found.next_cursor
 
-    found = ask(all_pages)
+        return await all_pages(page)
+
+    found = [each for each in ask(read) if each.is_pending or not pending]
     if as_json:
         print_json([credential.model_dump(mode="json") for credential in found])
         return
     show_table(
         "credentials",
         ("id", "subject", "label", "roles", "made", "ends", "last used", "state"),
-        [
-            (
-                each.credential_id,
-                each.subject,
-                each.label,
-                ", ".join((*each.roles, *each.scopes)),
-                when(each.created_at_s),
-                when(each.expires_at_s),
-                when(each.last_used_at_s),
-                "pending"
-                if each.is_pending
-                else "active"
-                if each.is_active
-                else each.ended_because or "ended",
-            )
-            for each in found
-        ],
+        [_row(each) for each in found],
     )
 
 
@@ -172,56 +187,67 @@ def revoke(
         raise typer.BadParameter(
             "give exactly one of --credential, --token, --session, --subject, --everything"
         )
-    if credential:
-        done = ask(
-            lambda gateway: gateway.revoke_credential(
-                RevokeCredential(credential_id=credential, reason=reason)
-            )
-        )
-    else:
-        import time
+    request = {
+        "token_id": token or None,
+        "session": session or None,
+        "subject": subject or None,
+        "everything_before_s": time.time() if everything else None,
+        "reason": reason,
+    }
 
-        request = {
-            "token_id": token or None,
-            "session": session or None,
-            "subject": subject or None,
-            "everything_before_s": time.time() if everything else None,
-            "reason": reason,
-        }
-        done = ask(lambda gateway: gateway.revoke_tokens(RevokeTokens.model_validate(request)))
-    errors.print(
-        f"revoked; {done.ended_sessions} sessions and {done.ended_credentials} credentials ended",
-        highlight=False,
-    )
+    async def end(gateway: SecurityGatewayClient) -> Any:
+        if credential:
+            return await gateway.revoke_credential(RevokeCredential(credential_id=credential, reason=reason))
+        return await gateway.revoke_tokens(RevokeTokens.model_validate(request))
+
+    done = ask(end)
+    say(f"revoked; {done.ended_sessions} sessions and {done.ended_credentials} credentials ended")
 
 
-@app.command()
-def approve(
-    machine: Annotated[str, typer.Argument(help="Name of the machine that waits.")],
-    code: Annotated[str, typer.Option(help="The code that the machine shows.")],
-    refuse: Annotated[bool, typer.Option("--refuse", help="Send it away.")] = False,
-) -> None:
-    """Let a machine in that has asked with `zejzl token enrol`; compare the code on both screens."""
-    request = {"machine": machine, "code": code, "is_approved": not refuse}
-    state = ask(lambda gateway: gateway.decide_enrolment(DecideEnrolment.model_validate(request)))
-    errors.print(f"{machine}: {state.state}", highlight=False)
+app.command()(enrolment.enrol)
+app.command()(enrolment.approve)
 
 
-def _create(subject: str, output: Path | None, days: float | None, **more: object) -> None:
+def _create(subject: str, output: Path | None, days: float | None, as_json: bool, **more: object) -> None:
     request = {"subject": subject, "lifetime_s": None if days is None else days * _DAY_S, **more}
-    if output is not None and output.exists():
-        raise InvalidInput(f"{output} is there already.", "Name a new file, or remove that one first.")
-    made: NewCredential = ask(
-        lambda gateway: gateway.create_credential(CreateCredential.model_validate(request))
-    )
-    secret = made.secret.get_secret_value()
+    if output is not None:
+        _require_new(output)
+    made = ask(lambda gateway: gateway.create_credential(CreateCredential.model_validate(request)))
+    secret, known = made.secret.get_secret_value(), made.credential
+    if output is not None:
+        try:
+            write_private_file(output, secret + "\n")
+        except ClusterError as error:  # its text is lost, so it is of no use to anybody
+            remedy = f"Revoke it with `zejzl token revoke --credential {known.credential_id}`, and try again."
+            raise ClusterError(error.message, remedy) from None
+    if as_json:
+        shown = {"file": str(output)} if output is not None else {"secret": secret}
+        print_json({"credential": known.model_dump(mode="json"), **shown})
+        return
     if output is None:
         typer.echo(secret)
-    else:
-        write_private_file(output, secret + "\n")
-    errors.print(
-        f"{subject}: credential {made.credential.credential_id}"
-        + (f" in {output}" if output else "; it is not shown again")
-        + (f", until {when(made.credential.expires_at_s)}" if made.credential.expires_at_s else ""),
-        highlight=False,
+    where = f" in {output}" if output is not None else "; it is not shown again"
+    until = f", until {when(known.expires_at_s)}" if known.expires_at_s else ""
+    say(f"{subject}: credential {known.credential_id}{where}{until}")
+
+
+def _require_new(file: Path) -> None:
+    """Refuse, before anything is made, a file that is there or cannot be written."""
+    if file.exists():
+        raise InvalidInput(f"{file} is there already.", "Name a new file, or remove that one first.")
+    if not os.access(file.parent, os.W_OK | os.X_OK):
+        raise InvalidInput(f"{file} cannot be written.", "Name a file in a directory of yours.")
+
+
+def _row(each: Credential) -> tuple[str, ...]:
+    state = "active" if each.is_active else each.ended_because or "ended"
+    return (
+        each.credential_id,
+        each.subject,
+        each.label,
+        ", ".join((*each.roles, *each.scopes)),
+        when(each.created_at_s),
+        when(each.expires_at_s),
+        when(each.last_used_at_s),
+        "pending" if each.is_pending else state,
     )

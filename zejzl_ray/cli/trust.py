@@ -4,9 +4,17 @@ from typing import Annotated, Final
 
 import typer
 
-from zejzl_ray.cli.console import errors, print_json
-from zejzl_ray.cli.gateway import AsJson, ask, show_table, when
-from zejzl_ray.contracts.trust import GetTrust, GetTrustHistory, ListTrust, ResetTrust, Trust
+from zejzl_ray.cli.console import print_json
+from zejzl_ray.cli.gateway import AsJson, ask, printable, say, show_table, when
+from zejzl_ray.cluster.security_gateway import SecurityGatewayClient
+from zejzl_ray.contracts.trust import (
+    GetTrust,
+    GetTrustHistory,
+    ListTrust,
+    ResetTrust,
+    Trust,
+    TrustHistory,
+)
 
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -32,15 +40,19 @@ def list_(
 @app.command()
 def show(subject: Subject, as_json: AsJson = False) -> None:
     """Show one score with its last changes."""
-    found = ask(lambda gateway: gateway.get_trust(GetTrust(subject=subject)))
-    history = ask(lambda gateway: gateway.get_trust_history(GetTrustHistory(subject=subject)))
+
+    async def read(gateway: SecurityGatewayClient) -> tuple[Trust, TrustHistory]:
+        found = await gateway.get_trust(GetTrust(subject=subject))
+        return found, await gateway.get_trust_history(GetTrustHistory(subject=subject))
+
+    found, history = ask(read)
     if as_json:
         print_json({**found.model_dump(mode="json"), "history": history.model_dump(mode="json")["points"]})
         return
     word = "" if found.is_known else ", never seen: this is where everybody begins"
     typer.echo(f"{found.subject}: {found.score:.2f}, {found.standing.level}{word}")
     if found.way_back:
-        typer.echo(found.way_back)
+        typer.echo(printable(found.way_back))
     rows = [(when(each.at_s), f"{each.score:.2f}", each.level, each.reason) for each in history.points]
     show_table("last changes", ("when", "score", "level", "why"), rows)
 
@@ -50,7 +62,7 @@ def reset(subject: Subject, reason: Annotated[str, typer.Option(help="For the au
     """Forget what was seen of a subject: it begins anew."""
     request = {"subject": subject, "reason": reason}
     found = ask(lambda gateway: gateway.reset_trust(ResetTrust.model_validate(request)))
-    errors.print(f"{found.subject}: {found.score:.2f}, {found.standing.level}", highlight=False)
+    say(f"{found.subject}: {found.score:.2f}, {found.standing.level}")
 
 
 def _row(each: Trust) -> tuple[str, ...]:

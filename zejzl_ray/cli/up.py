@@ -8,9 +8,11 @@ import typer
 from rich.markup import escape
 
 from zejzl_ray.cli.console import errors, print_json
+from zejzl_ray.cli.status import AUTH_IS_OFF
 from zejzl_ray.fleet.load import load_fleet
 from zejzl_ray.fleet.model import Fleet
 from zejzl_ray.fleet.sources import default_fleet_file, overlay_file
+from zejzl_ray.sdk.connect import is_auth_off
 from zejzl_ray.settings import Settings, load_settings
 
 
@@ -49,10 +51,14 @@ def up(
 
     system = start_local_system(settings, declared, str(source), report)
     record, running = system.record, system.running
+    # What runs already may have been started with other settings, so it is asked.
+    said = is_auth_off(record.http_url, settings)
+    is_off = not settings.require_auth if said is None else said
     if as_json:
         print_json(
             {
                 "was_running": system.was_running,
+                "auth": "off" if is_off else "on",
                 "ingress": record.http_url,
                 "dashboard": record.dashboard_url,
                 "ray_address": record.address,
@@ -70,6 +76,8 @@ def up(
         return
     already = "already running, " if system.was_running else ""
     errors.print(f"[bold green]{already}ready[/] in {system.took_s:.1f} s", highlight=False)
+    if is_off:
+        errors.print(AUTH_IS_OFF, style="bold red", markup=False, highlight=False, soft_wrap=True)
     typer.echo(f"ingress     {record.http_url}")
     typer.echo(f"token file  {system.token_file}")
     typer.echo(f"dashboard   {record.dashboard_url}  (asks for the token in {system.ray_token_file})")

@@ -1,15 +1,35 @@
 """``zejzl users``: people and their passwords."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from pydantic import SecretStr
 
-from zejzl_ray.cli.console import errors, print_json
-from zejzl_ray.cli.gateway import AsJson, ask, read_hidden, show_table, when
+from zejzl_ray.cli.console import print_json
+from zejzl_ray.cli.gateway import (
+    AsJson,
+    all_pages,
+    ask,
+    is_interactive,
+    read_hidden,
+    say,
+    show_table,
+    when,
+)
 from zejzl_ray.cluster.security_gateway import SecurityGatewayClient
-from zejzl_ray.contracts.people import CreateUser, DeleteUser, ListUsers, SetPassword, UpdateUser, User
-from zejzl_ray.contracts.tokens import EndSession, ListSessions, Session
+from zejzl_ray.contracts.people import (
+    CreateUser,
+    DeleteUser,
+    GetUser,
+    ListUsers,
+    SetPassword,
+    UpdateUser,
+    User,
+)
+from zejzl_ray.contracts.tokens import MAX_PAGE, EndSession, ListSessions, Session, WhoAmI
+from zejzl_ray.errors import InvalidInput
 
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -29,41 +49,31 @@ def add(name: Name, role: Roles = None, password_file: PasswordFile = None) -> N
         "roles": tuple(role or ("viewer",)),
     }
     made = ask(lambda gateway: gateway.create_user(CreateUser.model_validate(request)))
-    errors.print(f"{made.user}: {', '.join(made.roles)}", highlight=False)
+    say(f"{made.user}: {', '.join(made.roles)}")
 
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """List people."""
 
-    async def all_pages(gateway: SecurityGatewayClient) -> list[User]:
-        found: list[User] = []
-        cursor = ""
-        while True:
-            page = await gateway.list_users(ListUsers(cursor=cursor))
-            found += page.users
-            cursor = page.next_cursor
-            if not cursor:
-                return found
+    async def read(gateway: SecurityGatewayClient) -> list[User]:
+        async def page(cursor: str) -> tuple[Sequence[User], str]:
+            found = await gateway.list_users(ListUsers(limit=MAX_PAGE, cursor=cursor))
+            return found.users, found.next_cursor
 
-    found = ask(all_pages)
+        return await all_pages(page)
+
+    _show(ask(read), as_json)
+
+
+@app.command()
+def show(name: Name, as_json: AsJson = False) -> None:
+    """Show one person."""
+    found = ask(lambda gateway: gateway.get_user(GetUser(user=name)))
     if as_json:
-        print_json([user.model_dump(mode="json") for user in found])
+        print_json(found.model_dump(mode="json"))
         return
-    show_table(
-        "users",
-        ("name", "roles", "last login", "sessions", "state"),
-        [
-            (
-                each.user,
-                ", ".join(each.roles),
-                when(each.last_login_at_s),
-                str(each.sessions),
-                "closed" if not each.is_active else "locked out somewhere" if each.is_locked else "active",
-            )
-            for each in found
-        ],
-    )
+    _show([found], as_json=False)
 
 
 @app.command()
@@ -101,20 +111,32 @@ def password(
     ] = None,
 ) -> None:
     """Change a password; other sessions of the person end."""
+
+    async def is_own(gateway: SecurityGatewayClient) -> bool:
+        return (await gateway.who_am_i(WhoAmI())).subject == f"user:{name}"
+
+    old: SecretStr | None = None
+    if old_password_file is not None or ask(is_own):
+        if old_password_file is None and not is_interactive():
+            raise InvalidInput(
+                "One's own password wants the old one too.",
+                "Give --old-password-file, or run it in a terminal.",
+            )
+        old = read_hidden("Old password", old_password_file)
     request = {
         "user": name,
-        "old_password": None if old_password_file is None else read_hidden("Old password", old_password_file),
+        "old_password": old,
         "new_password": read_hidden(f"New password of {name}", password_file, is_new=True),
     }
     ask(lambda gateway: gateway.set_password(SetPassword.model_validate(request)))
-    errors.print(f"{name}: password changed", highlight=False)
+    say(f"{name}: password changed")
 
 
 @app.command()
 def remove(name: Name) -> None:
     """Remove a person; the last administrator stays."""
     done = ask(lambda gateway: gateway.delete_user(DeleteUser.model_validate({"user": name})))
-    errors.print(f"{name}: {'removed' if done.was_there else 'was not there'}", highlight=False)
+    say(f"{name}: {'removed' if done.was_there else 'was not there'}")
 
 
 @app.command()
@@ -126,24 +148,27 @@ def sessions(
     """List logins, or end one."""
     if end:
         ask(lambda gateway: gateway.end_session(EndSession(session=end)))
-        errors.print(f"session {end} ended", highlight=False)
+        say(f"session {end} ended")
         return
 
-    async def all_pages(gateway: SecurityGatewayClient) -> list[Session]:
-        found: list[Session] = []
-        cursor = ""
-        while True:
-            subject = None if name is None else f"user:{name}"
-            page = await gateway.list_sessions(ListSessions(subject=subject, cursor=cursor))
-            found += page.sessions
-            cursor = page.next_cursor
-            if not cursor:
-                return found
+    async def read(gateway: SecurityGatewayClient) -> list[Session]:
+        subject = None if name is None else f"user:{name}"
 
-    found = ask(all_pages)
+        async def page(cursor: str) -> tuple[Sequence[Session], str]:
+            found = await gateway.list_sessions(ListSessions(subject=subject, limit=MAX_PAGE, cursor=cursor))
+            return found.sessions, found.next_cursor
+
+        return await all_pages(page)
+
+    found = ask(read)
     if as_json:
         print_json([session.model_dump(mode="json") for session in found])
         return
+    session_table(found)
+
+
+def session_table(found: Sequence[Session]) -> None:
+    """Print logins, one a row."""
     show_table(
         "sessions",
         ("id", "who", "since", "last used", "ends", "address", "state"),
@@ -162,7 +187,27 @@ def sessions(
     )
 
 
+def _show(found: Sequence[User], as_json: bool) -> None:
+    if as_json:
+        print_json([user.model_dump(mode="json") for user in found])
+        return
+    show_table(
+        "users",
+        ("name", "roles", "last login", "sessions", "state"),
+        [
+            (
+                each.user,
+                ", ".join(each.roles),
+                when(each.last_login_at_s),
+                str(each.sessions),
+                "closed" if not each.is_active else "locked out somewhere" if each.is_locked else "active",
+            )
+            for each in found
+        ],
+    )
+
+
 def _update(request: dict[str, object]) -> None:
     changed = ask(lambda gateway: gateway.update_user(UpdateUser.model_validate(request)))
     state = "active" if changed.is_active else "closed"
-    errors.print(f"{changed.user}: {', '.join(changed.roles)}; {state}", highlight=False)
+    say(f"{changed.user}: {', '.join(changed.roles)}; {state}")

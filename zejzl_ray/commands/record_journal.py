@@ -56,7 +56,7 @@ class RecordJournal(Generic[D]):
         kinds: Sequence[type[Record]],
         new_draft: Callable[[Records, float], D],
         *,
-        seal: Callable[[D], None] = lambda draft: None,
+        seal: Callable[[D], object] = lambda draft: None,
         on_commit: Callable[[D], None] = lambda draft: None,
         on_reload: Callable[[], None] = lambda: None,
         commit_timeout_s: float = 10.0,

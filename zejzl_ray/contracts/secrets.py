@@ -84,6 +84,7 @@ class RotateMasterKey(Contract):
 
 
 class MasterKeyRotated(Contract):
-    """How many records were encrypted anew."""
+    """How many records were encrypted anew, and with which key everything is encrypted now."""
 
     records: int
+    key: str = Field(default="", description="fingerprint of the newest key that the gateway knows")

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack
 
 from pydantic import SecretStr
 
 from zejzl_ray.clock import Clock, SystemClock
+from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
 from zejzl_ray.cluster.security_gateway import SecurityGatewayClient
 from zejzl_ray.contracts import orchestrator as wire
 from zejzl_ray.contracts.base import Contract
@@ -49,6 +50,7 @@ class AsyncClient:
         timeout_s: limit of a method that is given none.
         clock: where deadlines are read.
         patience: with which pauses ``watch`` tries again while the registry is away.
+        is_auth_off: tells whether the last answer said that calls without a token pass.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class AsyncClient:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         clock: Clock | None = None,
         patience: Patience | None = None,
+        is_auth_off: Callable[[], bool] | None = None,
     ) -> None:
         self._caller = caller
         self._token = token
@@ -66,7 +69,13 @@ class AsyncClient:
         self._clock: Clock = clock or SystemClock()
         self._patience = patience or Patience(attempts=None, first_wait_s=0.2, longest_wait_s=5.0)
         self._registrations: set[Registration] = set()
+        self._tells_auth_off = is_auth_off or _nobody_tells
         self._is_closed = False
+
+    @property
+    def is_auth_off(self) -> bool:
+        """Whether the last answer said that authentication is switched off; over actor handles nobody says so."""
+        return self._tells_auth_off()
 
     @property
     def timeout_s(self) -> float:
@@ -297,6 +306,11 @@ class AsyncClient:
         return _of_type(reply, ServiceHealth)
 
     @property
+    def orchestrator(self) -> CoreOrchestratorClient:
+        """The registry as other parts of the library want it, such as ``VramPlacer``."""
+        return CoreOrchestratorClient(_AsCaller(self))
+
+    @property
     def security(self) -> SecurityGatewayClient:
         """The security gateway: tokens, credentials, people, policy, trust, audit, secrets; one method an operation."""
         return SecurityGatewayClient(_AsCaller(self))
@@ -359,9 +373,17 @@ class _AsCaller:
         self._client = client
 
     async def call(self, operation: Operation, request: Contract, call: CallContext) -> Contract:
-        return await self._client.call(operation, request)
+        # what the request itself waits for comes on top of the client's limit
+        limit_s = self._client.timeout_s + float(getattr(request, "timeout_s", None) or 0.0)
+        return await self._client.call(
+            operation, request, timeout_s=limit_s, caused_by=call.caused_by, traceparent=call.traceparent
+        )
 
     async def close(self) -> None: ...
+
+
+def _nobody_tells() -> bool:
+    return False
 
 
 def _of_type(reply: Contract, expected: type[R]) -> R:

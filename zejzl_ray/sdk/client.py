@@ -42,6 +42,11 @@ class Client:
         """The limit of a method that is given none, seconds."""
         return self._client.timeout_s
 
+    @property
+    def is_auth_off(self) -> bool:
+        """Whether the last answer said that authentication is switched off; see ``AsyncClient``."""
+        return self._client.is_auth_off
+
     # --- agents ---------------------------------------------------------------------------------------------
 
     def agents(

@@ -1,5 +1,7 @@
 """Finding the cluster: which way to it, and with which token."""
 
+import asyncio
+import contextlib
 import sys
 from pathlib import Path
 
@@ -8,8 +10,10 @@ from pydantic import SecretStr
 from zejzl_ray.auth.authorised_caller import AuthorisedCaller
 from zejzl_ray.auth.token_source import token_kind
 from zejzl_ray.clock import SystemClock
+from zejzl_ray.cluster.security_gateway import SecurityGatewayClient
 from zejzl_ray.contracts.caller import Caller
-from zejzl_ray.errors import InvalidInput, ServiceUnavailable, Unauthenticated
+from zejzl_ray.contracts.tokens import GetKeys
+from zejzl_ray.errors import InvalidInput, ServiceUnavailable, Unauthenticated, ZejzlError
 from zejzl_ray.sdk.async_client import DEFAULT_TIMEOUT_S, AsyncClient
 from zejzl_ray.sdk.client import Client
 from zejzl_ray.sdk.http_caller import HttpCaller
@@ -18,6 +22,7 @@ from zejzl_ray.settings import Settings, load_settings
 
 # far above any token; a larger file is something else
 _MAX_TOKEN_BYTES = 64 * 1024
+_PROBE_TIMEOUT_S = 5.0
 
 
 def connect(
@@ -61,12 +66,7 @@ def connect_async(
     if not timeout_s > 0:
         raise InvalidInput(f"timeout_s is {timeout_s}.", "Give seconds above 0.")
     settings = load_settings()
-    scheme = "https" if settings.http_tls == "on" else "http"
-    address = (
-        address
-        or settings.address
-        or ("ray" if _is_in_ray() else f"{scheme}://127.0.0.1:{settings.http_port}")
-    )
+    address = address or settings.address or ("ray" if _is_in_ray() else _own_ingress(settings))
     given = SecretStr(token) if isinstance(token, str) else token
     path = Path(token_file) if token_file is not None else settings.token_file
     if address == "ray" or address.startswith("ray://"):
@@ -75,27 +75,55 @@ def connect_async(
             return AsyncClient(_over_actors(address, settings), token=proof, timeout_s=timeout_s)
         return AsyncClient(_over_actors(address, settings, credential=proof), timeout_s=timeout_s)
     if given is None and path is None and (settings.data_path / SESSION_FILE).exists():
-        return AsyncClient(_as_logged_in(address, settings, timeout_s), timeout_s=timeout_s)
+        return _as_logged_in(address, settings, timeout_s)
     proof = given or _read_token(path, settings, is_required=True)
-    return AsyncClient(
-        HttpCaller(address, proof, timeout_s, ca_file=settings.trusted_authority()),
-        token=proof,
-        timeout_s=timeout_s,
-    )
+    http = HttpCaller(address, proof, timeout_s, ca_file=settings.trusted_authority())
+    return AsyncClient(http, token=proof, timeout_s=timeout_s, is_auth_off=lambda: bool(http.is_auth_off))
+
+
+def connect_as_logged_in(settings: Settings, timeout_s: float = DEFAULT_TIMEOUT_S) -> AsyncClient:
+    """Return a client in the name of whoever has logged in on this machine, whatever other tokens there are."""
+    return _as_logged_in(_http_address(settings), settings, timeout_s)
 
 
 def anonymous_caller(settings: Settings, timeout_s: float = DEFAULT_TIMEOUT_S) -> Caller:
     """Return a way to the ingress without a token, for what anybody may call: to log in, to ask for enrolment."""
+    return HttpCaller(_http_address(settings), None, timeout_s, ca_file=settings.trusted_authority())
+
+
+def is_auth_off(address: str, settings: Settings) -> bool | None:
+    """Ask an ingress whether it lets calls without a token pass; None when it does not answer.
+
+    For blocking code: must not be called in a running event loop.
+    """
+
+    async def ask() -> bool | None:
+        http = HttpCaller(address, None, _PROBE_TIMEOUT_S, ca_file=settings.trusted_authority())
+        with contextlib.suppress(ZejzlError):  # a refusal tells it too
+            await SecurityGatewayClient(http).get_keys(GetKeys())
+        await http.close()
+        return http.is_auth_off
+
+    return asyncio.run(ask())
+
+
+def _own_ingress(settings: Settings) -> str:
     scheme = "https" if settings.http_tls == "on" else "http"
-    address = settings.address or f"{scheme}://127.0.0.1:{settings.http_port}"
-    return HttpCaller(address, None, timeout_s, ca_file=settings.trusted_authority())
+    return f"{scheme}://127.0.0.1:{settings.http_port}"
 
 
-def _as_logged_in(address: str, settings: Settings, timeout_s: float) -> Caller:
-    """Return calls in the name of whoever has logged in on this machine."""
+def _http_address(settings: Settings) -> str:
+    """Return where the ingress is; over actor handles nobody can log in, so that address means this machine."""
+    is_http = settings.address not in {"", "ray"} and not settings.address.startswith("ray://")
+    return settings.address if is_http else _own_ingress(settings)
+
+
+def _as_logged_in(address: str, settings: Settings, timeout_s: float) -> AsyncClient:
     http = HttpCaller(address, None, timeout_s, ca_file=settings.trusted_authority())
     session = LoginSession(settings.data_path / SESSION_FILE, http, SystemClock())
-    return AuthorisedCaller(http, session)
+    return AsyncClient(
+        AuthorisedCaller(http, session), timeout_s=timeout_s, is_auth_off=lambda: bool(http.is_auth_off)
+    )
 
 
 def _is_in_ray() -> bool:

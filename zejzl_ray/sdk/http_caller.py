@@ -31,6 +31,7 @@ from zejzl_ray.sdk.problem_reply import retry_after_s, to_error
 from zejzl_ray.version import __version__
 
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
+_AUTH_HEADER: Final = "zejzl-auth"
 
 
 class HttpCaller:
@@ -72,6 +73,7 @@ class HttpCaller:
         self._clock: Clock = clock or SystemClock()
         self._patience = patience or Patience()
         self._own_writes = OwnWrites(self._clock)
+        self._is_auth_off: bool | None = None
         self._client = httpx2.AsyncClient(
             base_url=self._url,
             transport=transport,
@@ -79,6 +81,11 @@ class HttpCaller:
             trust_env=not _is_loopback(self._url.host),
             headers={"accept": "application/json", "user-agent": f"zejzl-ray/{__version__}"},
         )
+
+    @property
+    def is_auth_off(self) -> bool | None:
+        """Whether the last answer said that calls without a token pass; None before the first answer."""
+        return self._is_auth_off
 
     async def call(self, operation: Operation, request: Contract, call: CallContext) -> Contract:
         """Run the operation; see ``Caller``.
@@ -151,6 +158,7 @@ class HttpCaller:
                 headers=headers,
                 timeout=left_s,
             ) as response:
+                self._is_auth_off = response.headers.get(_AUTH_HEADER) == "off"
                 body = bytearray()
                 async for chunk in response.aiter_bytes():
                     body += chunk

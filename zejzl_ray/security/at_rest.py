@@ -95,7 +95,8 @@ class MasterKeys:
                 text = file.read(MAX_KEYS * (2 * KEY_BYTES + 2) + 1)
         except OSError as error:
             raise SettingsInvalid(
-                f"No master key at {path}: {error.strerror}.", "`zejzl up` makes one; restore it from a backup."
+                f"No master key at {path}: {error.strerror}.",
+                "`zejzl up` makes one; restore it from a backup.",
             ) from None
         except UnicodeDecodeError:
             text = ""
@@ -105,6 +106,11 @@ class MasterKeys:
     def new_line() -> str:
         """Return a new random key as a line of the key file."""
         return secrets.token_hex(KEY_BYTES)
+
+    @property
+    def fingerprint(self) -> str:
+        """Name of the newest key; tells nothing of the key."""
+        return self._newest
 
     def __len__(self) -> int:
         """Return how many keys there are."""

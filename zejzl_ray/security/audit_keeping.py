@@ -60,12 +60,12 @@ class GatewayChain:
         if not draft.facts:
             return before
         entries = seal_all(before, OWN_CHAIN, [_kept_fact(fact, draft.now_s) for fact in draft.facts])
+        head = entries.head
         draft.facts.clear()
         log = log_name(OWN_CHAIN)
-        for entry in entries:
-            draft.append(log, encode_entry(entry))
-        oldest = trim(draft, log, known.oldest if known is not None else 1, entries[-1].index, self._keep)
-        head = head_after(entries)
+        for line in entries.lines:
+            draft.append(log, line)
+        oldest = trim(draft, log, known.oldest if known is not None else 1, head.index, self._keep)
         draft.put(
             OWN_CHAIN,
             KeptChain(owner=f"service:{SERVICE}", head=head, log=log, oldest=oldest, seen_at_s=draft.now_s),

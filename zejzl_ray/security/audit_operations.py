@@ -75,7 +75,9 @@ class AuditOperations(GatewayCore):
         """Return where a chain stands here; null for a new one."""
         return audit_keeping.head_of(self.records, chain, self._reading().now_s)
 
-    async def _record_audit(self, request: RecordAudit, call: CallContext, caller: Principal) -> AuditRecorded:
+    async def _record_audit(
+        self, request: RecordAudit, call: CallContext, caller: Principal
+    ) -> AuditRecorded:
         return await self._command(
             "record_audit",
             request,

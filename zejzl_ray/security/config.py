@@ -10,9 +10,19 @@ class SecurityConfig(Contract):
 
     tick_s: float = Field(default=1.0, gt=0, le=60, description="pause between two looks at what is due")
 
+    alive_s: float = Field(
+        default=5.0,
+        gt=0,
+        le=30,
+        description="pause between two looks whether another instance has taken over, below the age of news that"
+        " verifiers accept",
+    )
+
     issuer: str = Field(default="zejzl", min_length=1, max_length=64, description="claim iss of every token")
     token_life_s: float = Field(default=900.0, ge=10, le=3600, description="life of an access token")
-    max_token_life_s: float = Field(default=3600.0, ge=10, le=3600, description="longest that one may ask for")
+    max_token_life_s: float = Field(
+        default=3600.0, ge=10, le=3600, description="longest that one may ask for"
+    )
     leeway_s: float = Field(default=5.0, ge=0, le=60, description="how far clocks of two machines may differ")
 
     key_life_s: float = Field(default=30 * 86_400.0, gt=0, description="how long one key signs")

@@ -43,7 +43,9 @@ class Feed:
         revision: of the last change; counted from 1 in each epoch.
     """
 
-    def __init__(self, clock: Clock, whole: Callable[[], FeedState], *, length: int, max_watchers: int) -> None:
+    def __init__(
+        self, clock: Clock, whole: Callable[[], FeedState], *, length: int, max_watchers: int
+    ) -> None:
         self._clock = clock
         self._whole = whole
         self._changes: deque[_Change] = deque(maxlen=length)

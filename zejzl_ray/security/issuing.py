@@ -33,7 +33,6 @@ class Wish:
         audience: one service's name, or ``zejzl``.
         lifetime_s: at most this long; null: the default.
         latest_s: wall time at which the session or credential ends; null: never.
-        proof: what was shown, for the audit trail.
     """
 
     subject: str
@@ -43,7 +42,6 @@ class Wish:
     scopes: tuple[str, ...] = ()
     lifetime_s: float | None = None
     latest_s: float | None = None
-    proof: str = ""
 
 
 class Issuer:

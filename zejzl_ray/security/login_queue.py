@@ -10,10 +10,10 @@ in a plain queue, that nobody else gets in. What can be told apart *before* hash
 3. Strangers whose address has not failed lately.
 4. Strangers whose address has failed: each address of an attacker falls down to here with its first checked password.
 
-Among equals the neighbourhood of addresses (/24, /64) with the fewest attempts of the last minutes goes first, then the
-account with the fewest, then the newest attempt. Newest first, because a queue that is longer than the processors can
-serve makes everybody wait for ever otherwise; whoever is put out of the full queue is told so at once and comes back
-with precedence. So whoever is served at all has hardly waited.
+Few strangers may wait, so that whoever is let in is through soon. Among equals the neighbourhood of addresses (/24,
+/64) with the fewest attempts of the last minutes goes first, then the account with the fewest, then the newest attempt:
+in a queue that is longer than the processors can serve, oldest first would make everybody wait for ever. Whoever is put
+out of the full queue is told so at once and comes back with precedence.
 
 What this cannot do: an attacker with thousands of neighbourhoods who all wait as they are told, have not failed yet
 and want the same account look like the right user from a place where he has never been. Then it is a lottery, until
@@ -38,6 +38,8 @@ _EARLIEST_S: Final = 0.9
 _LATEST_S: Final = 60.0
 _HALF_LIFE_S: Final = 60.0
 _REMEMBERED: Final = 20_000
+# So many attempts are what somebody makes who is no attacker.
+_FEW: Final = 4
 _V4_NEIGHBOURS: Final = 24
 _V6_NEIGHBOURS: Final = 64
 
@@ -87,13 +89,15 @@ class LoginQueue:
     Args:
         slots: checks at the same time.
         stranger_slots: of these, how many strangers may take.
-        max_waiting: strangers who may wait; as many familiar ones besides.
+        max_waiting: familiar ones who may wait.
+        max_strangers: strangers who may wait; few, because whoever is let in has to be through soon.
     """
 
-    def __init__(self, *, slots: int, stranger_slots: int, max_waiting: int) -> None:
+    def __init__(self, *, slots: int, stranger_slots: int, max_waiting: int, max_strangers: int) -> None:
         self._slots = slots
         self._stranger_slots = stranger_slots
         self._max_waiting = max_waiting
+        self._max_strangers = max_strangers
         self._running: set[Ticket] = set()
         self._familiar: list[Ticket] = []
         self._strangers: list[Ticket] = []
@@ -131,7 +135,7 @@ class LoginQueue:
             return ticket, None
         ticket = self._ticket(claim, now_s)
         self._strangers.append(ticket)
-        if len(self._strangers) <= self._max_waiting:
+        if len(self._strangers) <= self._max_strangers:
             return ticket, None
         last = max(self._strangers, key=lambda waiting: self._rank(waiting, now_s))
         self._strangers.remove(last)
@@ -222,8 +226,8 @@ class _Heat:
             self._known.popitem(last=False)
 
     def level(self, key: str, now_s: float) -> int:
-        """Return how hot it is: 1 for one attempt, one more for each doubling."""
-        return round(self._count(key, now_s)).bit_length()
+        """Return how hot it is: 0 for a few attempts a minute, then one more for each doubling."""
+        return (round(self._count(key, now_s)) // _FEW).bit_length()
 
     def _count(self, key: str, now_s: float) -> float:
         count, at_s = self._known.get(key, (0.0, now_s))

@@ -72,4 +72,4 @@ def decide_rotate_master(
             address=caller.address, request_id=request.request_id, count=len(anew),
         )
     )  # fmt: skip
-    return MasterKeyRotated(records=len(anew))
+    return MasterKeyRotated(records=len(anew), key=master.fingerprint)

@@ -48,7 +48,8 @@ class HashingSettings(Contract):
     threads: int = Field(
         default_factory=default_threads, ge=1, le=_MOST_THREADS, description="hashes at once"
     )
-    max_waiting: int = Field(default=32, ge=1, le=10_000, description="strangers, and as many others")
+    max_waiting: int = Field(default=32, ge=1, le=10_000, description="of those who have been there before")
+    max_strangers: int = Field(default=8, ge=1, le=10_000, description="of all others who may wait")
     max_wait_s: float = Field(default=5.0, gt=0, le=60, description="after it one is told to come back")
 
 
@@ -117,6 +118,7 @@ class PasswordWorker:
             slots=settings.threads,
             stranger_slots=max(1, settings.threads - 1),
             max_waiting=settings.max_waiting,
+            max_strangers=settings.max_strangers,
         )
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="password")
         self._turns: dict[Ticket, asyncio.Future[None]] = {}

@@ -17,7 +17,7 @@ from zejzl_ray.security import credential_records, people
 from zejzl_ray.security.draft import SecurityDraft
 from zejzl_ray.security.password_policy import require_good
 from zejzl_ray.security.service_core import GatewayCore
-from zejzl_ray.security.sessions import active_of
+from zejzl_ray.security.session_records import active_of
 from zejzl_ray.security.user_record import UserRecord
 
 
@@ -36,9 +36,7 @@ class PeopleOperations(GatewayCore):
             request,
             call,
             User,
-            lambda draft: people.decide_create(
-                draft, request, caller, password_hash, self._policy_in(draft)
-            ),
+            lambda draft: people.decide_create(draft, request, caller, password_hash, self._policy_in(draft)),
         )
 
     async def list_users(self, request: ListUsers, call: CallContext) -> UserPage:

@@ -74,9 +74,7 @@ class PolicyOperations(GatewayCore):
             request,
             call,
             EvidenceAccepted,
-            lambda draft: trust.decide_report_evidence(
-                draft, request, caller, self._policy_in(draft).trust
-            ),
+            lambda draft: trust.decide_report_evidence(draft, request, caller, self._policy_in(draft).trust),
             is_kept=False,  # the ids of the evidence make it the same
         )
 
@@ -119,7 +117,7 @@ def _rights_of(draft: SecurityDraft, subject: str) -> tuple[tuple[str, ...] | No
         for _, record in draft.all(CredentialRecord)
         if record.subject == subject and record.is_active(draft.now_s)
     ]
-    if not own:
+    if not own and kind != "machine":  # a machine of the cluster has a credential of which nothing is stored
         return None, ()
     roles = tuple(dict.fromkeys(role for record in own for role in record.roles))
     return roles, tuple(dict.fromkeys(scope for record in own for scope in record.scopes))

@@ -19,7 +19,8 @@ from zejzl_ray.security.user_record import subject_of as subject_of_user
 
 _KEY: Final = "current"
 _OPERATION: Final = "security_gateway.set_policy"
-_ANY_SERVICE: Final = "service:any"
+# Of the cluster's own services and machines nothing is stored: their credentials follow from the master key.
+_WITHOUT_RECORDS: Final = ("service:any", "machine:any")
 _SHRUNK: Final = "the policy gives less than before"
 
 
@@ -56,7 +57,12 @@ class PolicyKeeper:
         )
 
     def decide_set(
-        self, draft: SecurityDraft, request: SetPolicy, caller: Principal, sessions: Sessions, revoker: Revoker
+        self,
+        draft: SecurityDraft,
+        request: SetPolicy,
+        caller: Principal,
+        sessions: Sessions,
+        revoker: Revoker,
     ) -> PolicyInForce:
         """Put a policy in force; what was issued to subjects whose rights shrink ends, other things stay.
 
@@ -74,15 +80,15 @@ class PolicyKeeper:
         record = PolicyRecord(
             policy=request.policy, revision=before.revision + 1, since_s=draft.now_s, source=request.source
         )
-        known = [(_ANY_SERVICE, ()), *_known_subjects(draft)]
+        known = [*((subject, ()) for subject in _WITHOUT_RECORDS), *_known_subjects(draft)]
         shrunk = shrunk_subjects(before.policy, request.policy, known)
         draft.put(_KEY, record)
         draft.are_limits_changed = True
         for subject in shrunk:
             sessions.decide_end_all(draft, subject, _SHRUNK)
             draft.revoke(revoker.subject(subject, draft.now_s))
-        if _ANY_SERVICE in shrunk:
-            # Services have no accounts of which a list could be made: everything is issued anew.
+        if any(subject in shrunk for subject in _WITHOUT_RECORDS):
+            # Of whom there is no list, everybody gets new tokens.
             draft.revoke(revoker.all_before(draft.now_s))
         draft.tell(
             AuditFact(

@@ -3,6 +3,7 @@
 from typing import Final
 
 from zejzl_ray.commands.records import Record
+from zejzl_ray.security.alive_record import AliveRecord
 from zejzl_ray.security.credential_records import CredentialRecord
 from zejzl_ray.security.enrolment import EnrolmentRecord
 from zejzl_ray.security.kept_chains import KeptChain
@@ -12,7 +13,7 @@ from zejzl_ray.security.repeat_answers import AnswerRecord
 from zejzl_ray.security.revoking import RevocationRecord
 from zejzl_ray.security.secrets import SecretRecord
 from zejzl_ray.security.security_events import SecurityEventRecord
-from zejzl_ray.security.sessions import SessionRecord, SubjectSessions
+from zejzl_ray.security.session_records import SessionRecord, SubjectSessions
 from zejzl_ray.security.signatures import NonceRecord
 from zejzl_ray.security.signing_keys import RotationRecord, SigningKeyRecord
 from zejzl_ray.security.tag_key import TagKeyRecord
@@ -20,6 +21,7 @@ from zejzl_ray.security.trust_records import SeenEvidence, TrustPointRecord, Tru
 from zejzl_ray.security.user_record import UserRecord
 
 KINDS: Final[tuple[type[Record], ...]] = (
+    AliveRecord,
     AnswerRecord,
     CredentialRecord,
     EnrolmentRecord,

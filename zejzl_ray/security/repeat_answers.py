@@ -17,7 +17,7 @@ from zejzl_ray.contracts.base import Contract
 from zejzl_ray.errors import Conflict
 from zejzl_ray.security.at_rest import MasterKeys
 from zejzl_ray.security.config import SecurityConfig
-from zejzl_ray.security.tag_key import TagKey, Tagger
+from zejzl_ray.security.tag_key import Tagger, TagKey
 
 _KEY_BYTES: Final = 16
 _MOST_FORGOTTEN: Final = 10_000

@@ -1,8 +1,8 @@
 """What no longer counts: stored until every token that it concerns has expired, and told to all verifiers."""
 
-import math
-from typing import ClassVar
+from typing import ClassVar, Final
 
+from zejzl_ray.auth.revocations import moment_of_revocation, second_of_issue
 from zejzl_ray.commands.records import Record, RecordDraft
 from zejzl_ray.contracts.access import Principal
 from zejzl_ray.contracts.security_feed import Revocation
@@ -12,7 +12,8 @@ from zejzl_ray.security.config import SecurityConfig
 from zejzl_ray.security.draft import AuditFact, SecurityDraft
 
 # Times in a token are whole seconds: one of the second of a revocation counts as issued before it.
-_WHOLE_SECOND_S = 1.0
+_WHOLE_SECOND_S: Final = 1.0
+_ALL: Final = "all/"
 
 
 class RevocationRecord(Record):
@@ -80,7 +81,9 @@ def check_request(request: RevokeTokens, now_s: float) -> None:
             "Give one of token_id, session, subject and everything_before_s.",
         )
     if request.everything_before_s is not None and request.everything_before_s > now_s:
-        raise InvalidInput("everything_before_s is in the future.", "Give a moment that is over, at most now.")
+        raise InvalidInput(
+            "everything_before_s is in the future.", "Give a moment that is over, at most now."
+        )
 
 
 def keep_revocations(draft: SecurityDraft, first: int) -> None:
@@ -89,6 +92,14 @@ def keep_revocations(draft: SecurityDraft, first: int) -> None:
         revocation = draft.revocations[number]
         key = key_of(revocation)
         known = draft.get(RevocationRecord, key)
+        if revocation.before_s == draft.now_s:
+            # A token of this very second may be dated ahead of it, because something was revoked before.
+            moment_s = moment_of_revocation(draft.now_s, _ended_until_s(draft, revocation))
+            later_s = moment_s - revocation.before_s
+            revocation = revocation.model_copy(
+                update={"before_s": moment_s, "until_s": revocation.until_s + later_s}
+            )
+            draft.revocations[number] = revocation
         if known is not None:
             revocation = revocation.model_copy(
                 update={
@@ -108,14 +119,21 @@ def key_of(revocation: Revocation) -> str:
 def least_issued_at_s(draft: RecordDraft, subject: str) -> int:
     """Return the earliest whole second from which a new token of the subject counts.
 
-    It is the second of now, or the next one where something of this very second was revoked.
+    It is the second of now, or one after it where something of this very second was revoked.
     """
-    at_s = int(draft.now_s)
-    for key in ("all/", f"subject/{subject}"):
-        found = draft.get(RevocationRecord, key)
-        if found is not None:
-            at_s = max(at_s, math.ceil(found.revocation.before_s))
-    return at_s
+    keys = (_ALL, f"subject/{subject}")
+    ended = (found.revocation.before_s for key in keys if (found := draft.get(RevocationRecord, key)))
+    return second_of_issue(draft.now_s, max(ended, default=0.0))
+
+
+def _ended_until_s(draft: SecurityDraft, revocation: Revocation) -> float:
+    """Return up to when what a revocation concerns was ended before; 0 when nothing was."""
+    if revocation.kind == "all":
+        known = [record.revocation.before_s for _, record in draft.all(RevocationRecord)]
+    else:
+        keys = (_ALL, key_of(revocation))
+        known = [found.revocation.before_s for key in keys if (found := draft.get(RevocationRecord, key))]
+    return max(known, default=0.0)
 
 
 def fact_of(request: RevokeTokens, caller: Principal) -> AuditFact:

@@ -20,7 +20,7 @@ from zejzl_ray.security.draft import SecurityDraft
 from zejzl_ray.security.master_rotation import SECRETS, SIGNING_SECRETS, AtRest, decide_rotate_master
 from zejzl_ray.security.repeat_answers import AnswerRecord
 from zejzl_ray.security.service_core import GatewayCore
-from zejzl_ray.security.sessions import SessionRecord
+from zejzl_ray.security.session_records import SessionRecord
 from zejzl_ray.security.signing_keys import SigningKeyRecord
 from zejzl_ray.security.tag_key import TagKeyRecord
 

@@ -13,7 +13,7 @@ from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
 from zejzl_ray.contracts.policy import Policy
 from zejzl_ray.contracts.security_gateway import SERVICE
-from zejzl_ray.errors import ServiceUnavailable, StoreError, ZejzlError
+from zejzl_ray.errors import ServiceUnavailable, StoreError
 from zejzl_ray.security.at_rest import MasterKeys
 from zejzl_ray.security.audit_operations import AuditOperations
 from zejzl_ray.security.config import SecurityConfig
@@ -151,6 +151,4 @@ class SecurityGateway(
             return error.message, ""
         except StoreError as error:
             return "", error.message
-        except ZejzlError as error:
-            return error.message, ""
         return "", ""

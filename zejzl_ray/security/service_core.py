@@ -71,7 +71,7 @@ class GatewayCore:
             clock,
             KINDS,
             SecurityDraft,
-            seal=_seal,
+            seal=seal_facts,
             on_commit=self._committed,
             on_reload=self._reloaded,
             commit_timeout_s=config.commit_timeout_s,
@@ -92,6 +92,8 @@ class GatewayCore:
         self._hasher = PasswordWorker(clock, hashing)
         self._login = Login(self._hasher, Lockout(), clock)
         self._detectors = Detectors()
+        # When the store last took something of this writer, wall time.
+        self._stored_at_s = 0.0
         # Refused calls and proofs that wait for the detectors; the oldest go when nobody looks in time.
         self._observed: deque[Observation] = deque(maxlen=_OBSERVED)
         # Events that the detectors have found besides, to be kept with the next tick.
@@ -254,6 +256,8 @@ class GatewayCore:
     # --- after a commit (journal) ----------------------------------------------------------------------------
 
     def _committed(self, draft: SecurityDraft) -> None:
+        if draft.ops:
+            self._stored_at_s = draft.now_s
         if draft.are_keys_changed:
             self._issuer.forget_key()
         self._feed.add(
@@ -291,7 +295,3 @@ def _decided(draft: SecurityDraft, decide: Decide) -> Contract | ZejzlError:
         draft.are_keys_changed, draft.are_limits_changed = flags
         raise
     return answer
-
-
-def _seal(draft: SecurityDraft) -> None:
-    seal_facts(draft)

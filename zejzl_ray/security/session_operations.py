@@ -1,6 +1,6 @@
 """The operations of security_gateway on logins and revocations."""
 
-from zejzl_ray.contracts.access import Principal, PrincipalKind, principal_of
+from zejzl_ray.contracts.access import Principal, principal_of
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.tokens import (
     EndSession,
@@ -15,9 +15,7 @@ from zejzl_ray.security import credential_records
 from zejzl_ray.security.draft import AuditFact, SecurityDraft
 from zejzl_ray.security.revoking import check_request, fact_of
 from zejzl_ray.security.service_core import GatewayCore
-from zejzl_ray.security.sessions import SessionRecord, list_own, list_page
-
-_SERVICE_SESSION = "service-"
+from zejzl_ray.security.session_records import SessionRecord, list_own, list_page
 
 
 class SessionOperations(GatewayCore):
@@ -50,9 +48,9 @@ class SessionOperations(GatewayCore):
     async def revoke_tokens(self, request: RevokeTokens, call: CallContext) -> Revoked:
         """Have all verifiers refuse a token, a session or credential, a subject, or everything before a moment.
 
-        With its subject or its session, what could get new tokens ends too: logins and credentials; credentials of
-        the services follow from the master key and cannot end. ``everything_before_s`` ends all tokens and the logins
-        that were not renewed since; credentials stay, and get new tokens.
+        With its subject or its session, what could get new tokens ends too: logins and credentials. Those of the
+        cluster's own services and machines follow from the master key and cannot end. ``everything_before_s`` ends
+        all tokens and the logins that were not renewed since; credentials stay, and get new tokens.
 
         Raises:
             InvalidInput: not exactly one thing, or a moment that is still to come.
@@ -94,12 +92,7 @@ class SessionOperations(GatewayCore):
         if credential is not None and credential.is_active(draft.now_s):
             credential_records.end(draft, credential, reason)
             return 0, 1
-        if session.startswith(_SERVICE_SESSION):
-            # The service's next tokens are of the same session and have to count.
-            subject = f"{PrincipalKind.SERVICE}:{session.removeprefix(_SERVICE_SESSION)}"
-            draft.revoke(self._revoker.subject(subject, draft.now_s))
-        else:
-            draft.revoke(self._revoker.session(session, draft.now_s))
+        draft.revoke(self._revoker.session(session, draft.now_s))
         return 0, 0
 
     async def _end_session(
@@ -111,7 +104,9 @@ class SessionOperations(GatewayCore):
             record = draft.get(SessionRecord, request.session)
             if record is None or (is_own and record.subject != caller.subject):
                 raise NotFound("There is no such login.", "List them for their ids.")
-            because = "ended by its owner" if record.subject == caller.subject else f"ended by {caller.subject}"
+            because = (
+                "ended by its owner" if record.subject == caller.subject else f"ended by {caller.subject}"
+            )
             if not self._sessions.decide_end(draft, record, because):
                 return Revoked(feed_revision=0)
             draft.tell(

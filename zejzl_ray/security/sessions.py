@@ -9,83 +9,22 @@ import hmac
 import re
 import secrets
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
-from pydantic import Field, SecretStr
+from pydantic import SecretStr
 
 from zejzl_ray.auth.credential_text import login_refused
-from zejzl_ray.commands.records import Record, RecordDraft, Records
-from zejzl_ray.contracts.access import Principal
-from zejzl_ray.contracts.tokens import ListSessions, Session, SessionPage, Tokens
+from zejzl_ray.contracts.tokens import Tokens
 from zejzl_ray.security.at_rest import MasterKeys
 from zejzl_ray.security.config import SecurityConfig
 from zejzl_ray.security.draft import AuditFact, SecurityDraft
 from zejzl_ray.security.revoking import Revoker
-from zejzl_ray.security.tag_key import TagKey, Tagger
+from zejzl_ray.security.session_records import SessionRecord, SubjectSessions, active_of, all_of
+from zejzl_ray.security.tag_key import Tagger, TagKey
 
 _TEXT: Final = re.compile(r"zr_([0-9a-f]{32})_([0-9a-f]{32})([0-9a-f]{32})")
 _HALF_BYTES: Final = 16
 REPLAYED: Final = "a refresh token was used twice"
-
-
-class SessionRecord(Record):
-    """A login as it is kept: digests only, and the last answer encrypted for as long as it may be asked for again."""
-
-    KIND: ClassVar[str] = "session"
-
-    session: str
-    subject: str
-    created_at_s: float
-    last_used_at_s: float
-    expires_at_s: float
-    """Latest end, however often it is used."""
-    idle_until_s: float
-    address: str = ""
-    scopes: tuple[str, ...] = ()
-    audience: str
-    current_digest: str = Field(default="", repr=False)
-    previous_digest: str = Field(default="", repr=False)
-    previous_request_id: str = ""
-    previous_at_s: float = 0.0
-    previous_answer: str = Field(default="", repr=False)
-    ended_at_s: float | None = None
-    ended_because: str = ""
-
-    @property
-    def place(self) -> str:
-        """What the encryption of the last answer is bound to."""
-        return f"{self.KIND}/{self.session}"
-
-    def is_active(self, now_s: float) -> bool:
-        """Tell whether it can still be renewed."""
-        return self.ended_at_s is None and now_s < self.until_s
-
-    @property
-    def until_s(self) -> float:
-        """When it ends unless it is renewed."""
-        return min(self.expires_at_s, self.idle_until_s)
-
-    def wire(self, now_s: float) -> Session:
-        """Return what may be shown."""
-        is_active = self.is_active(now_s)
-        return Session(
-            session=self.session,
-            subject=self.subject,
-            created_at_s=self.created_at_s,
-            last_used_at_s=self.last_used_at_s,
-            expires_at_s=self.until_s,
-            address=self.address,
-            is_active=is_active,
-            ended_because="" if is_active else self.ended_because or "expired",
-        )
-
-
-class SubjectSessions(Record):
-    """Which sessions a subject has, oldest first."""
-
-    KIND: ClassVar[str] = "subject_sessions"
-
-    sessions: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +85,9 @@ class Sessions:
             self.decide_end(draft, oldest, "more logins than allowed")
         self._put(draft, record)
         known = all_of(draft, subject)
-        over = [each.session for each in known if not each.is_active(now_s)][-self._config.sessions_per_user :]
+        over = [each.session for each in known if not each.is_active(now_s)][
+            -self._config.sessions_per_user :
+        ]
         listed = (each.session for each in known if each.is_active(now_s) or each.session in over)
         self._put_index(draft, subject, (*listed, session))
         return record, refresh
@@ -209,14 +150,14 @@ class Sessions:
                     "previous_digest": record.current_digest,
                     "previous_request_id": request_id,
                     "previous_at_s": draft.now_s,
-                    "previous_answer": self._master.encrypt(
-                        record.place, tokens.model_dump_json().encode()
-                    ),
+                    "previous_answer": self._master.encrypt(record.place, tokens.model_dump_json().encode()),
                 }
             ),
         )
 
-    def decide_replay(self, draft: SecurityDraft, record: SessionRecord, request_id: str, address: str) -> None:
+    def decide_replay(
+        self, draft: SecurityDraft, record: SessionRecord, request_id: str, address: str
+    ) -> None:
         """End the family of a refresh token that was used twice: one of the two users has stolen it."""
         self.decide_end(draft, record, REPLAYED)
         draft.tell(
@@ -257,9 +198,7 @@ class Sessions:
 
     def decide_end_before(self, draft: SecurityDraft, before_s: float, because: str) -> int:
         """End all sessions that were last renewed before a moment; return how many."""
-        concerned = [
-            record for _, record in draft.all(SessionRecord) if record.last_used_at_s < before_s
-        ]
+        concerned = [record for _, record in draft.all(SessionRecord) if record.last_used_at_s < before_s]
         return sum(self.decide_end(draft, record, because) for record in concerned)
 
     def kept_until_s(self, record: SessionRecord) -> float:
@@ -277,53 +216,6 @@ class Sessions:
     def _put_index(self, draft: SecurityDraft, subject: str, sessions: tuple[str, ...]) -> None:
         kept_s = self._config.session_life_s + self._config.session_kept_s
         draft.put(subject, SubjectSessions(sessions=sessions), draft.now_s + kept_s)
-
-
-def get(records: Records, session: str, now_s: float) -> SessionRecord | None:
-    """Return a session, active or not; null when it is not known (any more)."""
-    return records.get(SessionRecord, session, now_s)
-
-
-def all_of(draft: RecordDraft, subject: str) -> list[SessionRecord]:
-    """Return the sessions of a subject, oldest first, with the last ones that are over."""
-    index = draft.get(SubjectSessions, subject)
-    found = (draft.get(SessionRecord, key) for key in (index.sessions if index else ()))
-    return [record for record in found if record is not None]
-
-
-def active_of(draft: RecordDraft, subject: str) -> list[SessionRecord]:
-    """Return the active sessions of a subject, oldest first."""
-    return [record for record in all_of(draft, subject) if record.is_active(draft.now_s)]
-
-
-def list_page(draft: RecordDraft, request: ListSessions) -> SessionPage:
-    """Return one page of sessions, newest first; those that are over stay listed for a while."""
-    found = sorted(
-        (
-            record
-            for _, record in draft.all(SessionRecord)
-            if request.subject is None or record.subject == request.subject
-        ),
-        key=_cursor,
-    )
-    if request.cursor:
-        found = [record for record in found if _cursor(record) > request.cursor]
-    page = found[: request.limit]
-    return SessionPage(
-        sessions=tuple(record.wire(draft.now_s) for record in page),
-        next_cursor=_cursor(page[-1]) if len(found) > len(page) else "",
-    )
-
-
-def list_own(draft: RecordDraft, caller: Principal) -> SessionPage:
-    """Return the sessions of the caller, newest first."""
-    records = sorted(all_of(draft, caller.subject), key=_cursor)
-    return SessionPage(sessions=tuple(record.wire(draft.now_s) for record in records))
-
-
-def _cursor(record: SessionRecord) -> str:
-    # Milliseconds counted down, so that the newest sorts first as text.
-    return f"{10**15 - int(record.created_at_s * 1000):016d}-{record.session}"
 
 
 def _digest(text: SecretStr) -> str:

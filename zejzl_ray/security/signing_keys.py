@@ -125,7 +125,8 @@ class KeyRing:
                 "keys",
                 subject=caller.subject,
                 operation=_ROTATE,
-                reason=request.reason or ("all keys replaced at once" if request.is_immediate else "asked for"),
+                reason=request.reason
+                or ("all keys replaced at once" if request.is_immediate else "asked for"),
                 address=caller.address,
                 request_id=request.request_id,
             )
@@ -148,7 +149,9 @@ class KeyRing:
         draft.put(signs.kid, signs)
         draft.delete(RotationRecord, "asked")
         self._put(draft, self.new_key(now_s, "next"), "next key published")
-        draft.tell(AuditFact("keys", subject=asked_by, operation=_ROTATE, target=signs.kid, reason="signs now"))
+        draft.tell(
+            AuditFact("keys", subject=asked_by, operation=_ROTATE, target=signs.kid, reason="signs now")
+        )
 
     @staticmethod
     def _forget_gone(draft: SecurityDraft) -> None:

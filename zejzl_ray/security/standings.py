@@ -9,7 +9,5 @@ from zejzl_ray.security.trust_standing import is_same
 def standings_in_force(draft: RecordDraft) -> tuple[Standing, ...]:
     """Return what verifiers were told of each subject; of those that are not named the default holds."""
     return tuple(
-        record.standing
-        for _, record in draft.all(TrustRecord)
-        if not is_same(record.standing, GOOD_STANDING)
+        record.standing for _, record in draft.all(TrustRecord) if not is_same(record.standing, GOOD_STANDING)
     )

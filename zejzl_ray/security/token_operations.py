@@ -1,5 +1,8 @@
 """The operations of security_gateway on tokens and signing keys."""
 
+import secrets
+from typing import Final
+
 from pydantic import SecretStr
 
 from zejzl_ray.auth.credential_text import login_refused
@@ -29,13 +32,14 @@ from zejzl_ray.security.draft import SecurityDraft
 from zejzl_ray.security.issuing import Wish
 from zejzl_ray.security.login import decide_login_outcome
 from zejzl_ray.security.permissions import grants_of
-from zejzl_ray.security.sessions import SessionRecord
+from zejzl_ray.security.session_records import SessionRecord
 from zejzl_ray.security.signing_keys import listed
 from zejzl_ray.security.threat_operations import ThreatOperations
 from zejzl_ray.security.user_record import UserRecord, subject_of
 
-_ISSUE = "issue_token"
-_REFRESH = "refresh_tokens"
+_ISSUE: Final = "issue_token"
+_REFRESH: Final = "refresh_tokens"
+_SESSION_BYTES: Final = 16
 
 
 class TokenOperations(ThreatOperations):
@@ -143,8 +147,9 @@ class TokenOperations(ThreatOperations):
             if subject is None:
                 raise login_refused()
             grants = grants_of(subject, (), self._policy_in(draft))
-            session = f"service-{subject.partition(':')[2]}"
-            wish, proof = _wish(request, subject, grants, session), "service credential"
+            # Nothing is stored of it that could end, so each of its tokens is a session of its own.
+            session = f"derived-{secrets.token_hex(_SESSION_BYTES)}"
+            wish, proof = _wish(request, subject, grants, session), "derived credential"
         else:
             found = find_by_text(draft, grant.credential, draft.now_s)
             if found is None:

@@ -6,10 +6,13 @@ from typing import Final
 import structlog
 
 from zejzl_ray.contracts.base import Contract
+from zejzl_ray.contracts.security_feed import GuardLimits
 from zejzl_ray.errors import ZejzlError
+from zejzl_ray.security.alive_record import decide_show
 from zejzl_ray.security.audit_keeping import decide_forget_idle
 from zejzl_ray.security.credential_records import note_use
 from zejzl_ray.security.draft import SecurityDraft
+from zejzl_ray.security.guard_limits import limits_of
 from zejzl_ray.security.repeat_answers import AnswerRecord
 from zejzl_ray.security.threat_operations import ThreatOperations
 from zejzl_ray.security.trust import decide_due, due_standings
@@ -31,6 +34,7 @@ class Upkeep(ThreatOperations):
     _used_at_s = 0.0
     _trust_at_s = 0.0
     _chains_at_s = 0.0
+    _limits_seen: GuardLimits | None = None
     # Of the policy that the standings were last looked at with.
     _policy_seen = -1
 
@@ -42,9 +46,12 @@ class Upkeep(ThreatOperations):
         faults: list[str] = []
         for work in (self._settle_doubt, self._turn_keys, self._forget, self._look_at_observed):
             await self._do(work, faults)
+        if at_s >= self._stored_at_s + self._config.alive_s:
+            await self._do(self._show_life, faults)
         if at_s >= self._used_at_s + self._config.used_flush_s:
             self._used_at_s = at_s
             await self._do(self._write_used, faults)
+            await self._do(self._look_at_limits, faults)
         if at_s >= self._trust_at_s + _TRUST_S:
             self._trust_at_s = at_s
             await self._do(self._let_trust_decay, faults)
@@ -68,6 +75,15 @@ class Upkeep(ThreatOperations):
         """Read the records again when a commit may have happened: followers have to hear of what is in force."""
         if self._journal.is_in_doubt:
             await self._submit("settle", lambda draft: Done())
+
+    async def _show_life(self) -> None:
+        """Notice that another instance has taken over: this one's news would keep verifiers content and be old."""
+
+        def decide(draft: SecurityDraft) -> Done:
+            decide_show(draft)
+            return Done()
+
+        await self._submit("show_life", decide)
 
     async def _turn_keys(self) -> None:
         """Let the next key sign when it is due, and forget old ones."""
@@ -109,6 +125,14 @@ class Upkeep(ThreatOperations):
         except ZejzlError:
             self._used |= used
             raise
+
+    async def _look_at_limits(self) -> None:
+        """Have guards hear that a credential with a rate of its own has expired; nothing of it is to be stored."""
+        draft = self._reading()
+        limits = limits_of(draft, self._policy_in(draft))
+        if self._limits_seen is not None and limits != self._limits_seen:
+            self._feed.add(are_limits_changed=True)
+        self._limits_seen = limits
 
     async def _let_trust_decay(self) -> None:
         """Put standings in force that time, or another policy, has changed."""

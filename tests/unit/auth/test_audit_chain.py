@@ -30,7 +30,7 @@ def make_chain(length: int = 8, chain: str = CHAIN, text: str = "Agent") -> list
         make_fact(1000.0 + n, "denied", "user:ada", target=f"{text}{n}\x1bä", details={"z": "1", "a": "2"})
         for n in range(length)
     ]
-    return seal_all(None, chain, facts)
+    return list(seal_all(None, chain, facts))
 
 
 def resealed(entry: AuditEntry, **changes: Any) -> AuditEntry:

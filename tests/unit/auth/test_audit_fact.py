@@ -87,6 +87,10 @@ def test_what_is_no_text_is_hidden() -> None:
     assert make_fact(1.0, "denied", details={"a": other}).details == {"a": HIDDEN}
 
 
+def test_what_utf8_cannot_hold_is_replaced() -> None:
+    assert make_fact(1.0, "denied", reason="half \ud800 ü").reason == "half ? ü"
+
+
 @pytest.mark.parametrize(("count", "kept"), [(0, 0), (7, 7), (-1, 0), (2**80, 2**53), (True, 1), ("9", 1)])
 def test_counts_are_bounded(count: Any, kept: int) -> None:
     assert make_fact(1.0, "denied", count=count).times == kept

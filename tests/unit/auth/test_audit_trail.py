@@ -11,7 +11,7 @@ from zejzl_ray.auth.audit_store import StoreAuditSink
 from zejzl_ray.auth.audit_trail import AuditTrail, TrailLimits
 from zejzl_ray.auth.ports import AuditRecorder
 from zejzl_ray.contracts.audit import AuditEntry, ChainHead, ReadAudit
-from zejzl_ray.errors import ServiceUnavailable, StoreUnavailable
+from zejzl_ray.errors import Conflict, ServiceUnavailable, StoreUnavailable
 from zejzl_ray.store.memory import MemoryState, MemoryStore
 from zejzl_ray.testing.clock import ManualClock
 
@@ -26,9 +26,12 @@ class FaultySink(StoreAuditSink):
         super().__init__(MemoryStore(clock=ManualClock(), state=state), own_chain=CHAIN)
         self.faults: list[BaseException | str] = []
         self.sizes: list[int] = []
+        self.turns = 0  # of the loop that an append takes
         self.appended = asyncio.Event()
 
     async def append(self, entries: Sequence[AuditEntry]) -> None:
+        for _ in range(self.turns):
+            await asyncio.sleep(0)
         fault = self.faults.pop(0) if self.faults else None
         if fault == "hang":
             await asyncio.Event().wait()
@@ -206,6 +209,24 @@ async def test_a_chain_that_was_moved_by_somebody_else_is_continued_where_it_sta
     tell(trail, "c")
     await trail.flush()
     assert await sink.told() == ["a", "foreign", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "fault", [StoreUnavailable("away"), Conflict("the chain stands elsewhere"), "done, and then away"]
+)
+async def test_the_group_behind_the_one_on_its_way_is_ready_and_waits_for_it(
+    clock: ManualClock, fault: BaseException | str
+) -> None:
+    sink = FaultySink()
+    sink.turns, sink.faults = 5, [fault]
+    trail = make_trail(sink, clock, batch=2)
+    tell(trail, *"abcde")
+    await trail.flush()
+    assert (bool(trail.fault), trail.waiting, sink.sizes) == (True, 5, [2] if isinstance(fault, str) else [])
+    tell(trail, "f")
+    await trail.flush()
+    assert (trail.fault, trail.waiting, sink.sizes[-2:]) == ("", 0, [2, 2])
+    assert await sink.told() == list("abcdef")
 
 
 async def test_grants_are_counted_a_subject_operation_and_minute(clock: ManualClock) -> None:

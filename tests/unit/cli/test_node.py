@@ -38,7 +38,7 @@ def _run(*arguments: str) -> Result:
     return CliRunner().invoke(node.app, arguments)
 
 
-@pytest.mark.parametrize("name", ["ray_token", "redis_password"])
+@pytest.mark.parametrize("name", ["ray_token", "redis_password", "security_key"])
 def test_the_secrets_are_made_once_and_only_their_paths_are_printed(data_dir: Path, name: str) -> None:
     first = _run("token")
     secret = (data_dir / name).read_text()

@@ -27,7 +27,10 @@ class Other(Record):
 class Store(MemoryStore):
     lose = ""
     is_hanging = False
-    late: list[tuple[Any, Any]] = []
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.late: list[tuple[Any, Any]] = []
 
     async def commit(self, *args: Any, **kwargs: Any) -> None:
         if self.is_hanging:

@@ -78,9 +78,7 @@ class Bench:
     @asynccontextmanager
     async def gateway(self) -> AsyncIterator[SecurityGateway]:
         self.store = LosingStore(clock=self.clock, state=self.state)
-        gateway = SecurityGateway(
-            self.store, self.clock, self.config, self.master, self.audit, hashing=CHEAP
-        )
+        gateway = SecurityGateway(self.store, self.clock, self.config, self.master, self.audit, hashing=CHEAP)
         await gateway.start()
         try:
             yield gateway

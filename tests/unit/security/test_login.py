@@ -16,7 +16,7 @@ from zejzl_ray.security.passwords import HashingSettings, PasswordWorker
 from zejzl_ray.security.user_record import UserRecord
 from zejzl_ray.testing import ManualClock
 
-CHEAP = HashingSettings(time_cost=1, memory_kib=8, parallelism=1, threads=2, max_waiting=4)
+CHEAP = HashingSettings(time_cost=1, memory_kib=8, parallelism=1, threads=2, max_waiting=4, max_strangers=4)
 GOOD, BAD = SecretStr("gravel-otter-lamp-77"), SecretStr("not the password")
 HOME, AWAY = "192.0.2.7", "198.51.100.9"
 

@@ -12,7 +12,7 @@ from zejzl_ray.security.login_queue import Claim
 from zejzl_ray.security.passwords import HashingSettings, PasswordWorker, default_threads
 from zejzl_ray.testing import ManualClock
 
-CHEAP = HashingSettings(time_cost=1, memory_kib=8, parallelism=1, threads=2, max_waiting=3)
+CHEAP = HashingSettings(time_cost=1, memory_kib=8, parallelism=1, threads=2, max_waiting=3, max_strangers=3)
 GOOD = SecretStr("gravel-otter-lamp-77")
 
 

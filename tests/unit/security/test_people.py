@@ -254,10 +254,10 @@ def test_the_new_password_is_another_one() -> None:
 def test_who_has_no_password_yet_sets_the_first_one_without() -> None:
     draft = fresh()
     draft.put("ada", UserRecord(user="ada", roles=("viewer",), created_at_s=1.0))
-    decide_set_password(draft, change("ada"), ADA, "first", POLICY, is_old_right=None)
+    decide_set_password(draft, change("ada"), ADA, HASH, POLICY, is_old_right=None)
     record = draft.get(UserRecord, "ada")
     assert record is not None
-    assert record.password_hash == "first"
+    assert record.password_hash == HASH
 
 
 def test_an_operator_sets_anothers_password_without_the_old_one_but_not_that_of_somebody_above() -> None:

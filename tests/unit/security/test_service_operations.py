@@ -1,5 +1,7 @@
 """Each operation through the service: that it reaches its decision, with the policy in force, and is durable."""
 
+import asyncio
+
 import pytest
 
 from tests.unit.security.gateway_bench import PASSWORD, Bench, call, log_in
@@ -8,7 +10,7 @@ from zejzl_ray.auth.signed_requests import sign
 from zejzl_ray.contracts.access import Principal
 from zejzl_ray.contracts.audit import AnchorAudit, ChainHead, ListChains, ReadAudit, RecordAudit
 from zejzl_ray.contracts.health import GetHealth
-from zejzl_ray.contracts.people import CreateUser, GetUser, ListUsers
+from zejzl_ray.contracts.people import CreateUser, GetUser, ListUsers, SetPassword
 from zejzl_ray.contracts.policy import ExplainAccess, GetPolicy, SetPolicy
 from zejzl_ray.contracts.secrets import GetSecret, ListSecrets, RevokeSecret, RotateSecret, SetSecret
 from zejzl_ray.contracts.security_feed import WatchFeed
@@ -20,9 +22,9 @@ from zejzl_ray.contracts.tokens import (
     EnsureAdministrator,
     IssueToken,
     ListCredentials,
+    RefreshTokens,
     RequestEnrolment,
     RevokeCredential,
-    RefreshTokens,
     SignatureGrant,
 )
 from zejzl_ray.contracts.trust import (
@@ -36,8 +38,10 @@ from zejzl_ray.contracts.trust import (
     ReportObservations,
     ResetTrust,
 )
-from zejzl_ray.errors import Conflict, Forbidden, InvalidInput, LoginRefused, NotFound
+from zejzl_ray.errors import Conflict, Forbidden, InvalidInput, LoginRefused, NotFound, ServiceUnavailable
 from zejzl_ray.security.service import SecurityGateway
+from zejzl_ray.security.signing_keys import signing_key
+from zejzl_ray.security.user_record import UserRecord
 
 REPORTER = Principal(subject="service:core_orchestrator", grants=("*:*:*",))
 
@@ -62,7 +66,7 @@ async def test_a_weak_password_is_refused_before_anything_is_hashed() -> None:
     bench = Bench()
     async with bench.gateway() as gateway:
         with pytest.raises(InvalidInput, match="password"):
-            await gateway.create_user(CreateUser(user="ada", password="short"), call())  # type: ignore[arg-type]
+            await gateway.create_user(CreateUser(user="ada", password="short"), call())
         with pytest.raises(NotFound):
             await gateway.get_user(GetUser(user="ada"), call())
 
@@ -80,9 +84,7 @@ async def test_a_machine_waits_until_it_is_let_in() -> None:
         assert let_in.state == "approved"
         listed = await gateway.list_credentials(ListCredentials(subject="machine:pc3"), call())
         assert listed.credentials[0].is_active
-        revoked = await gateway.revoke_credential(
-            RevokeCredential(credential_id=asked.credential_id), call()
-        )
+        revoked = await gateway.revoke_credential(RevokeCredential(credential_id=asked.credential_id), call())
         assert revoked.ended_credentials == 1
         assert revoked.feed_revision == (await gateway.watch(WatchFeed())).revision
 
@@ -133,7 +135,7 @@ async def test_a_policy_that_contradicts_itself_or_gives_too_much_is_refused() -
         broken = shipped.model_copy(update={"kinds": {**shipped.kinds, "user": ("nosuch",)}})
         with pytest.raises(InvalidInput, match="nosuch"):
             await gateway.set_policy(SetPolicy(policy=broken), call())
-        generous = shipped.model_copy(update={"subjects": {"user:eve": ("admin",)}})
+        generous = shipped.model_copy(update={"subjects": {**shipped.subjects, "user:eve": ("admin",)}})
         eve = Principal(subject="user:eve", grants=("security_gateway:policy:admin",))
         with pytest.raises(Forbidden, match="user:eve"):
             await gateway.set_policy(SetPolicy(policy=generous), call(eve))
@@ -172,9 +174,7 @@ async def test_access_is_explained(subject: str, operation: str, is_allowed: boo
         await gateway.create_credential(
             CreateCredential(subject="program:ci", scopes=("core_orchestrator:agents:read",)), call()
         )
-        explained = await gateway.explain_access(
-            ExplainAccess(subject=subject, operation=operation), call()
-        )
+        explained = await gateway.explain_access(ExplainAccess(subject=subject, operation=operation), call())
         assert explained.is_allowed is is_allowed
         assert explained.reasons
 
@@ -218,7 +218,9 @@ async def test_observations_become_security_events_that_survive() -> None:
     bench = Bench()
     async with bench.gateway() as gateway:
         now_s = bench.clock.now_s()
-        seen = Observation(kind="login_failed", subject="agent:Scout", address="198.51.100.9", count=50, at_s=now_s)
+        seen = Observation(
+            kind="login_failed", subject="agent:Scout", address="198.51.100.9", count=50, at_s=now_s
+        )
         odd = Observation(kind="login_failed", subject="agent:not a name", at_s=now_s)
         report = ReportObservations(observations=(seen, odd))
         accepted = await gateway.report_observations(report, call(REPORTER))
@@ -303,13 +305,14 @@ async def test_secrets_are_for_their_readers_and_every_look_is_in_the_trail() ->
     scout = Principal(subject="agent:Scout")
     async with bench.gateway() as gateway:
         await gateway.set_secret(
-            SetSecret(name="key", subjects=("agent:Scout",), value="one"), call()  # type: ignore[arg-type]
+            SetSecret(name="key", subjects=("agent:Scout",), value="one"),
+            call(),
         )
         assert (await gateway.get_secret(GetSecret(name="key"), call(scout))).version == 1
         with pytest.raises(NotFound) as caught:
             await gateway.get_secret(GetSecret(name="key"), call())
         assert type(caught.value) is NotFound
-        await gateway.rotate_secret(RotateSecret(name="key", value="two"), call())  # type: ignore[arg-type]
+        await gateway.rotate_secret(RotateSecret(name="key", value="two"), call())
         value = await gateway.get_secret(GetSecret(name="key"), call(scout))
         assert value.value.get_secret_value() == "two"
         assert len((await gateway.list_secrets(ListSecrets(), call())).secrets) == 1
@@ -368,7 +371,9 @@ async def test_a_part_of_upkeep_that_fails_keeps_no_other_from_being_done() -> N
         await gateway.tick()
         health = await gateway.health(GetHealth(), call())
         assert health.is_ready
-        assert "upkeep: broken: ZeroDivisionError" in [f"{check.name}: {check.reason}" for check in health.checks]
+        assert "upkeep: broken: ZeroDivisionError" in [
+            f"{check.name}: {check.reason}" for check in health.checks
+        ]
         del gateway._look_at_observed
         gateway._used.add("0" * 16)
         bench.clock.advance(61)
@@ -376,3 +381,101 @@ async def test_a_part_of_upkeep_that_fails_keeps_no_other_from_being_done() -> N
         await gateway.tick()
         assert gateway._tick_fault == "" or "reach" in gateway._tick_fault
         bench.state.is_reachable = True
+
+
+async def test_guards_hear_that_a_credential_with_its_own_rate_has_expired() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        feed = await gateway.watch(WatchFeed())
+        request = CreateCredential(subject="program:ci", calls_per_minute=60, lifetime_s=90)
+        await gateway.create_credential(request, call())
+        news = await gateway.watch(WatchFeed(epoch=feed.epoch, revision=feed.revision))
+        assert news.limits is not None
+        assert "program:ci" in news.limits.role_rates
+        await gateway.tick()
+        bench.clock.advance(100)
+        await gateway.tick()
+        later = await gateway.watch(WatchFeed(epoch=news.epoch, revision=news.revision))
+        assert later.limits is not None
+        assert "program:ci" not in later.limits.role_rates
+
+
+async def test_what_was_used_is_written_once_the_store_is_back() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        made = await gateway.create_credential(CreateCredential(subject="program:ci"), call())
+        await gateway.tick()
+        bench.clock.advance(61)
+        grant = {"kind": "credential", "credential": made.secret}
+        await gateway.issue_token(IssueToken.model_validate({"grant": grant}), call())
+        bench.state.is_reachable = False
+        await gateway.tick()
+        health = await gateway.health(GetHealth(), call())
+        assert [check.name for check in health.checks if check.status == "degraded"] == ["upkeep"]
+        bench.state.is_reachable = True
+        bench.clock.advance(61)
+        await gateway.tick()
+        listed = await gateway.list_credentials(ListCredentials(), call())
+        assert listed.credentials[0].last_used_at_s is not None
+
+
+async def test_a_person_sets_the_password_of_somebody_else_without_the_old_one() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        request = CreateUser(user="ada", password=PASSWORD)
+        assert await gateway.create_user(request, call()) == await gateway.create_user(request, call())
+        change = SetPassword(user="ada", new_password="quite another set of words")
+        await gateway.set_password(change, call())
+        await log_in(gateway, password=change.new_password)
+        with pytest.raises(NotFound):
+            await gateway.set_password(change.model_copy(update={"user": "bob", "request_id": "r-2"}), call())
+
+
+async def test_health_says_why_nothing_can_be_signed() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        record = signing_key(gateway.records, bench.clock.now_s())
+        gateway.records.put(record.kid, record.model_copy(update={"private": "v1.00000000.AAAA"}))
+        health = await gateway.health(GetHealth(), call())
+        failed = [check for check in health.checks if check.status == "failed"]
+        assert [check.name for check in failed] == ["master_key"]
+        assert "key file" in failed[0].reason
+        gateway.records.delete("signing_key", record.kid)
+        health = await gateway.health(GetHealth(), call())
+        assert [check.name for check in health.checks if check.status == "failed"] == ["signing_key"]
+        assert not health.is_ready
+        gateway._issuer.forget_key()
+        with pytest.raises(ServiceUnavailable, match="no signing key"):
+            await gateway.issue_token(bench.service_token(), call())
+
+
+async def test_the_feed_is_watched_as_an_operation() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        batch = await gateway.watch_feed(WatchFeed(), call())
+        assert batch.is_whole
+        assert gateway._feed.epoch == batch.epoch
+
+
+async def test_a_login_of_somebody_who_is_removed_meanwhile_is_refused() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        await gateway.create_user(CreateUser(user="ada", password=PASSWORD), call())
+        tokens = await log_in(gateway)
+        record = gateway.records.get(UserRecord, "ada", bench.clock.now_s())
+        assert record is not None
+        gateway.records.put("ada", record.model_copy(update={"is_active": False}))
+        assert tokens.refresh_token is not None
+        with pytest.raises(LoginRefused):
+            await gateway.refresh_tokens(
+                RefreshTokens(refresh_token=tokens.refresh_token, request_id="r"), call()
+            )
+
+
+async def test_commands_that_are_the_same_and_wait_together_are_decided_once() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        request = CreateCredential(subject="program:ci")
+        made = await asyncio.gather(*(gateway.create_credential(request, call()) for _ in range(3)))
+        assert len({each.credential.credential_id for each in made}) == 1
+        assert len((await gateway.list_credentials(ListCredentials(), call())).credentials) == 1

@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from tests.unit.security.gateway_bench import MASTER_LINE, PASSWORD, Bench, call, log_in
+from zejzl_ray.contracts.access import Principal
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import CheckStatus, GetHealth
 from zejzl_ray.contracts.people import CreateUser, GetUser
@@ -24,7 +25,6 @@ from zejzl_ray.errors import (
     StoreError,
     StoreUnavailable,
 )
-from zejzl_ray.contracts.access import Principal
 from zejzl_ray.security.at_rest import MasterKeys
 from zejzl_ray.security.config import SecurityConfig
 from zejzl_ray.security.repeat_answers import AnswerRecord
@@ -77,9 +77,10 @@ async def test_followers_hear_of_a_revocation_in_doubt_with_the_next_tick() -> N
         with pytest.raises(StoreUnavailable):
             await gateway.revoke_tokens(RevokeTokens(token_id="jti-1"), call())
         bench.store.lose = ""
-        assert (await gateway.watch(WatchFeed(epoch=before.epoch, revision=before.revision, timeout_s=0))).revocations == ()
+        known = WatchFeed(epoch=before.epoch, revision=before.revision, timeout_s=0)
+        assert (await gateway.watch(known)).revocations == ()
         await gateway.tick()
-        news = await gateway.watch(WatchFeed(epoch=before.epoch, revision=before.revision))
+        news = await gateway.watch(known)
         assert news.is_whole
         assert [each.value for each in news.revocations] == ["jti-1"]
 
@@ -113,6 +114,16 @@ async def test_a_gateway_that_was_replaced_answers_nobody_any_more() -> None:
         await new.issue_token(bench.service_token(), call())
 
 
+async def test_a_gateway_that_was_replaced_notices_although_nobody_asks_it_for_anything() -> None:
+    bench = Bench()
+    async with bench.gateway() as old, bench.gateway():
+        await old.watch(WatchFeed())
+        bench.clock.advance(5)
+        await old.tick()
+        with pytest.raises(ServiceUnavailable, match="taken over"):
+            await old.watch(WatchFeed())
+
+
 async def test_a_wrong_key_file_is_found_at_the_start() -> None:
     bench = Bench()
     async with bench.gateway():
@@ -135,7 +146,7 @@ async def test_everything_is_encrypted_anew_and_the_old_master_key_can_go() -> N
         )
         request = CreateCredential(subject="program:ci", is_signing=True)
         made = await gateway.create_credential(request, call())
-        secret = SetSecret(name="key", subjects=("agent:Scout",), value="hush")  # type: ignore[arg-type]
+        secret = SetSecret(name="key", subjects=("agent:Scout",), value="hush")
         await gateway.set_secret(secret, call())
     bench.master = MasterKeys.parse("b2" * 32 + "\n" + MASTER_LINE)
     async with bench.gateway() as gateway:
@@ -164,7 +175,8 @@ async def test_nothing_secret_is_stored_in_clear() -> None:
             CreateCredential(subject="program:ci", is_signing=True), call()
         )
         await gateway.set_secret(
-            SetSecret(name="key", subjects=("agent:Scout",), value="hush hush"), call()  # type: ignore[arg-type]
+            SetSecret(name="key", subjects=("agent:Scout",), value="hush hush"),
+            call(),
         )
     stored = b"\n".join(
         [value.value for value, _ in bench.state.values.values()]
@@ -232,9 +244,8 @@ async def test_the_loop_runs_until_it_is_stopped() -> None:
     async with bench.gateway() as gateway:
         stop_event = asyncio.Event()
         running = asyncio.create_task(gateway.run(stop_event))
-        while gateway._ticked_at_s is None:
-            await asyncio.sleep(0)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.02)
+        assert gateway._ticked_at_s is not None
         stop_event.set()
         await asyncio.wait_for(running, 5)
         await gateway.stop()
