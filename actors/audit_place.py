@@ -38,8 +38,7 @@ class AuditPlace:
             raise
 
     async def read(self, request: ReadAudit) -> AuditPage:
-        """Return entries of a chain."""
-        request = request if request.chain else request.model_copy(update={"chain": self._chain})
+        """Return entries of a chain; of the own one when none is named."""
         return await (await self._opened()).read(request)
 
     async def chains(self) -> Chains:
@@ -57,7 +56,7 @@ class AuditPlace:
             if self._sink is None:
                 store = await self._open_namespace()
                 try:
-                    sink = StoreAuditSink(store)
+                    sink = StoreAuditSink(store, own_chain=self._chain)
                     await sink.open()
                 except BaseException:
                     await store.close()

@@ -42,6 +42,7 @@ from zejzl_ray.contracts.caller import Caller
 from zejzl_ray.contracts.health import CheckStatus, GetHealth, ServiceHealth
 from zejzl_ray.contracts.life import StopService
 from zejzl_ray.contracts.orchestrator import DeclareFleet, FleetDeclared, ListMachines
+from zejzl_ray.contracts.policy import GetPolicy, Policy, SetPolicy
 from zejzl_ray.contracts.services import health_operation
 from zejzl_ray.contracts.tokens import EnsureAdministrator
 from zejzl_ray.errors import ClusterError, ZejzlError
@@ -74,6 +75,8 @@ class Plan:
         identities: who everybody of this cluster is.
         machines: machine -> how its node agent works; all of them are waited for.
         fleet: what the registry is told.
+        policy: put in force unless it is already; None leaves what is in force.
+        policy_source: where it was read from.
         check_joining: raises ClusterError when a machine that is being started will not join.
     """
 
@@ -81,6 +84,8 @@ class Plan:
     identities: Identities
     machines: dict[str, NodeAgentSettings]
     fleet: DeclareFleet
+    policy: Policy | None = None
+    policy_source: str = ""
     check_joining: Callable[[], None] = lambda: None
 
 
@@ -116,6 +121,7 @@ async def bring_up(plan: Plan, report: Report) -> Running:
         _start_node_agents(plan)
         healths = await _wait_until_ready(caller, deadline_s, report)
         await _ensure_administrator(access, plan.identities.administrator)
+        await _ensure_policy(access, plan, report)
         orchestrator = CoreOrchestratorClient(caller)
         declared = await orchestrator.declare_fleet(plan.fleet)
         changes = f"{declared.added} added, {declared.changed} changed, {declared.removed} removed"
@@ -218,6 +224,13 @@ def _named_actors(namespace: str) -> list[str]:
         for entry in ray.util.list_named_actors(all_namespaces=True)
         if entry["namespace"] == namespace
     ]
+
+
+async def _ensure_policy(access: GatewayAccess, plan: Plan, report: Report) -> None:
+    if plan.policy is None or (await access.gateway.get_policy(GetPolicy())).policy == plan.policy:
+        return
+    await access.gateway.set_policy(SetPolicy(policy=plan.policy, source=plan.policy_source))
+    report(f"policy of {plan.policy_source} in force")
 
 
 async def _wait_for_machines(plan: Plan, report: Report) -> list[str]:

@@ -20,7 +20,7 @@ def ingress_environment(settings: Settings) -> dict[str, str]:
         settings.data_path,
         bind_host=settings.bind_host,
         tls=credentials.files if credentials is not None else None,
-        is_loopback_encrypted=settings.http_tls == "on",
+        is_loopback_encrypted=settings.is_loopback_encrypted,
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from actors.identities import ensure_identities
 from actors.ingress_certificate import ingress_environment
+from actors.own_policy import own_policy
 from serve_apps.haproxy.environment import haproxy_directory
 from zejzl_ray.cluster.local_nodes import exclusive
 from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, ingress_url, node_agent_settings
@@ -85,6 +86,7 @@ def start_launched_services(
     from actors.bootstrap import Plan, bring_up  # noqa: PLC0415  imports ray
     from actors.local_system import connected  # noqa: PLC0415  as above
 
+    policy, policy_source = own_policy(settings)
     identities = ensure_identities(data_dir)
     record = head_record(settings, node)
     plan = Plan(
@@ -95,6 +97,8 @@ def start_launched_services(
             for machine in fleet.machines
         },
         fleet=declare_command(fleet, source),
+        policy=policy,
+        policy_source=policy_source,
     )
     with exclusive(data_dir):
         record.write(data_dir)

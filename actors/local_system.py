@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from actors.identities import Identities, ensure_identities
 from actors.ingress_certificate import ingress_environment
+from actors.own_policy import own_policy
 from serve_apps.haproxy.environment import haproxy_directory
 from zejzl_ray.cluster.launched_node import require_no_supervised_node
 from zejzl_ray.cluster.local_nodes import (
@@ -39,6 +40,7 @@ from zejzl_ray.cluster.node_processes import StopReport
 from zejzl_ray.cluster.node_start import client_environment
 from zejzl_ray.cluster.record import ClusterRecord
 from zejzl_ray.cluster.secret_file import ensure_token, make_private_directory
+from zejzl_ray.contracts.policy import Policy
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.fleet.declare import declare_command
 from zejzl_ray.fleet.model import Fleet
@@ -78,6 +80,7 @@ def start_local_system(settings: Settings, fleet: Fleet, source: str, report: Re
     data_dir = settings.data_path
     require_no_supervised_node(data_dir)
     ray_token_file = data_dir / RAY_TOKEN_FILE
+    policy = own_policy(settings)
     identities = ensure_identities(data_dir)
     ensure_token(ray_token_file)
     with exclusive(data_dir):
@@ -106,7 +109,9 @@ def start_local_system(settings: Settings, fleet: Fleet, source: str, report: Re
                 joining = aside.submit(start_workers, plan, data_dir, environment, report)
             try:
                 with connected(record, ray_token_file):
-                    running = _bring_up(settings, fleet, source, identities, machines, report, joining)
+                    running = _bring_up(
+                        settings, fleet, source, identities, policy, machines, report, joining
+                    )
             except ClusterError:
                 if joining is not None and joining.done() and joining.exception() is not None:
                     stop_all(data_dir)  # half a cluster is of no use to the next try
@@ -189,12 +194,14 @@ def _bring_up(
     fleet: Fleet,
     source: str,
     identities: Identities,
+    own: tuple[Policy | None, str],
     machines: tuple[str, ...],
     report: Report,
     joining: "Future[None] | None",
 ) -> "Running":
     from actors.bootstrap import Plan, bring_up
 
+    policy, policy_source = own
     cpus = split_cpus(os.cpu_count() or 1, len(machines))
     plan = Plan(
         settings=settings,
@@ -204,6 +211,8 @@ def _bring_up(
             for index, machine in enumerate(machines)
         },
         fleet=declare_command(fleet, source),
+        policy=policy,
+        policy_source=policy_source,
         check_joining=lambda: _raise_if_failed(joining),
     )
     return asyncio.run(bring_up(plan, report))

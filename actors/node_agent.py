@@ -18,6 +18,7 @@ from zejzl_ray.contracts.health import GetHealth, ServiceHealth
 from zejzl_ray.contracts.life import Stopped, StopService
 from zejzl_ray.contracts.machines import GetSnapshot, MachineSnapshot
 from zejzl_ray.contracts.services import NODE_AGENT
+from zejzl_ray.ids import new_id
 from zejzl_ray.log import configure_logging
 from zejzl_ray.machine.assembly import build_reporting
 from zejzl_ray.machine.settings import NodeAgentSettings
@@ -57,7 +58,7 @@ class NodeAgentActor:
         clock = SystemClock()
         node_id = ray.get_runtime_context().get_node_id()
         self._access = GatewayAccess(options.namespace, options.credential, clock)
-        chain = f"{NODE_AGENT}.{options.machine}.{node_id[:8]}"
+        chain = f"{NODE_AGENT}.{options.machine}.{new_id('run')}"  # a restarted one begins a chain of its own
         self._security = ProcessSecurity(
             NODE_AGENT,
             chain,

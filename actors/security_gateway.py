@@ -1,7 +1,6 @@
 """The Ray shell of security_gateway: one line a method."""
 
 import ray
-from zejzl_ray.security.service import SecurityGateway
 
 from actors.closed import closed
 from actors.gateway_ports import master_keys, own_ports
@@ -15,6 +14,7 @@ from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
 from zejzl_ray.contracts.life import Stopped, StopService
 from zejzl_ray.security.config import SecurityConfig
+from zejzl_ray.security.service import SecurityGateway
 from zejzl_ray.store.protocol import Store
 
 

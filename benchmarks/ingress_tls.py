@@ -5,7 +5,7 @@ second HAProxy that answers a small document at once, so that the proxy and not 
 turns against
 
 * ``http``: the front on loopback
-* ``https``: the front on all addresses, with a certificate of the cluster's authority (TLS 1.3)
+* ``https``: the front on an outer address of this machine, with a certificate of the cluster's authority (TLS 1.3)
 
 over kept-alive connections, and prints the ratio of neighbouring runs; then the handshakes a second, each on a
 connection of its own. Needs ``wrk``. Run it as ``python -m benchmarks.ingress_tls``.
@@ -28,11 +28,12 @@ from benchmarks.ingress import _wrk
 from benchmarks.report import Row, print_rows, spread
 from serve_apps.haproxy.environment import haproxy_environment
 from zejzl_ray.cluster.ports import free_ports
+from zejzl_ray.cluster.this_machine import own_addresses
 from zejzl_ray.tls.credentials import load_credentials
 from zejzl_ray.tls.directory import TlsDirectory
 from zejzl_ray.tls.names import certificate_names
 
-_OUTSIDE = "127.0.0.2"  # reached through the front on all addresses, as from another machine
+_OUTSIDE = next((address for address in own_addresses() if ":" not in address), "")
 _BODY = '{"name":"Agent041","kind":"external","machine":"mainpc","state":"healthy","revision":42}'
 
 
@@ -77,9 +78,9 @@ def _proxies(directory: Path) -> Iterator[tuple[int, Path]]:
     tls = TlsDirectory(directory / "tls")
     tls.init(certificate_names("mainpc", (), (_OUTSIDE,)), time.time())
     files = load_credentials(tls.path, "mainpc", time.time()).files
-    front, back = free_ports(2, "0.0.0.0")
+    front, back = free_ports(2, _OUTSIDE)
     environment = dict(os.environ) | haproxy_environment(
-        directory, bind_host="0.0.0.0", tls=files, root=directory
+        directory, bind_host=_OUTSIDE, tls=files, root=directory
     )
     backend = directory / "backend.cfg"
     backend.write_text(_backend_config(back))
@@ -133,6 +134,9 @@ def main() -> int:
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
         sys.stderr.write("wrk is missing: apt-get install wrk\n")
+        return 2
+    if not _OUTSIDE:
+        sys.stderr.write("this machine has no address beside loopback\n")
         return 2
     directory = Path(tempfile.mkdtemp(prefix="zt-", dir="/tmp"))
     rates: dict[str, list[float]] = {"https": [], "http": []}

@@ -1,6 +1,6 @@
 """The HTTP application. Runs without Serve and without Ray: everything that it needs is handed in."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -40,7 +40,7 @@ from serve_apps.reads import (
 )
 from serve_apps.refusal import HttpRefusal, method_not_allowed, route_not_found
 from serve_apps.registry_replica import RegistryReplica
-from serve_apps.routes import operation_route, probe_route
+from serve_apps.routes import OperationRoute, operation_route, probe_route
 from serve_apps.watch import WatchEndpoint, Watchers
 from zejzl_ray.clock import Clock
 from zejzl_ray.contracts.base import Contract
@@ -158,14 +158,34 @@ def create_app(
         probe_route(
             "/openapi.json",
             "api",
-            Guarded(API_DOCUMENT, ApiDocumentEndpoint(lambda: app.openapi()), door, clock),
+            Guarded(API_DOCUMENT, ApiDocumentEndpoint(lambda: app.openapi()), door, clock),  # noqa: PLW0108  it is replaced below
             reply=None,
         ),
         probe_route("/metrics", "metrics", Guarded(METRICS, metrics, door, clock), reply=None),
     ]
+    require_closed(app.router.routes)
     install_openapi(app)
     app.state.replica = replica
     return app
+
+
+def require_closed(routes: Sequence[BaseRoute]) -> None:
+    """Refuse to start with a route that nobody would be checked at.
+
+    Each route runs an operation of a service, which checks it there; or it is guarded here; or it is the one that
+    says that the ingress lives.
+
+    Raises:
+        TypeError: names the routes.
+    """
+    closed = (Guarded, CallEndpoint, HealthzEndpoint)
+    open_routes = [
+        str(getattr(route, "path", route))
+        for route in routes
+        if not isinstance(route, OperationRoute) or not isinstance(route.app, closed)
+    ]
+    if open_routes:
+        raise TypeError(f"routes without a scope: {', '.join(open_routes)}")
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

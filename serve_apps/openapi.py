@@ -28,12 +28,14 @@ _TEXTS: Final[dict[int, str]] = {
     411: "The body comes without its length.",
     413: "The body is too large.",
     415: "The body is not JSON.",
+    429: "Too many calls of this caller or from this address.",
     422: "The request cannot be used; every wrong place is named.",
     500: "Internal error; the request id leads to the log.",
     502: "The ingress went away while it answered.",
     503: "Not now; try again after the named seconds.",
     504: "Not done within the time limit; it may still take effect.",
 }
+_NAME_THINGS_IN_THE_QUERY: Final = {"read_audit"}
 _RETRY_AFTER: Final = {
     "Retry-After": {
         "description": "seconds to wait",
@@ -51,15 +53,15 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "description": _TEXTS[status],
             "content": {PROBLEM_MEDIA_TYPE: {"schema": _PROBLEM_REF}},
         }
-        if status == 503:
+        if status in (429, 503):
             found[status]["headers"] = _RETRY_AFTER
     return found
 
 
 def responses_of(operation: Operation) -> dict[int | str, dict[str, Any]]:
     """Return every refusal that an operation may answer with."""
-    statuses = {401, 403, 408, 422, 500, 502, 503, 504}
-    if path_fields(operation):
+    statuses = {401, 403, 408, 422, 429, 500, 502, 503, 504}
+    if path_fields(operation) or operation.name in _NAME_THINGS_IN_THE_QUERY:
         statuses.add(404)
     if operation.verb != "GET":
         statuses |= {404, 409, 411, 413}

@@ -42,6 +42,8 @@ def operation_route(operation: Operation, endpoint: Endpoint) -> OperationRoute:
     if operation.key == "core_orchestrator.watch_agents":
         responses[operation.status] = {"content": _STREAM_CONTENT}
     extra: dict[str, Any] = {"x-scope": operation.scope}
+    if operation.own_scope:
+        extra |= {"x-own-scope": operation.own_scope, "x-own-field": operation.own_field}
     if operation.is_public:
         extra["security"] = []
     return OperationRoute(
@@ -55,7 +57,7 @@ def operation_route(operation: Operation, endpoint: Endpoint) -> OperationRoute:
         status_code=operation.status,
         responses=responses,
         openapi_extra=extra,
-        tags=[operation.path.split("/")[2]],
+        tags=[operation.path.split("/")[2] if operation.path.startswith("/v1/") else "keys"],
     )
 
 
@@ -68,7 +70,7 @@ def probe_route(
         raise AssertionError("documentation only")
 
     documentation.__doc__ = endpoint.__doc__
-    responses = {} if is_public else problem_responses(401, 422, 500, 503)
+    responses = {} if is_public else problem_responses(401, 403, 422, 429, 500, 503)
     if reply is None:
         responses[200] = {
             "description": "Prometheus text",

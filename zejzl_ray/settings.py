@@ -30,6 +30,10 @@ class Settings(BaseSettings):
     fleet_file: Path | None = Field(
         default=None, description="fleet file; unset: config/fleet.yaml, else the one shipped"
     )
+    policy_file: Path | None = Field(
+        default=None,
+        description="policy that `up` puts in force; unset: config/policy.yaml if there is one, else what is in force",
+    )
     store_url: str = Field(
         default="sqlite",
         description="where services keep their state: sqlite (under data_dir), redis://host:6380, rediss://..., memory",
@@ -52,12 +56,15 @@ class Settings(BaseSettings):
         description="false lets calls without a token pass; with ZEJZL_ENVIRONMENT=dev on loopback only",
     )
     key_publish_ahead_s: float = Field(
-        default=60.0, ge=1, le=86_400, description="how long the next signing key is published before it signs"
+        default=60.0,
+        ge=1,
+        le=86_400,
+        description="how long the next signing key is published before it signs",
     )
     bind_host: str = Field(default="127.0.0.1", description="address on which the ingress listens")
     http_tls: Literal["auto", "on"] = Field(
         default="auto",
-        description="auto: the ingress speaks HTTPS beyond loopback; on: on loopback too",
+        description="auto: HTTPS beyond loopback, HTTP on loopback unless bind_host is all addresses; on: HTTPS only",
     )
     ray_tls: Literal["on", "off"] = Field(
         default="on",
@@ -146,6 +153,11 @@ class Settings(BaseSettings):
     def is_exposed(self) -> bool:
         """Whether the ingress listens beyond loopback."""
         return not _is_loopback(self.bind_host)
+
+    @property
+    def is_loopback_encrypted(self) -> bool:
+        """Whether the ingress speaks HTTPS on loopback too: when asked, or when it listens on all addresses at once."""
+        return self.http_tls == "on" or self.bind_host in ("0.0.0.0", "::", "*")  # noqa: S104  compares
 
     def trusted_authority(self) -> Path | None:
         """Return the file with the authority to trust beside the system's own; None when there is none."""

@@ -21,6 +21,7 @@ from serve_apps.haproxy.replies import LENGTH_REQUIRED, NOT_FOUND, REPLIES, REQU
 MARK: Final = "# edited by zejzl-ray"
 _HOST: Final = re.compile(r"[A-Za-z0-9_.:*-]{1,255}")
 _BIND: Final = re.compile(r"\s*bind\s+(?P<host>\S*):(?P<port>\d+)(?P<rest>.*)")
+_ALL_ADDRESSES: Final = frozenset({"0.0.0.0", "::", "*"})  # noqa: S104  compares, does not bind
 _REMOVED: Final = ("frontend prometheus", "listen stats")
 _FRONT: Final = "frontend http_frontend"
 # headers with which a caller could steer Serve or lie about where it is
@@ -56,7 +57,8 @@ class ProxyEdits:
     Attributes:
         bind_host: address on which the front listens; replicas stay on loopback whatever it is.
         certificate: file with certificate and key; must be there where ``bind_host`` is not loopback.
-        is_loopback_encrypted: speak HTTPS on loopback too; otherwise the tools of this machine use HTTP there.
+        is_loopback_encrypted: speak HTTPS on loopback too; otherwise the tools of this machine use HTTP there. On
+            all addresses at once it is HTTPS in any case.
         max_body_bytes: larger announced bodies are refused.
     """
 
@@ -163,12 +165,16 @@ def _edit_front(section: _Section, edits: ProxyEdits) -> None:
     port = binds[0]["port"]
     # HTTP/1.1 only: with HTTP/2 a body may come without a length
     tail = f"proto h1{binds[0]['rest']}"
-    encrypted = f" ssl crt {edits.certificate}"
-    inner = edits.bind_host if is_loopback(edits.bind_host) else "127.0.0.1"
-    lines = [f"    bind {inner}:{port}{encrypted if edits.is_loopback_encrypted else ''} {tail}"]
-    if inner != edits.bind_host:
-        # on all addresses at once Linux hands a connection to the more special one of the two
+    # without alpn HAProxy offers HTTP/2, which browsers and curl then speak
+    encrypted = f" ssl crt {edits.certificate} alpn http/1.1"
+    lines = []
+    if not is_loopback(edits.bind_host):
         lines.append(f"    bind {edits.bind_host}:{port}{encrypted} {tail}")
+    if (
+        edits.bind_host not in _ALL_ADDRESSES
+    ):  # which hold loopback already, and Serve wants no port bound twice
+        inner = edits.bind_host if is_loopback(edits.bind_host) else "127.0.0.1"
+        lines.append(f"    bind {inner}:{port}{encrypted if edits.is_loopback_encrypted else ''} {tail}")
     _replace(section, "bind", [*lines, *_front_rules(edits)])
 
 

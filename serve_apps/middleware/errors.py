@@ -1,15 +1,14 @@
 """Every error becomes a problem document; nothing else leaves the application."""
 
 import logging
-import math
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_apps.answer import Header, send_problem
 from serve_apps.middleware.request_scope import RequestScope, request_scope_of
 from serve_apps.refusal import HttpRefusal, InvalidRequest
-from zejzl_ray.contracts.problems import Problem, problem_of, wire_status
-from zejzl_ray.errors import RateLimited, Unauthenticated, ZejzlError
+from zejzl_ray.contracts.problems import Problem, problem_of, retry_after_of
+from zejzl_ray.errors import Unauthenticated, ZejzlError
 
 _log = logging.getLogger("zejzl.ingress")
 
@@ -59,11 +58,9 @@ def problem_for(error: Exception, request_id: str) -> tuple[Problem, tuple[Heade
         )
     places = error.places if isinstance(error, InvalidRequest) else ()
     headers: tuple[Header, ...] = ()
-    retry_after_s = (
-        math.ceil(error.retry_after_s) if isinstance(error, RateLimited) else wire_status(error).retry_after_s
-    )
+    retry_after_s = retry_after_of(error)
     if retry_after_s is not None:
-        headers = ((b"retry-after", b"%d" % max(1, retry_after_s)),)
+        headers = ((b"retry-after", b"%d" % retry_after_s),)
     if isinstance(error, Unauthenticated):
         headers = ((b"www-authenticate", b'Bearer realm="zejzl"'),)
     return problem_of(error, request_id, places), headers

@@ -29,7 +29,7 @@ from zejzl_ray.contracts.tokens import (
     RotateKeys,
     Tokens,
 )
-from zejzl_ray.errors import RateLimited, TokenRevoked, Unauthenticated, Unavailable, ZejzlError
+from zejzl_ray.errors import RateLimited, ServiceUnavailable, TokenRevoked, Unauthenticated, ZejzlError
 from zejzl_ray.ids import new_id
 from zejzl_ray.sdk.async_client import AsyncClient
 from zejzl_ray.sdk.connect import connect_async
@@ -190,10 +190,18 @@ async def test_the_gateway_dies_while_others_verify_and_what_it_knew_is_there_ag
     issue = BY_SERVICE["security_gateway"]["issue_token"]
     async with working(workers):
         await eventually(lambda: _is(workers.calls > 40), within_s=30, what="callers work")
-        os.kill(gateway.pid, signal.SIGKILL)
         request = IssueToken(grant=CredentialGrant(credential=good))
-        with pytest.raises(Unavailable):
-            await impatient.call(issue, request, CallContext())
+
+        async def issue_until_it_fails() -> None:
+            while True:
+                await impatient.call(issue, request, CallContext())
+
+        issuing = asyncio.ensure_future(issue_until_it_fails())
+        await asyncio.sleep(0.1)
+        os.kill(gateway.pid, signal.SIGKILL)
+        with pytest.raises(ServiceUnavailable) as caught:
+            await issuing
+        assert caught.value.remedy
         await eventually(lambda: _issues(admin, good), within_s=40, what="tokens are issued again")
         # The list of revocations is there again before anything is answered.
         with pytest.raises(TokenRevoked):

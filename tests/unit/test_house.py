@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from zejzl_ray.contracts.services import OPERATIONS
+from zejzl_ray.contracts.operation import Operation
+from zejzl_ray.contracts.services import BY_SERVICE, NODE_AGENT_OPERATIONS, OPERATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("zejzl_ray", "actors", "serve_apps")
@@ -21,7 +22,14 @@ MANY_LINES = 300
 DRAWERS = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc", "base_classes"}
 
 # Whoever adds an operation that anybody may call writes it down here too, so that a person reads it twice.
-PUBLIC_OPERATIONS: frozenset[tuple[str, str]] = frozenset()
+PUBLIC_OPERATIONS: frozenset[tuple[str, str]] = frozenset(
+    {
+        ("security_gateway", "issue_token"),
+        ("security_gateway", "refresh_tokens"),
+        ("security_gateway", "get_keys"),
+        ("security_gateway", "request_enrolment"),
+    }
+)
 
 ACTORS = {
     "core_orchestrator": "CoreOrchestratorActor",
@@ -29,7 +37,10 @@ ACTORS = {
     "observability_hub": "ObservabilityHubActor",
     "error_bus": "ErrorBusActor",
     "security_gateway": "SecurityGatewayActor",
+    "node_agent": "NodeAgentActor",
 }
+# Every operation that an actor has, those over handles only and the node agents' too.
+ALL = tuple(operation for operations in BY_SERVICE.values() for operation in operations.values())
 
 _REGISTRY = re.compile(
     r"(?i)\b(?:files\.)?pypi\.org|pythonhosted\.org|registry\.npmjs|deb\.debian\.org|(?:--)?(?:extra-)?index-url"
@@ -173,26 +184,38 @@ def test_every_old_capability_has_a_row(prefix: str, last: int) -> None:
 
 
 def test_names_of_operations_are_unique_in_their_service() -> None:
-    counts = Counter((operation.service, operation.name) for operation in OPERATIONS)
+    listed = (*OPERATIONS, *NODE_AGENT_OPERATIONS)
+    counts = Counter((operation.service, operation.name) for operation in listed)
     assert [name for name, count in counts.items() if count > 1] == []
+    assert sorted(operation.key for operation in listed) == sorted(operation.key for operation in ALL)
 
 
 def test_routes_are_unique() -> None:
-    counts = Counter((operation.verb, re.sub(r"\{[^}]+\}", "{}", operation.path)) for operation in OPERATIONS)
+    counts = Counter(
+        (operation.verb, re.sub(r"\{[^}]+\}", "{}", operation.path)) for operation in ALL if operation.path
+    )
     assert [route for route, count in counts.items() if count > 1] == []
 
 
 def test_operations_are_closed_unless_frozen_as_public() -> None:
-    public = {(operation.service, operation.name) for operation in OPERATIONS if operation.is_public}
+    public = {(operation.service, operation.name) for operation in ALL if operation.is_public}
     assert public == PUBLIC_OPERATIONS
-    assert all(operation.scope for operation in OPERATIONS if not operation.is_public)
+    assert all(operation.scope for operation in ALL if not operation.is_public)
+
+
+def test_what_ends_a_service_is_no_route() -> None:
+    over_handles_only = {operation.key for operation in ALL if not operation.path}
+    assert over_handles_only == {
+        *(f"{service}.stop" for service in ACTORS), "node_agent.health", "node_agent.snapshot",
+    }  # fmt: skip
 
 
 def test_a_scope_says_service_resource_and_action() -> None:
     wrong = [
-        operation.scope
-        for operation in OPERATIONS
-        if operation.scope and not re.fullmatch(rf"{operation.service}:[a-z_]+:[a-z_]+", operation.scope)
+        scope
+        for operation in ALL
+        for scope in (operation.scope, operation.own_scope)
+        if scope and not re.fullmatch(rf"{operation.service}:[a-z_]+:[a-z_]+", scope)
     ]
     assert not wrong
 
@@ -200,33 +223,44 @@ def test_a_scope_says_service_resource_and_action() -> None:
 def test_path_fields_are_fields_of_the_request() -> None:
     wrong = [
         operation.name
-        for operation in OPERATIONS
+        for operation in ALL
         for field in re.findall(r"\{([^}]+)\}", operation.path)
         if field not in operation.request.model_fields
     ]
     assert not wrong
 
 
-@pytest.mark.parametrize(
-    "operation", OPERATIONS, ids=lambda operation: f"{operation.service}.{operation.name}"
-)
-def test_every_operation_is_a_method_of_its_actor(operation: object) -> None:
-    service, name = getattr(operation, "service", ""), getattr(operation, "name", "")
-    actor = getattr(importlib.import_module(f"actors.{service}"), ACTORS[service])
-    method = getattr(actor, name)
+def actor_of(service: str) -> type:
+    actor: type = getattr(importlib.import_module(f"actors.{service}"), ACTORS[service])
+    return actor
+
+
+@pytest.mark.parametrize("operation", ALL, ids=lambda operation: operation.key)
+def test_every_operation_is_a_method_of_its_actor(operation: Operation) -> None:
+    method = getattr(actor_of(operation.service), operation.name)
     assert list(inspect.signature(method).parameters) == ["self", "request", "call"]
-    assert method.__annotations__["request"] is getattr(operation, "request", None)
-    assert method.__annotations__["return"] is getattr(operation, "reply", None)
+    assert method.__annotations__["request"] is operation.request
+    assert method.__annotations__["return"] is operation.reply
 
 
-def test_actors_have_no_public_method_beside_operations_and_stop() -> None:
-    extra = {
+def test_actors_have_no_method_beside_their_operations() -> None:
+    # Those with an underscore too: whoever has a handle can call them.
+    held = {
         f"{service}.{name}"
-        for service, actor in ACTORS.items()
-        for name in vars(getattr(importlib.import_module(f"actors.{service}"), actor))
-        if not name.startswith("_")
-    } - {f"{operation.service}.{operation.name}" for operation in OPERATIONS}
-    assert extra == {f"{service}.stop" for service in ACTORS}
+        for service in ACTORS
+        for name, value in inspect.getmembers(actor_of(service), callable)
+        if not (name.startswith("__") and name.endswith("__"))
+    }
+    assert held == {operation.key for operation in ALL}
+
+
+def test_every_method_of_an_actor_is_checked_before_it_runs() -> None:
+    unchecked = {
+        operation.key
+        for operation in ALL
+        if getattr(actor_of(operation.service), operation.name).__code__.co_name != "checked"
+    }
+    assert unchecked == set()
 
 
 def test_actors_decide_nothing() -> None:

@@ -28,7 +28,7 @@ class Checks(Protocol):
         """Return the call with its caller, or raise."""
         ...
 
-    async def identify(self, call: CallContext) -> Principal:
+    async def identify(self, call: CallContext, address: str = "") -> Principal:
         """Return who is calling, whatever it is allowed, or raise."""
         ...
 
@@ -61,7 +61,7 @@ class BearerDoor:
         """
 
         async def use(known: CallContext) -> CallContext:
-            await self._guard.identify(known)
+            await self._guard.identify(known, address)
             return known
 
         return await self._used(call, authorization, address, use)

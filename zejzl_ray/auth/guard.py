@@ -85,6 +85,7 @@ class Guard:
         self._now_s = clock.now_s
         self._is_required = is_required
         self._record = RefusalRecord(audit, clock, observer)
+        self._observer = observer
         # service of an operation -> audiences whose tokens count for it; the ingress answers for several
         self._audiences: dict[str, frozenset[str]] = {}
         self._book = GrantBook(state)
@@ -96,22 +97,28 @@ class Guard:
         """Whether calls need a token; false only on a developer's machine."""
         return self._is_required
 
-    async def identify(self, call: CallContext) -> Principal:
+    async def identify(self, call: CallContext, address: str = "") -> Principal:
         """Return who is calling, by a token for any service, whatever it is allowed.
 
-        For a door before the services, which lets nobody through whose token does not count.
+        For a door before the services, which lets nobody through whose token does not count. The detectors hear from
+        which address a caller comes: a stolen token is one that suddenly comes from elsewhere.
+
+        Args:
+            call: with the token.
+            address: of the caller, as the door saw it.
 
         Raises:
             Unauthenticated: no token, or one that does not count.
             ServiceUnavailable: nothing was heard of the gateway yet.
         """
         try:
-            return (await self._prove(_DOOR, call, ANY_AUDIENCE)).principal
+            principal = (await self._prove(_DOOR, call, ANY_AUDIENCE)).principal
         except ZejzlError as error:
-            self._record.refused(
-                _DOOR, _NOTHING, call, error, subject="", address=_address_of(call), is_kept_out=False
-            )
+            self._record.refused(_DOOR, _NOTHING, call, error, address=address)
             raise
+        if address and self._observer is not None:
+            self._observer.count("seen", subject=principal.subject, address=address)
+        return principal
 
     def admit_address(self, address: str) -> None:
         """Take note of a call from an address; nothing is done for an empty one.
@@ -246,7 +253,3 @@ class Guard:
             self._rates.hit(f"@{caller_of(address)}", rate)
         else:
             self._rates.hit(ANONYMOUS, self._book.rate_of(ANONYMOUS) or FIRST_RATE)
-
-
-def _address_of(call: CallContext) -> str:
-    return "" if call.forwarded is None else call.forwarded.address

@@ -21,7 +21,9 @@ from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import Check, CheckStatus
 from zejzl_ray.contracts.operation import Operation
+from zejzl_ray.log import get_logger
 
+_log = get_logger("security")
 _STOP_TIMEOUT_S = 3.0
 
 
@@ -102,6 +104,8 @@ class ProcessSecurity:
         """Begin to follow the feed and to write the trail; needs a running event loop. Safe to repeat."""
         if self._tasks or self._stopping.is_set():
             return
+        if not self.guard.is_required:
+            _log.warning("authentication is off: calls without a token may do everything")
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._follower.run(self._stopping), name="security-feed"),
@@ -121,7 +125,11 @@ class ProcessSecurity:
         trail = Check(
             name="audit_trail", status=CheckStatus.DEGRADED if fault else CheckStatus.OK, reason=fault
         )
-        return (self.state.check(), trail)
+        checks = (self.state.check(), trail)
+        if not self.guard.is_required:
+            is_off = "calls without a token may do everything (ZEJZL_REQUIRE_AUTH=false)"
+            return (*checks, Check(name="authentication", status=CheckStatus.DEGRADED, reason=is_off))
+        return checks
 
     async def stop(self) -> None:
         """Write what the trail holds and stop following; safe to repeat."""

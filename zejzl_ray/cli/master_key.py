@@ -31,9 +31,11 @@ def rotate_master_key(
 ) -> None:
     """Encrypt everything at rest with the newest key of the key file.
 
-    1. `zejzl down`, this command with --add, copy the file to the other machines, `zejzl up`. 2. This command.
-    3. This command with --drop-old, copy the file again, and restart once more when it suits. Each step may be
-    repeated; nothing is dropped that the gateway still needs.
+    First `zejzl down`, this command with --add, a copy of the file to each other machine, `zejzl up`.
+
+    Then this command. Then this command with --drop-old, and a copy of the file again; a last restart may wait.
+
+    Nothing is dropped that the gateway still needs.
     """
     if add and drop_old:
         raise typer.BadParameter("give --add or --drop-old: between the two everything is encrypted anew")

@@ -97,10 +97,13 @@ class ActorCaller:
         except TimeoutError:
             if away is not None and not is_waiting:
                 raise away from None
-            before = "" if away is None else f" The attempt before: {away.message}"
+            repeat = "It may still take effect; repeat it with the same request id."
+            if away is not None:  # the one that waits has asked a service that is not back yet
+                raise ServiceUnavailable(
+                    f"{operation.service} has not come back within {limit_s:.1f} s. {away.message}", repeat
+                ) from None
             raise DeadlineExceeded(
-                f"{operation.service}.{operation.name} did not answer within {limit_s:.1f} s.{before}",
-                "It may still take effect; repeat it with the same request id.",
+                f"{operation.service}.{operation.name} did not answer within {limit_s:.1f} s.", repeat
             ) from None
         raise AssertionError("unreachable: the retry loop returns or raises")
 

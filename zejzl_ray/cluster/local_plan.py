@@ -169,6 +169,6 @@ def service_ports(settings: Settings) -> dict[str, int]:
 
 def ingress_url(settings: Settings) -> str:
     """Return where this machine reaches the ingress: on loopback, whatever else it listens on."""
-    scheme = "https" if settings.http_tls == "on" else "http"
+    scheme = "https" if settings.is_loopback_encrypted else "http"
     host = LOOPBACK if settings.is_exposed else settings.bind_host
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.http_port}"

@@ -4,6 +4,7 @@ The ingress turns an exception into a ``Problem``; the SDK turns it back with ``
 table does not name has the status of its nearest parent in the tree.
 """
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -101,6 +102,13 @@ def wire_status(error: ZejzlError | type[ZejzlError]) -> WireStatus:
     """Return the statuses of an error or error class."""
     error_class = error if isinstance(error, type) else type(error)
     return next(_TABLE[parent] for parent in error_class.__mro__ if parent in _TABLE)
+
+
+def retry_after_of(error: ZejzlError) -> int | None:
+    """Return after how many whole seconds it may be tried again, at least 1; None when that does not help."""
+    if isinstance(error, errors.RateLimited):
+        return max(1, math.ceil(error.retry_after_s))
+    return wire_status(error).retry_after_s
 
 
 def problem_of(error: ZejzlError, request_id: str = "", places: tuple[ProblemPlace, ...] = ()) -> Problem:

@@ -130,16 +130,16 @@ class SecurityEvent(Contract):
 
 
 class ReportObservations(Contract):
-    """What guards and doors saw: refused calls, counted; the detectors read them."""
+    """What guards and doors saw: refused calls, counted, and from where callers come; the detectors read them."""
 
     observations: tuple["Observation", ...] = Field(min_length=1, max_length=1000)
     request_id: RequestId = Field(default_factory=new_id)
 
 
 class Observation(Contract):
-    """Calls of one kind in a short while."""
+    """Calls of one kind in a short while; ``seen``: a proved caller came in from an address."""
 
-    kind: str = Field(pattern=r"^(denied|unauthenticated|rate_limited|ip_blocked|login_failed)$")
+    kind: str = Field(pattern=r"^(denied|unauthenticated|rate_limited|ip_blocked|login_failed|seen)$")
     subject: str = Field(default="", max_length=160)
     address: str = Field(default="", max_length=64)
     operation: str = Field(default="", max_length=160)

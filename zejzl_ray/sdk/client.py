@@ -26,8 +26,9 @@ T = TypeVar("T")
 class Client:
     """Calls the services of a cluster from blocking code; get one from ``zejzl_ray.connect``.
 
-    The same methods, limits and errors as ``AsyncClient``. Works in scripts, threads and Jupyter. Ctrl-C
-    cancels the call that runs. Use it as a context, or call ``close``.
+    The same methods, limits and errors as ``AsyncClient``, but for its typed clients of services: ``call`` takes
+    their operations. Works in scripts, threads and Jupyter. Ctrl-C cancels the call that runs. Use it as a context,
+    or call ``close``.
 
     Args:
         client: what does the work; closed together with this one.

@@ -70,10 +70,9 @@ def connect_async(
     given = SecretStr(token) if isinstance(token, str) else token
     path = Path(token_file) if token_file is not None else settings.token_file
     if address == "ray" or address.startswith("ray://"):
+        _require_ray(address)
         proof = given or _read_token(path, settings, is_required=path is not None)
-        if proof is None or token_kind(proof.get_secret_value()) == "access":
-            return AsyncClient(_over_actors(address, settings), token=proof, timeout_s=timeout_s)
-        return AsyncClient(_over_actors(address, settings, credential=proof), timeout_s=timeout_s)
+        return _over_actors(proof, settings, timeout_s)
     if given is None and path is None and (settings.data_path / SESSION_FILE).exists():
         return _as_logged_in(address, settings, timeout_s)
     proof = given or _read_token(path, settings, is_required=True)
@@ -108,7 +107,7 @@ def is_auth_off(address: str, settings: Settings) -> bool | None:
 
 
 def _own_ingress(settings: Settings) -> str:
-    scheme = "https" if settings.http_tls == "on" else "http"
+    scheme = "https" if settings.is_loopback_encrypted else "http"
     return f"{scheme}://127.0.0.1:{settings.http_port}"
 
 
@@ -132,7 +131,7 @@ def _is_in_ray() -> bool:
     return ray is not None and bool(ray.is_initialized())
 
 
-def _over_actors(address: str, settings: Settings, *, credential: SecretStr | None = None) -> Caller:
+def _require_ray(address: str) -> None:
     if address not in {"ray", "ray://"}:
         raise InvalidInput(
             f"The address {address!r} cannot be used.",
@@ -143,14 +142,17 @@ def _over_actors(address: str, settings: Settings, *, credential: SecretStr | No
             "This process is not connected to Ray.",
             "Call ray.init(address=...) first, or give the ingress's http://host:port.",
         )
+
+
+def _over_actors(proof: SecretStr | None, settings: Settings, timeout_s: float) -> AsyncClient:
     # the only parts that import ray
     from zejzl_ray.cluster.actor_caller import ActorCaller  # noqa: PLC0415
     from zejzl_ray.cluster.gateway_access import GatewayAccess  # noqa: PLC0415
 
-    if credential is None:
-        return ActorCaller(settings.namespace)
+    if proof is None or token_kind(proof.get_secret_value()) == "access":
+        return AsyncClient(ActorCaller(settings.namespace), token=proof, timeout_s=timeout_s)
     # Services take access tokens only; over HTTP the ingress exchanges a credential, here the client does.
-    return GatewayAccess(settings.namespace, credential, SystemClock()).caller
+    return AsyncClient(GatewayAccess(settings.namespace, proof, SystemClock()).caller, timeout_s=timeout_s)
 
 
 def _read_token(path: Path | None, settings: Settings, *, is_required: bool) -> SecretStr | None:

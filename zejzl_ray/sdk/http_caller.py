@@ -19,6 +19,7 @@ from zejzl_ray.errors import (
     DeadlineExceeded,
     InvalidInput,
     PayloadTooLarge,
+    RateLimited,
     ServiceUnavailable,
     Unauthenticated,
     ZejzlError,
@@ -132,7 +133,10 @@ class HttpCaller:
             if response.is_success:
                 return _parse(operation, response.status_code, body)
             asked_pause_s = retry_after_s(response.headers.get("retry-after"))
-            raise to_error(response.status_code, body, where=f"{operation.name} at {self._url}")
+            error = to_error(response.status_code, body, where=f"{operation.name} at {self._url}")
+            if isinstance(error, RateLimited) and asked_pause_s:
+                raise RateLimited(error.message, error.remedy, asked_pause_s)
+            raise error
 
         def pause_after(error: BaseException) -> float | None:
             is_temporary = isinstance(error, ZejzlError) and wire_status(error).retry_after_s is not None

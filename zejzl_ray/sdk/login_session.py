@@ -134,7 +134,7 @@ async def forget_login(path: Path) -> None:
         ServiceUnavailable: another process holds the file for too long.
     """
     async with _locked(path):
-        path.unlink(missing_ok=True)
+        await asyncio.to_thread(path.unlink, missing_ok=True)
 
 
 class LoginSession:

@@ -76,7 +76,11 @@ class ThreatOperations(GatewayCore):
         now_s = self._clock.now_s()
         found: dict[str, SecurityEvent] = {}
         for observation in observations:
-            for event in self._detectors.observe(observation, now_s):
+            if observation.kind == "seen":
+                news = self._detectors.seen(observation.subject, observation.address, observation.at_s)
+            else:
+                news = self._detectors.observe(observation, now_s)
+            for event in news:
                 found[event.event_id] = event  # the last state of it
         evidence = (_evidence(observation) for observation in observations)
         return tuple(found.values()), tuple(each for each in evidence if each is not None)

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from zejzl_ray.contracts.health import Check, CheckStatus, ServiceHealth
-from zejzl_ray.contracts.problems import PROBLEM_MEDIA_TYPE, problem_of, wire_status
+from zejzl_ray.contracts.problems import PROBLEM_MEDIA_TYPE, problem_of, retry_after_of, wire_status
 from zejzl_ray.errors import NotFound, Unauthenticated, ZejzlError
 
 _START_TIMEOUT_S = 5.0
@@ -29,8 +29,9 @@ def _refused(error: ZejzlError) -> Response:
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="zejzl"'
-    if status.retry_after_s is not None:
-        headers["Retry-After"] = str(status.retry_after_s)
+    retry_after_s = retry_after_of(error)
+    if retry_after_s is not None:
+        headers["Retry-After"] = str(retry_after_s)
     body = problem_of(error).model_dump_json()
     return Response(body, status.http, headers, media_type=PROBLEM_MEDIA_TYPE)
 

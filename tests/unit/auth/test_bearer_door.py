@@ -23,7 +23,7 @@ class Guard:
         self.revoked: set[str] = set()
         self.shown: list[str | None] = []
 
-    async def identify(self, call: CallContext) -> Principal:
+    async def identify(self, call: CallContext, address: str = "") -> Principal:
         token = None if call.token is None else call.token.get_secret_value()
         self.shown.append(token)
         if token is None:

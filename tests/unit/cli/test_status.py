@@ -52,6 +52,7 @@ class FakeClient:
         self.alarm = ""
         self.health: dict[str, ServiceHealth | Exception] = {}
         self.is_closed = False
+        self.is_auth_off = False
         self.registry_error: Exception | None = None
 
     def __enter__(self) -> "FakeClient":
@@ -157,6 +158,14 @@ def test_json_is_complete_also_when_a_service_is_away(client: FakeClient) -> Non
     assert [service["service"] for service in data["services"]] == list(SERVICES)
     assert [one["name"] for one in data["machines"]] == ["mainpc", "pc2"]
     assert data["agents"]["by_state"]["healthy"] == 2
+
+
+def test_it_says_loudly_when_authentication_is_off(client: FakeClient) -> None:
+    assert "authentication" not in run().stdout
+    assert json.loads(run("--json").stdout)["auth"] == "on"
+    client.is_auth_off = True
+    assert "authentication is OFF" in run().stdout
+    assert json.loads(run("--json").stdout)["auth"] == "off"
 
 
 def test_an_alarm_is_shown_as_it_is_written(client: FakeClient) -> None:

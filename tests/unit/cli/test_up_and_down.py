@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from zejzl_ray.cli import up
 from zejzl_ray.cli.main import app
 from zejzl_ray.cli.up import load_checked_fleet
 from zejzl_ray.cluster.node_processes import StopReport
@@ -70,6 +71,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         )
 
     monkeypatch.setattr("actors.local_system.start_local_system", start)
+    monkeypatch.setattr(up, "is_auth_off", lambda address, settings: False)
     return calls
 
 
@@ -89,6 +91,32 @@ def test_up_as_json_prints_json_only(started: list[tuple[Any, ...]]) -> None:
     assert (data["ingress"], data["was_running"]) == ("http://127.0.0.1:7000", False)
     assert data["services"] == {"error_bus": "pc2"}
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "is_required", "is_off"),
+    [(True, True, True), (False, False, False), (None, True, False), (None, False, True)],
+)
+def test_up_says_when_authentication_is_off_whatever_the_settings_of_this_shell(
+    started: list[tuple[Any, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    said: bool | None,
+    is_required: bool,
+    is_off: bool,
+) -> None:
+    asked: list[str] = []
+
+    def ask(address: str, settings: Settings) -> bool | None:
+        asked.append(address)
+        return said
+
+    monkeypatch.setattr(up, "is_auth_off", ask)
+    if not is_required:
+        monkeypatch.setenv("ZEJZL_ENVIRONMENT", "dev")
+        monkeypatch.setenv("ZEJZL_REQUIRE_AUTH", "false")
+    assert ("authentication is OFF" in run("up").stderr) is is_off
+    assert json.loads(run("up", "--json").stdout)["auth"] == ("off" if is_off else "on")
+    assert asked == ["http://127.0.0.1:7000"] * 2
 
 
 def test_a_bad_fleet_starts_nothing(started: list[tuple[Any, ...]]) -> None:

@@ -10,6 +10,7 @@ from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
 from zejzl_ray.contracts.operation import Operation
+from zejzl_ray.contracts.services import BY_SERVICE
 
 METHODS = {"registry_status": "get_registry_status"}
 
@@ -47,7 +48,7 @@ class FakeCaller:
 async def test_a_method_is_its_operation(method: str) -> None:
     caller = FakeCaller()
     name = METHODS.get(method, method)
-    (operation,) = [one for one in wire.OPERATIONS if one.name == name]
+    operation = BY_SERVICE[wire.SERVICE][name]
     request: Any = operation.request.model_construct()
     context = CallContext(request_id="r-1")
     reply = await getattr(CoreOrchestratorClient(caller), method)(request, context)

@@ -115,7 +115,8 @@ def test_an_address_of_another_machine_is_refused(settings: Settings) -> None:
 def test_the_ingress_is_shown_as_it_is_reached(settings: Settings, host: str, shown: str) -> None:
     certify(settings)
     record = plan_local_cluster(changed(settings, bind_host=host), MACHINES).record
-    assert record.http_url == f"http://{shown}:{settings.http_port}"
+    scheme = "http" if host == "::1" else "https"  # all addresses at once: HTTPS on loopback too
+    assert record.http_url == f"{scheme}://{shown}:{settings.http_port}"
     encrypted = plan_local_cluster(changed(settings, bind_host=host, http_tls="on"), MACHINES).record
     assert encrypted.http_url == f"https://{shown}:{settings.http_port}"
 

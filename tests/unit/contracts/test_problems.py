@@ -4,7 +4,14 @@ from collections.abc import Iterator
 import pytest
 
 from zejzl_ray import errors
-from zejzl_ray.contracts.problems import Problem, ProblemPlace, error_of, problem_of, wire_status
+from zejzl_ray.contracts.problems import (
+    Problem,
+    ProblemPlace,
+    error_of,
+    problem_of,
+    retry_after_of,
+    wire_status,
+)
 from zejzl_ray.errors import ZejzlError
 
 
@@ -38,6 +45,10 @@ def test_every_error_comes_back_from_the_wire_as_itself(error_class: type[ZejzlE
         (errors.Forbidden, 403),
         (errors.StoreUnavailable, 503),
         (errors.Overloaded, 503),
+        (errors.RateLimited, 429),
+        (errors.LoginRefused, 401),
+        (errors.TokenRevoked, 401),
+        (errors.SecurityFeedStale, 503),
         (errors.DeadlineExceeded, 504),
         (errors.StoreLocked, 500),
         (errors.StaleEpoch, 503),
@@ -49,9 +60,24 @@ def test_the_table_gives_each_class_its_http_status(error_class: type[ZejzlError
 
 
 @pytest.mark.parametrize("error_class", [ZejzlError, *_tree()])
-def test_exactly_the_answers_with_503_say_when_to_try_again(error_class: type[ZejzlError]) -> None:
+def test_exactly_the_answers_with_429_and_503_say_when_to_try_again(error_class: type[ZejzlError]) -> None:
     status = wire_status(error_class)
-    assert (status.retry_after_s is not None) == (status.http == 503)
+    assert (status.retry_after_s is not None) == (status.http in (429, 503))
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (errors.RateLimited("m", "r", 2.2), 3),
+        (errors.RateLimited("m", "r", 0.0), 1),
+        (errors.Overloaded("m"), 1),
+        (errors.Forbidden("m"), None),
+    ],
+)
+def test_who_calls_too_often_is_told_its_own_time_in_whole_seconds(
+    error: ZejzlError, seconds: int | None
+) -> None:
+    assert retry_after_of(error) == seconds
 
 
 def test_an_unknown_code_becomes_the_error_of_its_status() -> None:

@@ -69,7 +69,7 @@ async def test_the_number_of_watchers_is_bounded(bench: Bench) -> None:
     service = await bench.start(max_watchers=1)
     first = asyncio.create_task(service.watch_agents(WatchAgents(), CALL))
     await asyncio.sleep(0)
-    with pytest.raises(Overloaded, match="1 callers watch"):
+    with pytest.raises(Overloaded, match="1 callers wait for changes"):
         await service.watch_agents(WatchAgents(), CALL)
     await service.register_agent(process("A"), CALL)
     assert len((await first).events) == 1

@@ -15,7 +15,9 @@ from zejzl_ray.contracts.machines import Machine
 from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.contracts.orchestrator import Agent
 from zejzl_ray.contracts.problems import problem_of, wire_status
+from zejzl_ray.contracts.security_feed import WatchFeed
 from zejzl_ray.contracts.services import OPERATIONS
+from zejzl_ray.contracts.tokens import Identity, WhoAmI
 from zejzl_ray.errors import ZejzlError
 from zejzl_ray.sdk.async_client import AsyncClient
 from zejzl_ray.sdk.http_caller import HttpCaller
@@ -247,3 +249,19 @@ async def test_both_ways_raise_the_same_exception(
         caught.append(info.value)
     assert [type(error) for error in caught] == [cls, cls]
     assert caught[0].args == caught[1].args
+
+
+async def test_the_gateway_is_called_with_the_clients_token_and_limit(caller: Any, clock: Any) -> None:
+    caller.on("who_am_i", Identity(subject="user:ada", grants=(), session="s", expires_at_s=1.0))
+    caller.on("watch_feed", errors.DeadlineExceeded("late"))
+    client = AsyncClient(caller, token=SecretStr("t"), timeout_s=4.0, clock=clock)
+    trace = "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
+    context = CallContext(caused_by="r-1", traceparent=trace)
+    assert (await client.security.who_am_i(WhoAmI(), context)).subject == "user:ada"
+    with pytest.raises(errors.DeadlineExceeded):
+        await client.security.watch_feed(WatchFeed(timeout_s=20.0))
+    (_, _, first), (_, _, second) = caller.asked
+    assert first.token == SecretStr("t")
+    assert (first.caused_by, first.traceparent) == ("r-1", trace)
+    assert first.deadline_at_s == clock.now_s() + 4.0
+    assert second.deadline_at_s == clock.now_s() + 24.0  # a long poll waits on top of it

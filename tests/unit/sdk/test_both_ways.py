@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from serve_apps.app import create_app
 from serve_apps.config import IngressConfig
 from serve_apps.registry_replica import RegistryReplica
-from zejzl_ray import errors
 from tests.unit.serve_apps.one_token_door import OneTokenDoor
+from zejzl_ray import errors
 from zejzl_ray.clock import SystemClock
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext

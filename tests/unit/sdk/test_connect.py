@@ -7,17 +7,53 @@ import pytest
 from pydantic import SecretStr
 
 from zejzl_ray import errors
+from zejzl_ray.auth.authorised_caller import AuthorisedCaller
+from zejzl_ray.auth.credential_text import new_credential
+from zejzl_ray.contracts.caller import Caller
+from zejzl_ray.contracts.tokens import Tokens
 from zejzl_ray.sdk.async_client import AsyncClient
-from zejzl_ray.sdk.connect import connect, connect_async
+from zejzl_ray.sdk.connect import (
+    anonymous_caller,
+    connect,
+    connect_as_logged_in,
+    connect_async,
+    is_auth_off,
+)
 from zejzl_ray.sdk.http_caller import HttpCaller
+from zejzl_ray.sdk.login_session import saved_login, write_login
+from zejzl_ray.settings import Settings
+
+ACCESS = "a.b.c"  # has the looks of a signed token
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("ZEJZL_ADDRESS", "ZEJZL_TOKEN_FILE", "ZEJZL_HTTP_PORT"):
-        monkeypatch.delenv(name, raising=False)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"ZEJZL_{name.upper()}", raising=False)
     monkeypatch.setenv("ZEJZL_DATA_DIR", str(tmp_path))
     monkeypatch.delitem(sys.modules, "ray", raising=False)
+
+
+class FakeAccess:
+    def __init__(self, namespace: str, credential: SecretStr, clock: Any) -> None:
+        self.caller = (namespace, credential)
+
+
+@pytest.fixture
+def logged_in(tmp_path: Path) -> Path:
+    tokens = Tokens(
+        access_token=SecretStr(ACCESS),
+        subject="user:ada",
+        scopes=(),
+        audience="zejzl",
+        issued_at_s=0,
+        expires_at_s=900,
+        session="s1",
+        refresh_token=SecretStr("zr_x"),
+    )
+    write_login(tmp_path / "session", saved_login(tokens, 0.0))
+    (tmp_path / "token").write_text("from-file")
+    return tmp_path
 
 
 @pytest.fixture
@@ -25,10 +61,13 @@ def in_ray(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Pretend that this process is connected to Ray; collects the namespaces of the callers that are made."""
     made: list[Any] = []
     ray, actor_caller = ModuleType("ray"), ModuleType("actor_caller")
+    access = ModuleType("gateway_access")
     ray.is_initialized = lambda: True  # type: ignore[attr-defined] # a stand-in for Ray
     actor_caller.ActorCaller = made.append  # type: ignore[attr-defined] # same
+    access.GatewayAccess = FakeAccess  # type: ignore[attr-defined] # same
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.setitem(sys.modules, "zejzl_ray.cluster.actor_caller", actor_caller)
+    monkeypatch.setitem(sys.modules, "zejzl_ray.cluster.gateway_access", access)
     return made
 
 
@@ -109,11 +148,23 @@ def test_inside_ray_it_calls_actors_and_needs_no_token(in_ray: list[Any]) -> Non
 def test_inside_ray_a_token_file_that_is_there_is_used(
     in_ray: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "token").write_text("from-file")
+    (tmp_path / "token").write_text(ACCESS)
     monkeypatch.setenv("ZEJZL_NAMESPACE", "other")
     client = connect_async("ray")
     assert in_ray == ["other"]
-    assert client._token == SecretStr("from-file")
+    assert client._token == SecretStr(ACCESS)
+
+
+def test_inside_ray_a_credential_is_exchanged_by_the_client_itself(in_ray: list[Any]) -> None:
+    credential = new_credential()
+    client = connect_async(token=credential)
+    assert (client._caller, client._token, in_ray) == (("zejzl", credential), None, [])
+
+
+def test_inside_ray_something_that_is_no_token_is_refused_and_not_repeated(in_ray: list[Any]) -> None:
+    with pytest.raises(errors.InvalidInput, match="no token") as caught:
+        connect_async(token="hunter2")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_inside_ray_a_token_file_that_was_named_must_be_there(in_ray: list[Any], tmp_path: Path) -> None:
@@ -146,3 +197,87 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZEJZL_HTTP_PORT", "seven")
     with pytest.raises(errors.SettingsInvalid, match="ZEJZL_HTTP_PORT"):
         connect_async()
+
+
+def way_of(client: AsyncClient) -> Caller:
+    return client._caller
+
+
+def test_a_login_goes_before_the_token_file_and_after_everything_that_is_named(
+    logged_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = connect_async("http://pc2:7000")
+    assert isinstance(way_of(client), AuthorisedCaller)
+    assert client._token is None
+    assert goes_to(connect_async(token="given"))[1] == "given"
+    (logged_in / "named").write_text("named")
+    assert goes_to(connect_async(token_file=logged_in / "named"))[1] == "named"
+    monkeypatch.setenv("ZEJZL_TOKEN_FILE", str(logged_in / "named"))
+    assert goes_to(connect_async())[1] == "named"
+    assert goes_to(connect_async(token="given"))[1] == "given"
+    assert isinstance(way_of(connect_as_logged_in(Settings())), AuthorisedCaller)
+
+
+def test_after_a_logout_it_is_the_token_file_again(logged_in: Path) -> None:
+    (logged_in / "session").unlink()
+    assert goes_to(connect_async())[1] == "from-file"
+
+
+def test_inside_ray_a_login_is_not_used(logged_in: Path, in_ray: list[Any]) -> None:
+    (logged_in / "token").write_text(ACCESS)
+    assert connect_async()._token == SecretStr(ACCESS)
+
+
+@pytest.mark.parametrize(
+    ("address", "tls", "expected"),
+    [
+        ("", "auto", "http://127.0.0.1:7000"),
+        ("", "on", "https://127.0.0.1:7000"),
+        ("ray", "auto", "http://127.0.0.1:7000"),
+        ("ray://", "auto", "http://127.0.0.1:7000"),
+        ("http://pc2:1", "on", "http://pc2:1"),
+    ],
+)
+def test_who_has_no_token_goes_to_the_ingress(address: str, tls: Any, expected: str) -> None:
+    caller = anonymous_caller(Settings(address=address, http_tls=tls))
+    assert isinstance(caller, HttpCaller)
+    assert (str(caller._url), caller._token) == (expected, None)
+
+
+def test_the_own_ingress_is_called_over_https_where_it_speaks_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZEJZL_HTTP_TLS", "on")
+    assert goes_to(connect_async(token="t"))[0] == "https://127.0.0.1:7000"
+
+
+@pytest.mark.parametrize("said", [True, False, None])
+def test_an_ingress_is_asked_whether_authentication_is_off(
+    monkeypatch: pytest.MonkeyPatch, said: bool | None
+) -> None:
+    class Ingress:
+        is_auth_off = said
+        is_closed = False
+
+        def __init__(self, address: str, token: object, timeout_s: float, ca_file: object) -> None:
+            assert (address, token) == ("http://pc2:7000", None)
+
+        async def call(self, operation: Any, request: Any, call: Any) -> None:
+            assert operation.is_public
+            raise errors.ServiceUnavailable("away")
+
+        async def close(self) -> None:
+            Ingress.is_closed = True
+
+    monkeypatch.setattr("zejzl_ray.sdk.connect.HttpCaller", Ingress)
+    assert is_auth_off("http://pc2:7000", Settings()) is said
+    assert Ingress.is_closed
+
+
+def test_a_client_tells_what_the_last_answer_said(
+    monkeypatch: pytest.MonkeyPatch, logged_in: Path, in_ray: list[Any]
+) -> None:
+    monkeypatch.setattr(HttpCaller, "is_auth_off", True)
+    assert connect_async("http://x", token="t").is_auth_off
+    assert connect_async("http://x").is_auth_off
+    assert not connect_async("ray", token=ACCESS).is_auth_off
+    with connect("http://x", token="t") as client:
+        assert client.is_auth_off

@@ -254,3 +254,29 @@ def test_a_token_that_no_header_can_carry_is_refused_and_not_repeated(token: str
 )
 def test_this_machine_is_never_asked_through_a_proxy(url: str, expected: bool) -> None:
     assert HttpCaller(url)._client.trust_env is expected
+
+
+async def test_whether_authentication_is_off_is_what_the_last_answer_said(
+    make_agent: Callable[..., Agent],
+) -> None:
+    off = httpx2.Response(200, content=make_agent().model_dump_json(), headers={"Zejzl-Auth": "off"})
+    handler, _ = answering(off, refused(errors.AgentNotFound("No agent 'Scout'.")))
+    caller = over(handler)
+    assert caller.is_auth_off is None
+    await caller.call(GET_AGENT, SCOUT, CallContext())
+    assert caller.is_auth_off is True
+    with pytest.raises(errors.AgentNotFound):
+        await caller.call(GET_AGENT, SCOUT, CallContext())
+    assert caller.is_auth_off is False
+
+
+@pytest.mark.parametrize(("header", "expected"), [({"Retry-After": "7"}, 7.0), ({}, 1.0)])
+async def test_a_refusal_for_its_rate_says_how_long_to_wait(header: dict[str, str], expected: float) -> None:
+    handler, _ = answering(refused(errors.RateLimited("Too many calls.", "Wait."), header))
+    once = Patience(attempts=1)
+    caller = HttpCaller(
+        "http://127.0.0.1:7000", transport=httpx2.MockTransport(handler), timeout_s=5.0, patience=once
+    )
+    with pytest.raises(errors.RateLimited, match="Too many calls") as caught:
+        await caller.call(GET_AGENT, SCOUT, CallContext())
+    assert caught.value.retry_after_s == expected

@@ -24,7 +24,7 @@ def test_a_problem_gives_back_the_exception_that_the_service_raised() -> None:
         (405, errors.InvalidInput),
         (408, errors.DeadlineExceeded),
         (418, errors.InvalidInput),
-        (429, errors.Overloaded),
+        (429, errors.RateLimited),
         (500, ZejzlError),
         (502, errors.ServiceUnavailable),
         (503, errors.ServiceUnavailable),

@@ -18,8 +18,10 @@ async def start_ingress() -> AsyncIterator[StartIngress]:
             config: IngressConfig = QUICK,
             clock: Clock | None = None,
             registry: FakeRegistry | None = None,
+            is_required: bool = True,
         ) -> Ingress:
-            ingress = Ingress(registry or FakeRegistry(), config, clock or SystemClock())
+            clock = clock or SystemClock()
+            ingress = Ingress(registry or FakeRegistry(), config, clock, is_required=is_required)
             await ingress.replica.start()
             stack.push_async_callback(ingress.replica.stop)
             stack.push_async_callback(ingress.client.aclose)

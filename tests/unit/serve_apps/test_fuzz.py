@@ -24,13 +24,15 @@ from serve_apps.app import GET_FLEET
 from serve_apps.config import IngressConfig
 from tests.unit.serve_apps.fake_registry import FakeRegistry
 from tests.unit.serve_apps.running import TOKEN, Ingress
+from tests.unit.serve_apps.whole_system import WholeSystem
 from zejzl_ray.clock import SystemClock
-from zejzl_ray.contracts.orchestrator import OPERATIONS
 from zejzl_ray.contracts.problems import Problem
+from zejzl_ray.contracts.services import OPERATIONS
 
 HEADERS = {"Authorization": f"Bearer {TOKEN}", "X-Request-Timeout-S": "1"}
-ROUTES = sorted({(operation.verb, operation.path) for operation in (*OPERATIONS, GET_FLEET)})
-ROUTES += [("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")]
+ROUTES = sorted({(one.verb, one.path) for one in (*OPERATIONS, GET_FLEET) if one.path})
+ROUTES += [("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/openapi.json")]
+LONG_POLLS = {"/v1/watch/agents", "/v1/auth/feed"}
 CHECKS = (
     status_code_conformance,
     content_type_conformance,
@@ -47,7 +49,7 @@ def url() -> Iterator[str]:
     for name in ("A", "Aa", "Coder"):
         registry.put(name, aliases=(f"{name}0",), capabilities=("chat",), metadata={"group": "one"})
     config = IngressConfig(poll_s=0.05, min_revision_wait_s=0.01, max_watchers=4)
-    ingress = Ingress(registry, config, SystemClock())
+    ingress = Ingress(registry, config, SystemClock(), caller=WholeSystem(registry))
     server = uvicorn.Server(uvicorn.Config(ingress.app, port=0, log_level="critical", lifespan="on"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -77,7 +79,7 @@ def test_every_generated_request_gets_a_documented_answer(
     @settings(max_examples=15, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def check(case: Any) -> None:
-        if path == "/v1/watch/agents":
+        if path in LONG_POLLS:
             # a long poll would wait for a change that nobody makes
             case.query = {**(case.query or {}), "timeout_s": 0}
         response = case.call(headers=HEADERS)

@@ -8,13 +8,31 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 from prometheus_client import CollectorRegistry
-from pydantic import SecretStr
 
+from zejzl_ray.auth.bearer_door import bearer_of
 from zejzl_ray.contracts.health import Check, CheckStatus, ServiceHealth
+from zejzl_ray.errors import Forbidden, RateLimited, Unauthenticated, ZejzlError
 from zejzl_ray.shell.health_server import HealthServer, create_health_app
 
-TOKEN = SecretStr("the-token")
 PROOF = {"Authorization": "Bearer the-token"}
+
+
+class Doorkeeper:
+    """Admits the holder of one token; raises for everybody while ``refusal`` is set."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.refusal: ZejzlError | None = None
+
+    async def __call__(self, what: str, authorization: bytes | None) -> None:
+        self.asked.append(what)
+        if self.refusal is not None:
+            raise self.refusal
+        if bearer_of(authorization) != "the-token":
+            raise Unauthenticated("The request carries no valid token.", "Send one.")
+
+
+DOOR = Doorkeeper()
 
 
 class Patient:
@@ -35,14 +53,22 @@ def patient() -> Patient:
 
 
 @pytest.fixture
-async def client(patient: Patient) -> AsyncIterator[httpx2.AsyncClient]:
-    app = create_health_app(patient.health, token=TOKEN, registry=CollectorRegistry())
+def door() -> Doorkeeper:
+    return Doorkeeper()
+
+
+@pytest.fixture
+async def client(patient: Patient, door: Doorkeeper) -> AsyncIterator[httpx2.AsyncClient]:
+    app = create_health_app(patient.health, admit=door, registry=CollectorRegistry())
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as client:
         yield client
 
 
-async def test_liveness_is_open_to_anybody_and_says_little(client: httpx2.AsyncClient) -> None:
+async def test_liveness_is_open_to_anybody_and_says_little(
+    client: httpx2.AsyncClient, door: Doorkeeper
+) -> None:
     reply = await client.get("/healthz")
+    assert door.asked == []
     assert (reply.status_code, reply.json()) == (200, {"service": "error_bus", "is_alive": True})
 
 
@@ -51,9 +77,28 @@ async def test_liveness_is_open_to_anybody_and_says_little(client: httpx2.AsyncC
 async def test_everything_else_wants_the_token(client: httpx2.AsyncClient, path: str, proof: str) -> None:
     reply = await client.get(path, headers=[(b"Authorization", proof.encode("latin-1"))] if proof else [])
     assert (reply.status_code, reply.json()["code"]) == (401, "unauthenticated")
-    assert reply.headers["www-authenticate"] == "Bearer"
+    assert reply.headers["www-authenticate"] == 'Bearer realm="zejzl"'
     assert reply.headers["content-type"] == "application/problem+json"
     assert "the-token" not in reply.text
+
+
+@pytest.mark.parametrize(("path", "what"), [("/readyz", "health"), ("/metrics", "metrics")])
+async def test_each_page_wants_what_its_operation_wants(
+    client: httpx2.AsyncClient, door: Doorkeeper, path: str, what: str
+) -> None:
+    door.refusal = Forbidden("user:ada lacks the scope.", "Ask for it.")
+    reply = await client.get(path, headers=PROOF)
+    assert (reply.status_code, reply.json()["code"]) == (403, "forbidden")
+    assert "www-authenticate" not in reply.headers
+    assert door.asked == [what]
+
+
+async def test_who_asks_too_often_is_told_when_to_come_back(
+    client: httpx2.AsyncClient, door: Doorkeeper
+) -> None:
+    door.refusal = RateLimited("Too many calls.", "Slow down.", 2.2)
+    reply = await client.get("/metrics", headers=PROOF)
+    assert (reply.status_code, reply.headers["retry-after"]) == (429, "3")
 
 
 async def test_readiness_gives_the_reasons(client: httpx2.AsyncClient, patient: Patient) -> None:
@@ -84,7 +129,7 @@ async def test_other_paths_and_methods_are_problems(client: httpx2.AsyncClient) 
 
 async def test_a_real_port_is_served_until_stop(patient: Patient) -> None:
     handler = signal.getsignal(signal.SIGTERM)
-    server = HealthServer("127.0.0.1", 0, TOKEN)
+    server = HealthServer("127.0.0.1", 0, DOOR)
     assert server.check().reason == "not listening yet"
     await server.start(patient.health)
     try:
@@ -101,7 +146,7 @@ async def test_a_real_port_is_served_until_stop(patient: Patient) -> None:
 
 
 async def test_ipv6_is_served(patient: Patient) -> None:
-    server = HealthServer("::1", 0, TOKEN)
+    server = HealthServer("::1", 0, DOOR)
     await server.start(patient.health)
     try:
         assert server.check().status is CheckStatus.OK
@@ -111,7 +156,7 @@ async def test_ipv6_is_served(patient: Patient) -> None:
 
 async def test_a_taken_port_is_said_and_served_as_soon_as_it_is_free(patient: Patient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        server = HealthServer("127.0.0.1", other.getsockname()[1], TOKEN, retry_s=0.01)
+        server = HealthServer("127.0.0.1", other.getsockname()[1], DOOR, retry_s=0.01)
         await server.start(patient.health)
         taken = server.check()
     try:
@@ -126,7 +171,7 @@ async def test_a_taken_port_is_said_and_served_as_soon_as_it_is_free(patient: Pa
 
 async def test_a_server_that_waits_for_its_port_can_be_stopped(patient: Patient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        server = HealthServer("127.0.0.1", other.getsockname()[1], TOKEN, retry_s=3600)
+        server = HealthServer("127.0.0.1", other.getsockname()[1], DOOR, retry_s=3600)
         await server.start(patient.health)
         await server.stop()
     assert "cannot listen" in server.check().reason
@@ -140,7 +185,7 @@ async def test_a_request_that_does_not_end_cannot_hold_the_stop() -> None:
         await asyncio.Event().wait()
         raise AssertionError("unreachable")
 
-    server = HealthServer("127.0.0.1", 0, TOKEN, drain_s=0)
+    server = HealthServer("127.0.0.1", 0, DOOR, drain_s=0)
     await server.start(never)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -153,4 +198,4 @@ async def test_a_request_that_does_not_end_cannot_hold_the_stop() -> None:
 
 
 async def test_stop_before_start_does_nothing() -> None:
-    await HealthServer("127.0.0.1", 0, TOKEN).stop()
+    await HealthServer("127.0.0.1", 0, DOOR).stop()

@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +19,7 @@ from cryptography import x509
 from serve_apps.haproxy.environment import haproxy_environment
 from serve_apps.haproxy.live_certificate import replace_certificate
 from zejzl_ray.cluster.ports import free_ports
+from zejzl_ray.cluster.this_machine import own_addresses
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.tls.credentials import TlsFiles, load_credentials
 from zejzl_ray.tls.directory import TlsDirectory
@@ -46,7 +48,7 @@ class QuietServer(ThreadingHTTPServer):
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A running HAProxy on all addresses."""
+    """A running HAProxy."""
 
     port: int
     directory: Path
@@ -85,11 +87,18 @@ class Proxy:
 
 @pytest.fixture
 def proxy(render: Callable[..., Path], tmp_path: Path) -> Iterator[Proxy]:
+    """On all addresses at once."""
+    with running_proxy(render, tmp_path, "0.0.0.0") as running:
+        yield running
+
+
+@contextmanager
+def running_proxy(render: Callable[..., Path], tmp_path: Path, bind_host: str) -> Iterator[Proxy]:
     server = QuietServer(("127.0.0.1", 0), Answering)
     serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     serving.start()
     tls = TlsDirectory(tmp_path / "data" / "tls")
-    tls.init(certificate_names("mainpc", (), (_OUTSIDE,)), time.time())
+    tls.init(certificate_names("mainpc", (), (_OUTSIDE, *own_addresses())), time.time())
     (port,) = free_ports(1, "0.0.0.0")
     generated = render(port=port, server_port=server.server_port).read_text()
     # the time-outs come from the environment of Ray's processes, which this one has not got
@@ -100,14 +109,15 @@ def proxy(render: Callable[..., Path], tmp_path: Path) -> Iterator[Proxy]:
         config = node / "haproxy.cfg"
         config.write_text(generated.replace(str(tmp_path / "admin.sock"), str(node / "admin.sock")))
         files = load_credentials(tls.path, "mainpc", time.time()).files
-        environment = haproxy_environment(tmp_path / "data", bind_host="0.0.0.0", tls=files, root=Path(short))
+        environment = haproxy_environment(tmp_path / "data", bind_host=bind_host, tls=files, root=Path(short))
+        # -dR as Serve does: no port can be bound twice
         process = subprocess.Popen(
-            [environment["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(config)],
+            [environment["RAY_SERVE_HAPROXY_BINARY_PATH"], "-db", "-f", str(config), "-dR"],
             env=environment,
             stderr=subprocess.DEVNULL,
         )
         try:
-            _wait_until_open(port, process)
+            _wait_until_open(port, node / "admin.sock", process)
             yield Proxy(port, Path(short), tls)
         finally:
             process.kill()
@@ -117,22 +127,46 @@ def proxy(render: Callable[..., Path], tmp_path: Path) -> Iterator[Proxy]:
             server.server_close()
 
 
-def _wait_until_open(port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_open(port: int, admin: Path, process: subprocess.Popen[bytes]) -> None:
     ends_at_s = time.monotonic() + 10
     while time.monotonic() < ends_at_s:
         assert process.poll() is None, "the proxy did not start"
         with socket.socket() as one:
-            if one.connect_ex(("127.0.0.1", port)) == 0:
+            # the socket file gets its name last
+            if one.connect_ex(("127.0.0.1", port)) == 0 and admin.exists():
                 return
         time.sleep(0.02)
     raise AssertionError("the proxy does not listen")
 
 
-def test_beyond_loopback_it_speaks_https_only_and_on_loopback_http(proxy: Proxy) -> None:
-    assert proxy.ask(_OUTSIDE, proxy.trusting()) == b"ok"
-    assert proxy.ask("127.0.0.1", None) == b"ok"
-    with pytest.raises((http.client.HTTPException, ConnectionError)):
-        proxy.ask(_OUTSIDE, None)
+def test_on_all_addresses_at_once_it_speaks_https_only(proxy: Proxy) -> None:
+    for host in (_OUTSIDE, "127.0.0.1"):
+        assert proxy.ask(host, proxy.trusting()) == b"ok"
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            proxy.ask(host, None)
+
+
+def test_on_one_outer_address_it_speaks_https_only_and_on_loopback_http(
+    render: Callable[..., Path], tmp_path: Path
+) -> None:
+    outer = next((address for address in own_addresses() if ":" not in address), None)
+    if outer is None:
+        pytest.skip("this machine has no address beside loopback")
+    with running_proxy(render, tmp_path, outer) as proxy:
+        assert proxy.ask(outer, proxy.trusting()) == b"ok"
+        assert proxy.ask("127.0.0.1", None) == b"ok"
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            proxy.ask(outer, None)
+
+
+def test_a_client_that_prefers_http_2_is_served_too(proxy: Proxy) -> None:
+    context = proxy.trusting()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+
+    with socket.create_connection((_OUTSIDE, proxy.port), timeout=5) as plain:
+        with context.wrap_socket(plain, server_hostname=_OUTSIDE) as peer:
+            assert peer.selected_alpn_protocol() == "http/1.1"
+    assert proxy.ask(_OUTSIDE, context) == b"ok"
 
 
 def test_whoever_does_not_know_the_authority_does_not_trust_it(proxy: Proxy) -> None:

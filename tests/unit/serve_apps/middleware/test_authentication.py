@@ -1,11 +1,10 @@
 import hashlib
 
-import httpx2
 import pytest
 from pydantic import SecretStr
 
 from serve_apps.middleware.authentication import public_routes
-from tests.unit.serve_apps.running import TOKEN, Ingress
+from tests.unit.serve_apps.running import Ingress, StartIngress
 from zejzl_ray.auth.signed_requests import sign_request, write_header
 from zejzl_ray.contracts.services import OPERATIONS
 from zejzl_ray.errors import Forbidden, RateLimited
@@ -102,7 +101,13 @@ async def test_websockets_are_closed(ingress: Ingress) -> None:
     assert sent == [{"type": "websocket.close", "code": 1008}]
 
 
-async def test_without_the_check_every_answer_says_so(ingress: Ingress) -> None:
-    assert "zejzl-auth" not in (await ingress.client.get("/healthz")).headers
-    assert isinstance(ingress.client, httpx2.AsyncClient)
-    assert TOKEN
+async def test_without_the_check_every_answer_says_so(ingress: Ingress, start_ingress: StartIngress) -> None:
+    open_one = await start_ingress(is_required=False)
+    await open_one.settle()
+    del open_one.client.headers["authorization"]
+    for path, status in (("/healthz", 200), ("/v1/registry", 200), ("/nowhere", 404)):
+        answer = await open_one.client.get(path)
+        assert (answer.status_code, answer.headers["zejzl-auth"]) == (status, "off")
+        assert "zejzl-auth" not in (await ingress.client.get(path)).headers
+    (_, call), *_ = open_one.registry.calls_of("get_registry_status")
+    assert call.token is None
