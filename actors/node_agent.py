@@ -86,8 +86,8 @@ class NodeAgentActor:
 
     @ray.method
     async def health(self, request: GetHealth, call: CallContext) -> ServiceHealth:
-        """Return whether reports get through, and why not."""
-        return self._reporting.health()
+        """Return whether reports get through, how late the news of revocations are, and why not."""
+        return self._reporting.health(self._security.checks())
 
     @ray.method
     async def stop(self, request: StopService, call: CallContext) -> Stopped:

@@ -12,6 +12,7 @@ from zejzl_ray.auth.process_security import ProcessSecurity, SecurityOptions, Se
 from zejzl_ray.clock import SystemClock
 from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
 from zejzl_ray.cluster.gateway_access import GatewayAccess
+from zejzl_ray.cluster.local_plan import LOOPBACK
 from zejzl_ray.cluster.shared_store import require_shared_store, service_store_url
 from zejzl_ray.contracts.audit import AuditPage, Chains, ReadAudit
 from zejzl_ray.contracts.health import ServiceHealth
@@ -161,7 +162,7 @@ def _shell(
     server = None
     if port is not None:
         door = access.health_door(service, security.guard)
-        server = HealthServer(settings.bind_host, port(settings), door)
+        server = HealthServer(LOOPBACK, port(settings), door)  # without TLS, so never beyond this machine
     registry = CoreOrchestratorClient(access.caller)
     return ServiceShell(
         identity,

@@ -18,7 +18,6 @@ from serve_apps.replica_port import close_replica_port
 from zejzl_ray.auth.audit_remote import RemoteAuditSink
 from zejzl_ray.auth.process_security import ProcessSecurity, SecurityOptions
 from zejzl_ray.clock import SystemClock
-from zejzl_ray.cluster.actor_caller import ActorCaller
 from zejzl_ray.cluster.gateway_access import GatewayAccess
 from zejzl_ray.cluster.names import INGRESS_APP, NAMESPACE
 from zejzl_ray.cluster.secret_file import read_secret
@@ -67,7 +66,7 @@ def build_ingress(options: IngressOptions) -> serve.Application:
         credential = read_secret(
             options.credential_file, what="ingress credential", remedy="`zejzl up` writes it."
         )
-        access = GatewayAccess(options.namespace, credential, clock)
+        access = GatewayAccess(options.namespace, credential, clock, timeout_s=options.config.max_timeout_s)
         chain = f"ingress.{new_id('replica')}"
         security = ProcessSecurity(
             "ingress",
@@ -78,9 +77,8 @@ def build_ingress(options: IngressOptions) -> serve.Application:
         )
         # The replica follows the registry under the ingress' own name; requests go on under their callers' names.
         replica = RegistryReplica(access.caller, clock, options.config, CallContext)
-        callers = ActorCaller(options.namespace)
         door = GatewayDoor(security, access)
-        return create_app(callers, replica, options.config, clock, door)
+        return create_app(access.actors, replica, options.config, clock, door)
 
     deployment: Any = serve.deployment(name="Ingress", num_replicas=options.replicas, **DEPLOYMENT_OPTIONS)(
         serve.ingress(build_app)(_ingress_class())

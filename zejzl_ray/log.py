@@ -9,7 +9,9 @@ from typing import Any, TextIO, cast
 import structlog
 from pydantic import SecretStr
 
-_SECRET_KEY = re.compile(r"(?i)(^|_)(token|password|passwd|secret|authorization|api_?key|credential)s?($|_)")
+_SECRET_KEY = re.compile(
+    r"(?i)((^|_)(token|secret|authorization|(api|access|private)_?key|credential)|passw(or)?d|passphrase)s?($|_)"
+)
 _BEARER = re.compile(r"(?i)\bbearer\s+[A-Za-z0-9._~+/=-]+")
 _URL_PASSWORD = re.compile(r"(?P<scheme>[a-z][a-z0-9+]*://)(?P<user>[^/\s:@]*):[^/\s@]+@")
 _HIDDEN = "[hidden]"
@@ -17,6 +19,11 @@ _HIDDEN = "[hidden]"
 _show_exception = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
+
+
+def is_secret_name(name: str) -> bool:
+    """Tell whether a key, field or variable of this name is taken to hold a secret, such as ``DB_PASSWORD``."""
+    return _SECRET_KEY.search(name) is not None
 
 
 def redact(text: str) -> str:
@@ -32,7 +39,7 @@ def hide_secrets(logger: object, method: str, event: MutableMapping[str, Any]) -
 
 
 def _clean(key: object, value: Any) -> Any:
-    if isinstance(value, SecretStr | bytes) or (value and isinstance(key, str) and _SECRET_KEY.search(key)):
+    if isinstance(value, SecretStr | bytes) or (value and isinstance(key, str) and is_secret_name(key)):
         return _HIDDEN
     if isinstance(value, str):
         return redact(value)

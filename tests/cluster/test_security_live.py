@@ -186,22 +186,26 @@ async def test_the_gateway_dies_while_others_verify_and_what_it_knew_is_there_ag
         return good_token
 
     workers = Workers(ray_cluster.info["namespace"], next_token)
-    impatient = ActorCaller(ray_cluster.info["namespace"], timeout_s=1)
     issue = BY_SERVICE["security_gateway"]["issue_token"]
     async with working(workers):
         await eventually(lambda: _is(workers.calls > 40), within_s=30, what="callers work")
         request = IssueToken(grant=CredentialGrant(credential=good))
 
-        async def issue_until_it_fails() -> None:
-            while True:
-                await impatient.call(issue, request, CallContext())
+        async def issue_now() -> ZejzlError | None:
+            try:
+                await caller.call(issue, request, CallContext(deadline_at_s=time.time() + 2.5))
+            except ZejzlError as error:
+                return error
+            return None
 
-        issuing = asyncio.ensure_future(issue_until_it_fails())
-        await asyncio.sleep(0.1)
+        under_way = [asyncio.ensure_future(issue_now()) for _ in range(100)]
+        await asyncio.sleep(0)
         os.kill(gateway.pid, signal.SIGKILL)
-        with pytest.raises(ServiceUnavailable) as caught:
-            await issuing
-        assert caught.value.remedy
+        # Who was being served hears that the gateway is away and that repeating is safe, or is served by the next one.
+        errors: list[ZejzlError | None] = await asyncio.gather(*under_way)
+        for answer in errors:
+            assert answer is None or isinstance(answer, ServiceUnavailable)
+            assert answer is None or answer.remedy
         await eventually(lambda: _issues(admin, good), within_s=40, what="tokens are issued again")
         # The list of revocations is there again before anything is answered.
         with pytest.raises(TokenRevoked):
@@ -211,9 +215,13 @@ async def test_the_gateway_dies_while_others_verify_and_what_it_knew_is_there_ag
     assert (after.pid != gateway.pid, after.epoch > gateway.epoch) == (True, True)
     with pytest.raises(Unauthenticated):
         await token_of(admin, revoked)
-    # So is the lock-out: had it been forgotten, a wrong password would be looked at.
-    with pytest.raises(RateLimited):
-        await admin.security.issue_token(wrong.model_copy(update={"request_id": new_id()}))
+    # So is the lock-out. Had it been forgotten, three more would be looked at; so it is one at most.
+    outcomes = []
+    for _ in range(2):
+        with pytest.raises((Unauthenticated, RateLimited)) as refused:
+            await admin.security.issue_token(wrong.model_copy(update={"request_id": new_id()}))
+        outcomes.append(type(refused.value))
+    assert outcomes[-1] is RateLimited
 
 
 async def test_everything_before_a_moment_can_be_revoked_and_everybody_comes_back(

@@ -9,7 +9,22 @@ import sys
 
 import typer
 
-from zejzl_ray.cli import audit, auth, down, fleet, login, node, secrets, status, tls, token, trust, up, users
+from zejzl_ray.cli import (
+    audit,
+    auth,
+    doors,
+    down,
+    fleet,
+    login,
+    node,
+    secrets,
+    status,
+    tls,
+    token,
+    trust,
+    up,
+    users,
+)
 from zejzl_ray.cli.console import errors
 from zejzl_ray.errors import FleetInvalid, ZejzlError
 from zejzl_ray.log import configure_logging, get_logger, redact
@@ -26,6 +41,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("status")(status.status)
+app.command("doors")(doors.doors)
 app.command("login")(login.login)
 app.command("logout")(login.logout)
 app.add_typer(fleet.app, name="fleet", help="Read, check and convert startup configurations.")

@@ -54,6 +54,9 @@ class ActorCaller:
         self._looking_up: dict[str, asyncio.Task[Any]] = {}
         # service name -> actor handle; at most one entry a service
         self._handles: dict[str, Any] = {}
+        # service name -> what Ray said when it went away; until it answers again. A call to a service that is being
+        # restarted just waits, and only calls that were under way hear of its end.
+        self._away: dict[str, str] = {}
 
     async def call(self, operation: Operation, request: Contract, call: CallContext) -> Contract:
         """Run the operation in the service's process and return its reply.
@@ -98,9 +101,9 @@ class ActorCaller:
             if away is not None and not is_waiting:
                 raise away from None
             repeat = "It may still take effect; repeat it with the same request id."
-            if away is not None:  # the one that waits has asked a service that is not back yet
+            if operation.service in self._away:  # the one that waits has asked a service that is not back yet
                 raise ServiceUnavailable(
-                    f"{operation.service} has not come back within {limit_s:.1f} s. {away.message}", repeat
+                    f"{self._away[operation.service]} It has not come back within {limit_s:.1f} s.", repeat
                 ) from None
             raise DeadlineExceeded(
                 f"{operation.service}.{operation.name} did not answer within {limit_s:.1f} s.", repeat
@@ -118,14 +121,15 @@ class ActorCaller:
         try:
             reply: Contract = await method.remote(request, call)
         except RayTaskError as error:
+            self._away.pop(operation.service, None)
             raise own_error(error, operation.service) from None
         except PendingCallsLimitExceeded:
             raise Overloaded(f"Too many calls wait for {operation.service}.", "Try again later.") from None
         except RayError as error:
             self._handles.pop(operation.service, None)
-            raise ServiceUnavailable(
-                f"{operation.service} is away ({type(error).__name__}).", "It is being restarted; try again."
-            ) from None
+            reason = self._away[operation.service] = f"{operation.service} is away ({type(error).__name__})."
+            raise ServiceUnavailable(reason, "It is being restarted; try again.") from None
+        self._away.pop(operation.service, None)
         return reply
 
     async def _look_up(self, service: str) -> Any:

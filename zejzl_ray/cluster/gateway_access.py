@@ -27,6 +27,7 @@ class GatewayAccess:
     """Calls under the name of one credential: tokens are fetched, kept and renewed by themselves.
 
     Attributes:
+        actors: calls without a token of its own, for those that bring theirs.
         tokens: the access token of this process.
         caller: calls any service, with that token where a call brings none.
         gateway: the gateway's typed client over ``caller``.
@@ -36,10 +37,10 @@ class GatewayAccess:
         self, namespace: str, credential: SecretStr, clock: Clock, *, timeout_s: float = CALL_TIMEOUT_S
     ) -> None:
         self._clock = clock
-        actors = ActorCaller(namespace, timeout_s=timeout_s)
-        self._anonymous = SecurityGatewayClient(actors)
+        self.actors: Caller = ActorCaller(namespace, timeout_s=timeout_s)
+        self._anonymous = SecurityGatewayClient(self.actors)
         self.tokens = TokenSource(credential, GatewayIssuer(self._anonymous), clock)
-        self.caller: Caller = AuthorisedCaller(actors, self.tokens)
+        self.caller: Caller = AuthorisedCaller(self.actors, self.tokens)
         self.gateway = SecurityGatewayClient(self.caller)
         self.audit = GatewayAudit(self.gateway)
 

@@ -1,5 +1,6 @@
 """Secrets of agents and services on the wire: set by an operator, read by their owner alone."""
 
+import re
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
@@ -12,6 +13,13 @@ from zejzl_ray.ids import new_id
 
 SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,127}$")]
 MAX_SECRET_BYTES = 64 * 1024
+REFERENCE = "secret:"
+"""What a text begins with that stands for a secret, as the fleet file has it; the rest is the secret's name."""
+
+
+def file_variable_of(name: str) -> str:
+    """Return the environment variable that may name the file of a secret."""
+    return f"ZEJZL_SECRET_{re.sub('[^A-Z0-9]', '_', name.upper())}_FILE"
 
 
 class SetSecret(Contract):

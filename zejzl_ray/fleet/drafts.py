@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from zejzl_ray.fleet.document import Node, Scalar, Table
 from zejzl_ray.fleet.finding import Finding, Place, error, warning
 from zejzl_ray.fleet.model import AgentDeclaration, Fleet, MachineDeclaration, ServiceDeclaration
 
@@ -15,8 +16,9 @@ class Draft(Generic[D]):
     """One declaration and where it stands.
 
     ``place`` is where its name stands. ``places`` holds the place of each value that was written down: by
-    field (``port``), and ``dependencies.<name>`` for the items of a list. ``path`` is the dotted path in the
-    file, and ``keys`` the key that the file uses for a field, where it is another one.
+    field (``port``), and ``dependencies.<name>`` for the items of a list. That of ``environment.<name>`` also has
+    the text as it is written, before placeholders are replaced. ``path`` is the dotted path in the file, and
+    ``keys`` the key that the file uses for a field, where it is another one.
     """
 
     declaration: D
@@ -80,6 +82,16 @@ class Draft(Generic[D]):
             subject=subject or self.name,
             related=related,
         )
+
+
+def variable_places(node: Node) -> dict[str, Place]:
+    """Return where each environment variable of a mapping stands, with its text as it is written."""
+    found: dict[str, Place] = {}
+    for name, entry in node.entries.items() if isinstance(node, Table) else ():
+        if isinstance(entry.node, Scalar) and entry.node.value is not None:
+            place = entry.node.place
+            found[f"environment.{name}"] = Place(place.file, place.line, place.column, entry.node.text)
+    return found
 
 
 @dataclass(frozen=True)

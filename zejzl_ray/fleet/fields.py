@@ -20,6 +20,7 @@ from zejzl_ray.fleet.expressions import (
 from zejzl_ray.fleet.finding import Finding, Place, error, warning
 from zejzl_ray.fleet.suggest import did_you_mean
 from zejzl_ray.ids import NAME_REGEX
+from zejzl_ray.log import is_secret_name
 
 MAX_PORT: Final = 65535
 FIRST_FREE_PORT: Final = 1024
@@ -268,10 +269,13 @@ class FieldReader:
                 return number.value
         result = expand(value, self.environment)
         if result.problem:
+            # The problem quotes the text.
+            is_secret = is_secret_name(path.rpartition(".")[2])
+            problem = "a placeholder cannot be read" if is_secret else result.problem
             self.report(
                 warning(
                     "bad-expression",
-                    f"{path}: {result.problem}; the text is kept as it is",
+                    f"{path}: {problem}; the text is kept as it is",
                     node.place,
                     path=path,
                     subject=path.rsplit(".", 1)[-1],

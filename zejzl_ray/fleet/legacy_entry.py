@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from zejzl_ray.fleet.document import Entry, Table
-from zejzl_ray.fleet.drafts import Draft
+from zejzl_ray.fleet.drafts import Draft, variable_places
 from zejzl_ray.fleet.fields import FieldReader
 from zejzl_ray.fleet.finding import Place, warning
 from zejzl_ray.fleet.model import AgentDeclaration
@@ -173,6 +173,7 @@ def _value(reader: FieldReader, field: str, entry: Entry, path: str, places: dic
             places.update({f"config.{key}": inner.node.place for key, inner in table.entries.items()})
             return reader.plain_table(table, path)
         case "environment":
+            places.update(variable_places(entry.node))
             return reader.texts(entry.node, path)
         case "machine":
             machine = reader.text(entry.node, path)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from zejzl_ray.fleet.document import Entry, Scalar, Table, kind_of
-from zejzl_ray.fleet.drafts import Draft
+from zejzl_ray.fleet.drafts import Draft, variable_places
 from zejzl_ray.fleet.fields import FieldReader
 from zejzl_ray.fleet.finding import Place, warning
 from zejzl_ray.fleet.legacy_groups import DOCKER_GROUPS, member_places
@@ -98,6 +98,8 @@ def read_machine(
         value = _value(reader, field, entry, path)
         if value is None:
             continue
+        if field == "environment":
+            places.update(variable_places(entry.node))
         before = values.get(field)
         values[field] = (
             _merged(before, value) if isinstance(before, dict) and isinstance(value, dict) else value

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic
 
 from zejzl_ray.fleet.document import Entry, Scalar, Table, is_null
-from zejzl_ray.fleet.drafts import D, Draft
+from zejzl_ray.fleet.drafts import D, Draft, variable_places
 from zejzl_ray.fleet.fields import FieldReader
 from zejzl_ray.fleet.finding import Place, error
 from zejzl_ray.fleet.model import (
@@ -162,7 +162,8 @@ def _flag(reader: FieldReader, entry: Entry, path: str, _: dict[str, Place]) -> 
     return reader.boolean(entry.node, path)
 
 
-def _texts(reader: FieldReader, entry: Entry, path: str, _: dict[str, Place]) -> Any:
+def _texts(reader: FieldReader, entry: Entry, path: str, places: dict[str, Place]) -> Any:
+    places.update(variable_places(entry.node))
     return reader.texts(entry.node, path)
 
 

@@ -140,12 +140,16 @@ class MachineReporting:
         """
         return await self._source.snapshot()
 
-    def health(self) -> ServiceHealth:
-        """Return how reporting goes: not ready while the last report failed, with the reason."""
+    def health(self, more_checks: tuple[Check, ...] = ()) -> ServiceHealth:
+        """Return how reporting goes: not ready while the last report failed, with the reason.
+
+        Args:
+            more_checks: what else the process depends on; one that has failed makes it not ready too.
+        """
         return ServiceHealth(
             service="node_agent",
-            is_ready=not self._trouble,
-            checks=(self._report_check(), self._vram_check()),
+            is_ready=not self._trouble and all(check.status is not CheckStatus.FAILED for check in more_checks),
+            checks=(self._report_check(), self._vram_check(), *more_checks),
             machine=self._plan.machine,
             pid=os.getpid(),
             version=__version__,

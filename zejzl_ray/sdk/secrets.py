@@ -17,9 +17,11 @@ from pydantic import SecretStr
 
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.operation import Operation
-from zejzl_ray.contracts.secrets import MAX_SECRET_BYTES, GetSecret, SecretValue
+from zejzl_ray.contracts.secrets import MAX_SECRET_BYTES, GetSecret, SecretValue, file_variable_of
 from zejzl_ray.contracts.security_gateway import OPERATIONS
 from zejzl_ray.errors import InvalidInput, NotFound, SecretNotFound, SettingsInvalid, ZejzlError
+
+__all__ = ["file_variable_of", "find_in_files", "get_secret", "get_secret_async", "resolve"]
 
 RUN_SECRETS: Final = Path("/run/secrets")
 DEV_SECRETS: Final = Path("secrets")
@@ -131,11 +133,6 @@ def find_in_files(name: str, *, environ: Mapping[str, str] | None = None) -> Sec
         return found
     folders = [RUN_SECRETS, *([DEV_SECRETS] if variables.get("ZEJZL_ENVIRONMENT") == "dev" else [])]
     return next((found for folder in folders if (found := _read(folder / name)) is not None), None)
-
-
-def file_variable_of(name: str) -> str:
-    """Return the environment variable that may name the file of a secret."""
-    return f"ZEJZL_SECRET_{re.sub('[^A-Z0-9]', '_', name.upper())}_FILE"
 
 
 def _read(path: Path) -> SecretStr | None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from structlog.testing import capture_logs
 
 from actors import place, shells
 from actors.place import ServiceOptions, end_process, own_identity, start_service
+from tests.unit.actors.fake_ray import FakeRay
 from zejzl_ray.auth.process_security import ProcessSecurity
 from zejzl_ray.cluster.names import MACHINE_LABEL, SERVICES
 from zejzl_ray.cluster.topology import PLACES
@@ -19,33 +19,6 @@ from zejzl_ray.settings import Settings
 from zejzl_ray.shell import BareService, Identity, ServiceShell
 from zejzl_ray.store import Durability, MemoryStore
 from zejzl_ray.testing.clock import ManualClock
-
-
-class FakeRay:
-    def __init__(self) -> None:
-        self.options_given: dict[str, Any] = {}
-        self.alive = {"127.0.0.1": True}
-
-    def remote(self, actor: type[Any]) -> Any:
-        def options(**given: Any) -> Any:
-            self.options_given = given
-            return SimpleNamespace(remote=lambda *arguments: (actor, arguments))
-
-        return SimpleNamespace(options=options)
-
-    def nodes(self) -> list[dict[str, Any]]:
-        nodes = [{"NodeManagerAddress": at, "Alive": is_alive} for at, is_alive in self.alive.items()]
-        return [*nodes, *nodes]  # two nodes a machine
-
-    def get_runtime_context(self) -> Any:
-        return SimpleNamespace(get_node_labels=lambda: {MACHINE_LABEL: "pc2"}, get_node_id=lambda: "n1")
-
-
-@pytest.fixture
-def fake_ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
-    fake = FakeRay()
-    monkeypatch.setattr(place, "ray", fake)
-    return fake
 
 
 def shell_of(service: str, options: ServiceOptions) -> ServiceShell[BareService]:

@@ -6,67 +6,24 @@ from collections.abc import Sequence
 import pytest
 from pydantic import SecretStr
 
-from tests.unit.auth.process_bench import LIMITS, READ, SERVICE, WRITE, Ask, ProcessBench, public_key
+from tests.unit.auth.process_bench import READ, SERVICE, WRITE, Ask, ProcessBench, public_key
+from tests.unit.auth.quiet_gateway import QuietGateway
 from zejzl_ray.auth import process_security
 from zejzl_ray.auth.audit_store import StoreAuditSink
 from zejzl_ray.auth.process_security import ProcessSecurity, SecurityOptions, SecurityPorts
-from zejzl_ray.contracts.audit import AuditEntry, ChainHead, ReadAudit
+from zejzl_ray.contracts.audit import AuditEntry, ReadAudit
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import CheckStatus
-from zejzl_ray.contracts.security_feed import FeedBatch, WatchFeed
-from zejzl_ray.contracts.tokens import PublicKey
-from zejzl_ray.contracts.trust import Observation
-from zejzl_ray.errors import Forbidden, SecurityFeedStale, ServiceUnavailable, StoreUnavailable, Unauthenticated
+from zejzl_ray.errors import (
+    Forbidden,
+    SecurityFeedStale,
+    ServiceUnavailable,
+    StoreUnavailable,
+    Unauthenticated,
+)
 from zejzl_ray.store.memory import MemoryStore
 
 CHAIN = "store_room"
-
-
-class Gateway:
-    """Says everything once, then waits for ever; takes heads and observations.
-
-    ``is_stubborn``: a question goes on when it is given up, as a call to a process that hangs may do.
-    """
-
-    def __init__(self, bench: ProcessBench) -> None:
-        self.bench = bench
-        self.published = [public_key("k1", bench.key)]
-        self.is_read = asyncio.Event()
-        self.is_waiting = asyncio.Event()
-        self.let_go = asyncio.Event()
-        self.is_stubborn = False
-        self.anchors: list[ChainHead] = []
-        self.observed: list[Observation] = []
-
-    async def watch(self, request: WatchFeed) -> FeedBatch:
-        if self.is_read.is_set():
-            self.is_waiting.set()
-            while True:
-                try:
-                    await self.let_go.wait()
-                except asyncio.CancelledError:
-                    if not self.is_stubborn:
-                        raise
-                else:
-                    raise ServiceUnavailable("the gateway ends")
-        self.is_read.set()
-        return FeedBatch(
-            epoch=1,
-            revision=1,
-            at_s=self.bench.clock.now_s(),
-            is_whole=True,
-            keys=tuple(self.published),
-            limits=LIMITS,
-        )
-
-    async def fetch_keys(self) -> Sequence[PublicKey]:
-        return self.published
-
-    async def anchor(self, head: ChainHead) -> None:
-        self.anchors.append(head)
-
-    async def report(self, observations: Sequence[Observation]) -> None:
-        self.observed += observations
 
 
 class Sink(StoreAuditSink):
@@ -90,8 +47,8 @@ def bench() -> ProcessBench:
 
 
 @pytest.fixture
-def gateway(bench: ProcessBench) -> Gateway:
-    return Gateway(bench)
+def gateway(bench: ProcessBench) -> QuietGateway:
+    return QuietGateway(bench)
 
 
 @pytest.fixture
@@ -100,14 +57,14 @@ def sink(bench: ProcessBench) -> Sink:
 
 
 def build(
-    bench: ProcessBench, gateway: Gateway, sink: Sink, options: SecurityOptions | None = None
+    bench: ProcessBench, gateway: QuietGateway, sink: Sink, options: SecurityOptions | None = None
 ) -> ProcessSecurity:
     ports = SecurityPorts(feed=gateway, audit=sink, anchor=gateway.anchor, observations=gateway)
     return ProcessSecurity(SERVICE, CHAIN, ports, bench.clock, options)
 
 
 async def test_before_the_first_news_nobody_is_admitted(
-    bench: ProcessBench, gateway: Gateway, sink: Sink
+    bench: ProcessBench, gateway: QuietGateway, sink: Sink
 ) -> None:
     security = build(bench, gateway, sink)
     with pytest.raises(ServiceUnavailable):
@@ -117,7 +74,7 @@ async def test_before_the_first_news_nobody_is_admitted(
     assert (trail.name, trail.status) == ("audit_trail", CheckStatus.OK)
 
 
-async def test_from_its_start_to_its_stop(bench: ProcessBench, gateway: Gateway, sink: Sink) -> None:
+async def test_from_its_start_to_its_stop(bench: ProcessBench, gateway: QuietGateway, sink: Sink) -> None:
     security = build(bench, gateway, sink)
     security.launch()
     security.launch()  # does not follow twice
@@ -138,7 +95,7 @@ async def test_from_its_start_to_its_stop(bench: ProcessBench, gateway: Gateway,
 
 
 async def test_a_process_without_detectors_and_anchors_works_too(
-    bench: ProcessBench, gateway: Gateway, sink: Sink
+    bench: ProcessBench, gateway: QuietGateway, sink: Sink
 ) -> None:
     security = ProcessSecurity(SERVICE, CHAIN, SecurityPorts(feed=gateway, audit=sink), bench.clock)
     security.launch()
@@ -151,7 +108,7 @@ async def test_a_process_without_detectors_and_anchors_works_too(
 
 
 async def test_a_stop_before_the_start_writes_what_was_told(
-    bench: ProcessBench, gateway: Gateway, sink: Sink
+    bench: ProcessBench, gateway: QuietGateway, sink: Sink
 ) -> None:
     security = build(bench, gateway, sink)
     security.audit.record("denied", subject="user:ada")
@@ -159,7 +116,7 @@ async def test_a_stop_before_the_start_writes_what_was_told(
     assert await sink.told() == [("denied", "user:ada")]
 
 
-async def test_the_options_reach_the_check(bench: ProcessBench, gateway: Gateway, sink: Sink) -> None:
+async def test_the_options_reach_the_check(bench: ProcessBench, gateway: QuietGateway, sink: Sink) -> None:
     options = SecurityOptions(issuer="elsewhere", is_required=False, max_feed_age_s=1.0)
     security = build(bench, gateway, sink, options)
     # a developer's machine: without a token everything, and with one that does not count nothing
@@ -174,7 +131,7 @@ async def test_the_options_reach_the_check(bench: ProcessBench, gateway: Gateway
         await security.admit(READ, Ask(), bench.call())
     await security.stop()
 
-    strict = build(bench, gateway := Gateway(bench), sink, SecurityOptions(max_feed_age_s=1.0))
+    strict = build(bench, gateway := QuietGateway(bench), sink, SecurityOptions(max_feed_age_s=1.0))
     strict.launch()
     await gateway.is_waiting.wait()
     bench.clock.advance(1.5)
@@ -186,7 +143,7 @@ async def test_the_options_reach_the_check(bench: ProcessBench, gateway: Gateway
 
 
 async def test_a_token_of_an_unknown_key_makes_the_process_ask_for_the_keys(
-    bench: ProcessBench, gateway: Gateway, sink: Sink
+    bench: ProcessBench, gateway: QuietGateway, sink: Sink
 ) -> None:
     security = build(bench, gateway, sink)
     security.launch()
@@ -198,7 +155,7 @@ async def test_a_token_of_an_unknown_key_makes_the_process_ask_for_the_keys(
 
 
 async def test_an_audit_trail_that_cannot_be_written_shows_in_readiness(
-    bench: ProcessBench, gateway: Gateway, sink: Sink
+    bench: ProcessBench, gateway: QuietGateway, sink: Sink
 ) -> None:
     security = build(bench, gateway, sink)
     sink.is_away = True
@@ -212,7 +169,7 @@ async def test_an_audit_trail_that_cannot_be_written_shows_in_readiness(
 
 
 async def test_what_does_not_end_in_time_is_left_behind_and_the_trail_is_written(
-    bench: ProcessBench, gateway: Gateway, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    bench: ProcessBench, gateway: QuietGateway, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_security, "_STOP_TIMEOUT_S", 0.001)
     gateway.is_stubborn = True

@@ -15,6 +15,7 @@ from zejzl_ray.errors import ClusterError, Conflict, InvalidInput
 from zejzl_ray.tls.credentials import load_credentials
 from zejzl_ray.tls.directory import TlsDirectory
 from zejzl_ray.tls.names import certificate_names
+from zejzl_ray.tls.remote import RemoteMachine
 
 _ADDRESS = "192.168.1.11"
 
@@ -50,8 +51,7 @@ def pc2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ingress: list[Path]) ->
         said = str(done.exception or "").encode()
         return subprocess.CompletedProcess(argv, done.exit_code, done.stdout_bytes, said)
 
-    original = tls.RemoteMachine
-    monkeypatch.setattr(tls, "RemoteMachine", lambda target, identity: original(target, identity, run))
+    monkeypatch.setattr(tls, "RemoteMachine", lambda target, identity: RemoteMachine(target, identity, run))
     return data_dir / "tls"
 
 

@@ -218,10 +218,6 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return pauses
 
 
-def decide(gateway: Any, code: str, *, is_approved: bool) -> None:
-    gateway.do(DECIDE, DecideEnrolment(machine="pc7", code=code, is_approved=is_approved))
-
-
 def test_a_machine_asks_with_a_credential_that_it_keeps(gateway: Any, run: Run, data_dir: Path) -> None:
     result = run("token", "enrol", "pc7", "--note", "attic")
     path = data_dir / "machine_credential"
@@ -265,27 +261,24 @@ def test_a_refused_machine_is_told_and_may_ask_anew(gateway: Any, run: Run, data
     assert (data_dir / "machine_credential").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_machine_that_waits_goes_on_when_it_is_approved(
-    gateway: Any, run: Run, data_dir: Path, waits: list[float]
+def test_a_machine_that_waits_goes_on_when_it_is_decided(
+    gateway: Any, run: Run, monkeypatch: pytest.MonkeyPatch, data_dir: Path
 ) -> None:
-    def approve_at_the_third() -> None:
-        if len(gateway.requests("request_enrolment")) == 2:
-            gateway.before = lambda: None
-            text = (data_dir / "machine_credential").read_text().strip()
-            gateway.do_later = code_of(digest_of(text))
+    pauses: list[float] = []
 
-    result_before = run("token", "enrol", "pc7")
-    code = result_before.stdout.strip()
-    approve_at_the_third()
-    run("token", "approve", "pc7", "--code", code)
+    def decide_in_the_second_pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            code = code_of(digest_of((data_dir / "machine_credential").read_text().strip()))
+            gateway.do(DECIDE, DecideEnrolment(machine="pc7", code=code, is_approved=True))
+
+    monkeypatch.setattr(enrolment, "_pause", decide_in_the_second_pause)
     result = run("token", "enrol", "pc7", "--wait", "60")
-    assert result.exit_code == 0
-    assert waits == []
+    assert (result.exit_code, len(pauses)) == (0, 2)
+    assert "pc7: approved" in result.stderr
 
 
-def test_a_machine_that_nobody_approves_gives_up_in_time(
-    gateway: Any, run: Run, waits: list[float]
-) -> None:
+def test_a_machine_that_nobody_approves_gives_up_in_time(gateway: Any, run: Run, waits: list[float]) -> None:
     result = run("token", "enrol", "pc7", "--wait", "5")
     assert result.exit_code == 1
     assert waits == [2.0, 2.0, 1.0]
@@ -307,6 +300,13 @@ def test_an_outage_while_waiting_is_waited_for(gateway: Any, run: Run, waits: li
     assert "asking again: away" in result.stderr
     assert json.loads(result.stdout)["state"] == "pending"
     assert result.exit_code == 1
+
+
+def test_a_pause_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    enrolment._pause(2.0)
+    assert slept == [2.0]
 
 
 def test_an_outage_that_lasts_is_the_error(gateway: Any, run: Run, waits: list[float]) -> None:

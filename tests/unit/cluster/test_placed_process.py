@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from zejzl_ray.cluster.placed_process import PlacedProcess
-from zejzl_ray.errors import InvalidInput
+from zejzl_ray.cluster.placed_process import PlacedProcess, find_program, start_program
+from zejzl_ray.errors import ClusterError, InvalidInput, Unauthenticated
 
 
 def run(argv: list[str], environment: dict[str, str] | None = None) -> Any:
@@ -63,3 +64,53 @@ def test_it_ends_with_its_parent_even_when_that_is_killed() -> None:
     while Path(f"/proc/{pid}/stat").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
         assert time.monotonic() < deadline_s, "the program outlived its parent"
         time.sleep(0.01)
+
+
+READS = """
+import os, pathlib, subprocess, sys
+from zejzl_ray.sdk.secrets import get_secret
+value = get_secret("KEY").get_secret_value()
+listing = pathlib.Path("/proc/self/environ").read_bytes() + pathlib.Path("/proc/self/cmdline").read_bytes()
+child = subprocess.run(["env"], capture_output=True, check=True).stdout
+seen = value.encode() in listing + child
+pathlib.Path(sys.argv[1]).write_text(f"{value} {seen} {get_secret('openai').get_secret_value() == value}")
+"""
+
+
+def test_the_program_reads_its_secrets_from_files_that_it_inherits(tmp_path: Path) -> None:
+    written = tmp_path / "seen"
+    argv = [sys.executable, "-c", READS, str(written)]
+    # What the file variable said before does not count.
+    environment = {"ZEJZL_SECRET_KEY_FILE": "/no/such/file"}
+    process = start_program(
+        find_program(argv, environment),
+        argv,
+        environment,
+        secrets={"KEY": "openai"},
+        values={"openai": SecretStr("s3cret-v4lue")},
+    )
+    assert process.wait(30) == 0
+    assert written.read_text() == "s3cret-v4lue False True"
+
+
+def test_a_program_without_secrets_inherits_no_file() -> None:
+    listing = "import os, sys; sys.exit(len(os.listdir('/proc/self/fd')))"
+    process = start_program(sys.executable, [sys.executable, "-c", listing], {}, secrets={}, values={})
+    assert process.wait(30) == 4  # the three of every program, and that of the listing
+
+
+def test_secrets_need_a_credential_and_names() -> None:
+    with pytest.raises(InvalidInput, match="needs the credential"):
+        PlacedProcess(["sleep", "600"], None, {"KEY": "openai"})
+    with pytest.raises(InvalidInput, match="another form"):
+        PlacedProcess(["sleep", "600"], None, {"KEY": "open ai"}, SecretStr("zk_"))
+
+
+def test_the_file_of_a_credential_is_private(tmp_path: Path) -> None:
+    file = tmp_path / "agent.token"
+    with pytest.raises(Unauthenticated, match=r"No credential at .*agent\.token"):
+        PlacedProcess(["sleep", "600"], None, {"KEY": "openai"}, file)
+    file.write_text("zk_x")
+    file.chmod(0o644)
+    with pytest.raises(ClusterError, match="Others may read"):
+        PlacedProcess(["sleep", "600"], None, {"KEY": "openai"}, file)

@@ -265,3 +265,10 @@ async def test_the_gateway_is_called_with_the_clients_token_and_limit(caller: An
     assert (first.caused_by, first.traceparent) == ("r-1", trace)
     assert first.deadline_at_s == clock.now_s() + 4.0
     assert second.deadline_at_s == clock.now_s() + 24.0  # a long poll waits on top of it
+
+
+async def test_the_registry_has_a_typed_client_too(caller: Any) -> None:
+    caller.on("list_machines", wire.MachineList(machines=(MACHINE,)))
+    client = AsyncClient(caller, token=SecretStr("t"))
+    assert (await client.orchestrator.list_machines(wire.ListMachines())).machines == (MACHINE,)
+    assert caller.asked[0][2].token == SecretStr("t")

@@ -262,12 +262,12 @@ async def test_whether_authentication_is_off_is_what_the_last_answer_said(
     off = httpx2.Response(200, content=make_agent().model_dump_json(), headers={"Zejzl-Auth": "off"})
     handler, _ = answering(off, refused(errors.AgentNotFound("No agent 'Scout'.")))
     caller = over(handler)
-    assert caller.is_auth_off is None
+    said = [caller.is_auth_off]
     await caller.call(GET_AGENT, SCOUT, CallContext())
-    assert caller.is_auth_off is True
+    said.append(caller.is_auth_off)
     with pytest.raises(errors.AgentNotFound):
         await caller.call(GET_AGENT, SCOUT, CallContext())
-    assert caller.is_auth_off is False
+    assert [*said, caller.is_auth_off] == [None, True, False]
 
 
 @pytest.mark.parametrize(("header", "expected"), [({"Retry-After": "7"}, 7.0), ({}, 1.0)])

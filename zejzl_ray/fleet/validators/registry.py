@@ -16,6 +16,7 @@ from zejzl_ray.fleet.validators.health_ports import HealthPorts
 from zejzl_ray.fleet.validators.machines import UnknownMachines
 from zejzl_ray.fleet.validators.port_clashes import PortClashes
 from zejzl_ray.fleet.validators.protocol import GROUP, Validator
+from zejzl_ray.fleet.validators.secret_values import SecretValues
 from zejzl_ray.fleet.validators.single_machine import SingleMachineClashes
 from zejzl_ray.fleet.validators.vram import VramFits
 
@@ -31,6 +32,7 @@ BUILT_IN: Final[tuple[Validator, ...]] = (
     AliasClashes(),
     ComposeGroupMembers(),
     VramFits(),
+    SecretValues(),
 )
 
 
