@@ -31,8 +31,8 @@ FLEET := config/fleet.yaml
 PORT_MATRIX := docs/PORT_ALLOCATION_MATRIX.md
 say := @printf '==> %s\n'
 
-.PHONY: help setup given-venv up down status check check-ports test test-unit test-contract test-cluster test-hosts test-gpu \
-	bench ports docs pins format clean
+.PHONY: help setup given-venv up down status check check-ports check-security audit test test-unit test-contract test-security test-cluster test-hosts \
+	test-gpu bench ports docs pins secrets-baseline format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,11 +82,27 @@ check: $(READY) ## everything that is checked without running the tests
 	$(say) 'documentation: generated pages are not stale'
 	@$(PY) tools/generate_docs.py --check
 	@$(MAKE) check-ports VENV='$(VENV)'
+	@$(MAKE) check-security VENV='$(VENV)'
 	$(say) 'house: names, sizes, links, preservation table'
 	@$(PY) -m pytest -q --no-header -p no:cacheprovider --durations=0 --durations-min=10 tests/unit/test_house.py
 	$(say) 'wheel: builds and holds what it should'
 	@$(PY) tools/check_wheel.py
 	@echo 'check: all well'
+
+check-security: $(READY) ## bandit over the code that ships, and no secret in any file
+	$(say) 'security: bandit'
+	@# what it says of a nosec on a line with several texts is no finding
+	@$(PY) -m bandit --quiet -c pyproject.toml --recursive zejzl_ray actors serve_apps \
+		2> >(grep -vE 'nosec encountered \(B[0-9]+\), but no failed test' >&2)
+	$(say) 'security: no secret in any file'
+	@$(PY) tools/scan_secrets.py
+
+# Not part of check: what is known of packages changes overnight, and it needs the network.
+audit: $(READY) ## known faults of the packages that are pinned (needs the extra audit)
+	@$(PY) -c 'import pip_audit' 2>/dev/null || { echo "error: pip-audit is not here; get it with: \
+	$(PY) -m pip install '.[audit]'" >&2; exit 1; }
+	$(say) 'security: known faults of the pinned packages'
+	@$(PY) -m pip_audit --requirement constraints.txt --no-deps --disable-pip
 
 check-ports: $(READY) ## the fleet has no fault, no port twice, and the port matrix is not stale
 	$(say) 'fleet: validator, port conflicts'
@@ -101,10 +117,10 @@ format: $(READY) ## format the code
 
 # --- tests -----------------------------------------------------------------------------------------------------------
 
-test: $(READY) ## unit, contract and cluster tests, with both coverage gates
-	$(say) 'tests: unit, contract'
+test: $(READY) ## unit, contract, security and cluster tests, with both coverage gates
+	$(say) 'tests: unit, contract, security'
 	@$(PY) -m coverage erase
-	@$(PY) -m coverage run -m pytest -q tests/unit tests/contract $(ARGS)
+	@$(PY) -m coverage run -m pytest -q tests/unit tests/contract tests/security $(ARGS)
 	$(say) 'tests: cluster' # a process of its own: Ray reads its environment when it is imported
 	@$(PY) -m coverage run -m pytest -q tests/cluster $(ARGS)
 	$(say) 'coverage: library and whole'
@@ -118,6 +134,9 @@ test-unit: $(READY) ## unit tests only; ARGS='-k name' goes to pytest
 
 test-contract: $(READY) ## every implementation of a protocol against its one suite
 	@$(PY) -m pytest -q tests/contract $(ARGS)
+
+test-security: $(READY) ## the attack corpus, and that each check is needed
+	@$(PY) -m pytest -q tests/security $(ARGS)
 
 test-cluster: $(READY) ## what only a real Ray cluster shows
 	@$(PY) -m pytest -q tests/cluster $(ARGS)
@@ -143,6 +162,9 @@ docs: $(READY) ## write the generated references and the port matrix
 
 ports: $(READY) ## show the port matrix
 	@$(ZEJZL) fleet ports $(FLEET)
+
+secrets-baseline: $(READY) ## after a look at each place: what looks like a secret and is none
+	@$(PY) tools/scan_secrets.py --update
 
 pins: $(READY) ## write constraints.txt from this environment
 	@$(PY) tools/pin_constraints.py

@@ -9,7 +9,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("zejzl_ray", "actors", "serve_apps")
-DATA = ("zejzl_ray/py.typed", "zejzl_ray/fleet/shipped/fleet.yaml")
+DATA = (
+    "zejzl_ray/py.typed",
+    "zejzl_ray/fleet/shipped/fleet.yaml",
+    "zejzl_ray/fleet/shipped/policy.yaml",
+    "zejzl_ray/security/common_passwords.txt",
+)
 
 
 def build(directory: Path) -> Path:

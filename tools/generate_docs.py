@@ -19,12 +19,12 @@ from pydantic_core import PydanticUndefined
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # so that it also runs as a plain file, outside make
 
-from serve_apps.app import GET_FLEET
+from serve_apps.app import API_DOCUMENT, GET_FLEET, METRICS, READYZ
 from tools.python_page import first_paragraph, python_parts
 from zejzl_ray.cli.main import app as cli
 from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.contracts.problems import wire_status
-from zejzl_ray.contracts.services import OPERATIONS
+from zejzl_ray.contracts.services import NODE_AGENT_OPERATIONS, OPERATIONS
 from zejzl_ray.errors import ZejzlError
 from zejzl_ray.orchestrator.states import render_table
 from zejzl_ray.settings import Settings
@@ -64,26 +64,29 @@ def cli_page() -> str:
 
 def http_page() -> str:
     """Return every HTTP operation, and the fields of its request and reply."""
-    served = [*OPERATIONS, GET_FLEET]
+    served = [one for one in (*OPERATIONS, GET_FLEET) if one.path]
     rows = [
         (
             f"`{one.verb} {one.path}`",
-            f"`{one.name}`",
-            f"`{one.scope}`",
+            f"`{one.service}.{one.name}`",
+            _needed(one),
+            _own(one),
             _link(one.request),
             _link(one.reply),
             one.status,
         )
         for one in served
     ]
+    pages = [f"`{one.path}` (`{one.scope}`)" for one in (READYZ, METRICS, API_DOCUMENT)]
     intro = (
-        "The ingress serves these, `/healthz`, `/readyz`, `/metrics` and `/openapi.json`. Every route but "
-        "`/healthz` wants `Authorization: Bearer TOKEN`. Fields in braces come from the path; on GET and "
+        f"The ingress serves these, `/healthz` (anybody), {', '.join(pages)}. Every route that is not for "
+        "anybody wants `Authorization: Bearer TOKEN`, with an access token or a credential, or a signed "
+        "request. Who has the own scope may do it without the scope, to what bears its own name. Fields in braces come from the path; on GET and "
         "DELETE the other fields are query parameters, else they are the JSON body. Errors are problem "
         "documents: see [errors](errors.md). `X-Request-ID` and `traceparent` are taken over and passed on."
     )
     models = [part for model in _models(served) for part in _model(model)]
-    table = _table(("route", "operation", "scope", "request", "reply", "status"), rows)
+    table = _table(("route", "operation", "scope", "own scope", "request", "reply", "status"), rows)
     return _page("HTTP API", intro, table, "## Models", *models)
 
 
@@ -93,16 +96,30 @@ def services_page() -> str:
         (
             one.service,
             f"`{one.name}`",
-            "anybody" if one.is_public else f"`{one.scope}`",
+            _needed(one),
+            _own(one),
             f"`{one.request.__name__}`",
             f"`{one.reply.__name__}`",
             "yes" if one.is_repeatable else "no",
+            f"`{one.verb} {one.path}`" if one.path else "handle only",
         )
-        for one in OPERATIONS
+        for one in (*OPERATIONS, *NODE_AGENT_OPERATIONS)
     ]
-    intro = "One list, `zejzl_ray/contracts/services.py`: routes, scope checks and both transports read it."
-    header = ("service", "operation", "scope", "request", "reply", "safe to repeat")
+    intro = (
+        "One list, `zejzl_ray/contracts/services.py`: routes, scope checks and both transports read it. The "
+        "check runs in the process that answers, whichever way a call comes; an operation over handles only "
+        "has no route. The own scope lets a caller do it to what bears its own name, as the named field says."
+    )
+    header = ("service", "operation", "scope", "own scope", "request", "reply", "safe to repeat", "over")
     return _page("Operations of the services", intro, _table(header, rows))
+
+
+def _needed(operation: Operation) -> str:
+    return "anybody" if operation.is_public else f"`{operation.scope}`"
+
+
+def _own(operation: Operation) -> str:
+    return f"`{operation.own_scope}` (`{operation.own_field}`)" if operation.own_scope else ""
 
 
 def python_page() -> str:

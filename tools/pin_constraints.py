@@ -13,19 +13,23 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
+_UNPINNED_EXTRA = "audit"
 HEADER = """\
 # The versions that the tests run with; made by `make pins`, used by `make` as pip's constraints.
 """
 
 
 def wanted_requirements(pyproject: Path) -> list[Requirement]:
-    """Return what the project, its extras and its build need; its own name is left out."""
+    """Return what the project, its extras and its build need; its own name and the extra ``audit`` are left out.
+
+    The program that looks for known faults is wanted as new as it can be, and nothing that runs needs it.
+    """
     data = tomllib.loads(pyproject.read_text(encoding="utf-8"))
     project = data["project"]
     extras: dict[str, list[str]] = project.get("optional-dependencies", {})
     texts = [*data["build-system"]["requires"], *project["dependencies"]]
-    for group in extras.values():
-        texts += group
+    for name, group in extras.items():
+        texts += [] if name == _UNPINNED_EXTRA else group
     requirements = [Requirement(text) for text in texts]
     return [
         item for item in requirements if canonicalize_name(item.name) != canonicalize_name(project["name"])

@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     @property
     def is_loopback_encrypted(self) -> bool:
         """Whether the ingress speaks HTTPS on loopback too: when asked, or when it listens on all addresses at once."""
-        return self.http_tls == "on" or self.bind_host in ("0.0.0.0", "::", "*")  # noqa: S104  compares
+        return self.http_tls == "on" or self.bind_host in ("0.0.0.0", "::", "*")  # noqa: S104  # nosec B104  # compares
 
     def trusted_authority(self) -> Path | None:
         """Return the file with the authority to trust beside the system's own; None when there is none."""

@@ -21,7 +21,7 @@ from serve_apps.haproxy.replies import LENGTH_REQUIRED, NOT_FOUND, REPLIES, REQU
 MARK: Final = "# edited by zejzl-ray"
 _HOST: Final = re.compile(r"[A-Za-z0-9_.:*-]{1,255}")
 _BIND: Final = re.compile(r"\s*bind\s+(?P<host>\S*):(?P<port>\d+)(?P<rest>.*)")
-_ALL_ADDRESSES: Final = frozenset({"0.0.0.0", "::", "*"})  # noqa: S104  compares, does not bind
+_ALL_ADDRESSES: Final = frozenset({"0.0.0.0", "::", "*"})  # noqa: S104  # nosec B104  # compares, does not bind
 _REMOVED: Final = ("frontend prometheus", "listen stats")
 _FRONT: Final = "frontend http_frontend"
 # headers with which a caller could steer Serve or lie about where it is

@@ -34,7 +34,7 @@ def haproxy_environment(
     tls: TlsFiles | None = None,
     is_loopback_encrypted: bool = False,
     max_body_bytes: int = 8 * 2**20,
-    root: Path = Path("/tmp"),  # noqa: S108  # short as socket paths need; the directory below is checked
+    root: Path = Path("/tmp"),  # noqa: S108  # nosec B108  # short as socket paths need; the directory below is checked
 ) -> dict[str, str]:
     """Return the variables to set before ``ray start`` on each machine, and in the process that starts Serve.
 
@@ -96,7 +96,7 @@ def haproxy_environment(
     }
 
 
-def haproxy_directory(data_dir: Path, root: Path = Path("/tmp")) -> Path:  # noqa: S108  # as above
+def haproxy_directory(data_dir: Path, root: Path = Path("/tmp")) -> Path:  # noqa: S108  # nosec B108  # as above
     """Return where a cluster's proxy keeps its files, whether it exists or not; nothing in it outlives the cluster."""
     name = hashlib.sha256(str(data_dir.expanduser().absolute()).encode()).hexdigest()[:8]
     return root / f"zj{os.geteuid():x}-{name}"

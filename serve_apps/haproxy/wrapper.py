@@ -67,7 +67,7 @@ def main() -> None:
     """Run as a program; returns only by failing."""
     try:
         command = prepare(sys.argv[1:], os.environ)
-        os.execv(command[0], command)  # noqa: S606  # the point of a wrapper: same pid, no shell
+        os.execv(command[0], command)  # noqa: S606  # nosec B606  # the point of a wrapper: same pid, no shell
     except (TemplateChanged, OSError, ValueError) as error:
         sys.stderr.write(f"zejzl-ray does not start HAProxy: {error} Is this version of Ray supported?\n")
         sys.exit(1)

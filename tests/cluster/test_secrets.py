@@ -139,8 +139,11 @@ async def test_a_program_whose_credential_may_not_read_the_secret_is_not_started
     started = tmp_path / "started"
     other = await credential_of(admin, "agent:Other")
     for credential, message in (
-        (other, rf"no secret {name} for its credential"),
-        (SecretStr("zk_" + "0" * 16 + "_" + "0" * 64), "credential is not right"),
+        (other, rf"did not start: There is no secret {name} for the credential"),
+        (
+            SecretStr("zk_" + "0" * 16 + "_" + "0" * 64),
+            "did not start: The name, password or credential is not right",
+        ),
     ):
         with pytest.raises(ClusterError, match=message) as refused:
             await placer.start(

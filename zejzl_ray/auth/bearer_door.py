@@ -10,7 +10,7 @@ from zejzl_ray.contracts.access import AuthenticatedCall, Principal
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.operation import Operation
-from zejzl_ray.errors import TokenExpired, TokenRevoked, Unauthenticated
+from zejzl_ray.errors import Unauthenticated
 
 C = TypeVar("C")
 
@@ -99,8 +99,8 @@ class BearerDoor:
         token = await self._exchange.access_token(text, address)
         try:
             return await use(_with_token(call, token))
-        except (TokenExpired, TokenRevoked):
-            # Kept from before a revocation or a rotation; whether the credential still counts, the gateway knows.
+        except Unauthenticated:
+            # Kept from before a revocation, or signed with a key that is gone; whether the credential still counts, the gateway knows.
             self._exchange.forget(text)
         return await use(_with_token(call, await self._exchange.access_token(text, address)))
 

@@ -23,7 +23,8 @@ def show(as_json: AsJson = False) -> None:
     if as_json:
         print_json(found.model_dump(mode="json", by_alias=True))
         return
-    say(f"revision {found.revision}, since {when(found.since_s)}, from {found.source or 'the default'}")
+    since = f", since {when(found.since_s)}" if found.since_s > 0 else ""  # the shipped one has no beginning
+    say(f"revision {found.revision}{since}: {found.source or 'as shipped'}")
     show_table(
         "roles",
         ("role", "grants", "includes", "what for"),

@@ -60,7 +60,9 @@ class GatewayAccess:
 
     async def issue_for(self, request: IssueToken, address: str) -> Tokens:
         """Exchange another caller's proof for a token, saying from where it came."""
-        forwarded = Forwarded(address=address, proof=await self.tokens.token()) if address else None
+        forwarded = (
+            Forwarded(address=address, proof=await self.tokens.token(), is_exchange=True) if address else None
+        )
         return await self._anonymous.issue_token(request, CallContext(forwarded=forwarded))
 
     def exchange(self) -> CredentialExchange:

@@ -110,7 +110,7 @@ async def fetch_secrets(gateway: SecretGateway, names: Iterable[str]) -> dict[st
             missing.append(name)
     if missing:
         raise SecretNotFound(
-            f"The program is not started: there is no secret {' and no secret '.join(missing)} for its credential.",
+            f"There is no secret {' and no secret '.join(missing)} for the credential of this program.",
             "`zejzl secrets list` shows for whom each is; `zejzl secrets set NAME --for agent:NAME` stores one.",
         )
     return found

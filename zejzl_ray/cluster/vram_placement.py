@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorAlreadyExistsError, GetTimeoutError, RayError
+from ray.exceptions import ActorAlreadyExistsError, GetTimeoutError, RayActorError, RayError
 from ray.util.state import list_actors
 from ray.util.state.exception import RayStateApiException
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
@@ -224,8 +224,7 @@ class VramPlacer:
             ) from None
         except RayError as error:
             ray.kill(handle)
-            first_line = str(error).strip().partition("\n")[0]
-            raise ClusterError(f"{name} did not start: {first_line}", "See its log.") from None
+            raise ClusterError(f"{name} did not start: {_said(error)}", "See its log.") from None
         except asyncio.CancelledError:  # nobody would have its handle
             ray.kill(handle)
             raise
@@ -248,6 +247,16 @@ def on_card(actor: type[Any], gpu_uuid: str) -> type[Any]:
         actor.__init__(self, *arguments, **named)
 
     return type(actor.__name__, (actor,), {"__init__": construct, "__doc__": actor.__doc__})
+
+
+def _said(error: RayError) -> str:
+    """Return why an actor did not start, in one line: what its constructor raised, else the first that Ray says."""
+    lines = str(error).strip().splitlines() or [""]
+    if not (isinstance(error, RayActorError) and error.actor_init_failed):
+        return lines[0]
+    # Ray has the traceback as text, which ends with the class of the exception and what it says.
+    kind, _, message = lines[-1].partition(": ")
+    return message or kind
 
 
 def _vram_of_nodes() -> dict[str, int]:

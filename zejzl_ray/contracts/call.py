@@ -18,6 +18,10 @@ class Forwarded(Contract):
 
     address: str = Field(max_length=64, description="IPv4 or IPv6 address of the caller")
     proof: SecretStr = Field(description="access token of the door")
+    is_exchange: bool = Field(
+        default=False,
+        description="the door asks for itself, with the proof of a request that it holds; never of one that it passes on",
+    )
 
 
 class CallContext(Contract):

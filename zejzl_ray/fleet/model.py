@@ -43,7 +43,7 @@ class AgentDeclaration(FleetModel):
         default=None, description="script path (process, external) or module:Class (actor)"
     )
     host: str = Field(
-        default="0.0.0.0",  # noqa: S104  what the old agents bind; nothing is bound here
+        default="0.0.0.0",  # noqa: S104  # nosec B104  # what the old agents bind; nothing is bound here
         description="address it binds; 0.0.0.0 is every address of the machine",
     )
     port: int | None = Field(default=None, ge=1, le=65535)

@@ -1,6 +1,7 @@
 """What core_orchestrator answers without changing anything; ``service.py`` adds the commands."""
 
 from zejzl_ray.clock import Clock
+from zejzl_ray.commands.watchers import Watchers
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.machines import Machine
 from zejzl_ray.contracts.orchestrator import (
@@ -29,7 +30,6 @@ from zejzl_ray.orchestrator.journal import Journal
 from zejzl_ray.orchestrator.queries import explain_agent, find_agent, get_history, get_status, list_agents
 from zejzl_ray.orchestrator.registry import Registry
 from zejzl_ray.orchestrator.upkeep import Upkeep
-from zejzl_ray.commands.watchers import Watchers
 
 
 class RegistryAnswers:

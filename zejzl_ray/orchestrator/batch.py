@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from zejzl_ray.commands.repeats import Answer, RepeatWindow, RequestKey, require_same
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.machines import Machine
 from zejzl_ray.contracts.orchestrator import Agent
@@ -18,7 +19,6 @@ from zejzl_ray.orchestrator.persistence import (
 )
 from zejzl_ray.orchestrator.quiet_gc import BULK, held_back
 from zejzl_ray.orchestrator.registry import Registry
-from zejzl_ray.commands.repeats import Answer, RepeatWindow, RequestKey, require_same
 from zejzl_ray.store.protocol import Delete, Op, Put
 
 _MAX_OPS: Final = 50_000

@@ -8,7 +8,7 @@ from zejzl_ray.contracts.orchestrator import Agent
 from zejzl_ray.errors import InvalidInput
 
 _LABEL: Final = re.compile(r"^(?!-)[A-Za-z0-9_-]{1,63}(?<!-)$")
-_WILDCARDS: Final = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104 - compared with, never bound
+_WILDCARDS: Final = frozenset({"0.0.0.0", "::", "[::]"})  # noqa: S104  # nosec B104  # compared with, never bound
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"}) | _WILDCARDS
 _known_good: set[str] = set()
 _KNOWN_GOOD_LIMIT: Final = 4096

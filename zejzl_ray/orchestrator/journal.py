@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from zejzl_ray.clock import Clock
+from zejzl_ray.commands.repeats import RepeatWindow
 from zejzl_ray.errors import StaleEpoch, StoreUnavailable, VersionConflict, ZejzlError
 from zejzl_ray.ids import new_id
 from zejzl_ray.orchestrator.batch import Batch
@@ -15,7 +16,6 @@ from zejzl_ray.orchestrator.config import RegistryConfig
 from zejzl_ray.orchestrator.history import LogSpan
 from zejzl_ray.orchestrator.persistence import CHANGES_LOG, META, Meta, encode_log_entry, encode_meta, load
 from zejzl_ray.orchestrator.registry import Registry
-from zejzl_ray.commands.repeats import RepeatWindow
 from zejzl_ray.store.protocol import Append, Op, Put, Store, Trim
 
 T = TypeVar("T")

@@ -23,6 +23,7 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
+from zejzl_ray.commands.repeats import Answer, RequestKey
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.machines import Machine
 from zejzl_ray.contracts.orchestrator import OPERATIONS, Agent, AgentState
@@ -30,7 +31,6 @@ from zejzl_ray.errors import StoreError
 from zejzl_ray.orchestrator.changes import Change
 from zejzl_ray.orchestrator.history import LogSpan
 from zejzl_ray.orchestrator.records import changed
-from zejzl_ray.commands.repeats import Answer, RequestKey
 from zejzl_ray.store.protocol import LogEntry, Op, Put, Store
 
 FORMAT: Final = 3

@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 import structlog
 
 from zejzl_ray.clock import Clock
+from zejzl_ray.commands.group_writer import GroupWriter
+from zejzl_ray.commands.repeats import RequestKey, key_of, require_same
+from zejzl_ray.commands.watchers import Watchers
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
@@ -37,7 +40,6 @@ from zejzl_ray.orchestrator.answers import RegistryAnswers, not_serving
 from zejzl_ray.orchestrator.batch import Batch, Decide
 from zejzl_ray.orchestrator.config import RegistryConfig
 from zejzl_ray.orchestrator.fleet import decide_declare_fleet
-from zejzl_ray.commands.group_writer import GroupWriter
 from zejzl_ray.orchestrator.journal import Journal
 from zejzl_ray.orchestrator.liveness import accepted, decide_heartbeat, heartbeat_reason, refuse_stopped
 from zejzl_ray.orchestrator.persistence import decode_reply
@@ -50,12 +52,10 @@ from zejzl_ray.orchestrator.registration import (
     decide_register_many,
     decide_update,
 )
-from zejzl_ray.commands.repeats import RequestKey, key_of, require_same
 from zejzl_ray.orchestrator.states import Cause, next_state
 from zejzl_ray.orchestrator.suggest import unknown_agent
 from zejzl_ray.orchestrator.tcp_prober import TcpProber
 from zejzl_ray.orchestrator.upkeep import Upkeep
-from zejzl_ray.commands.watchers import Watchers
 from zejzl_ray.store.protocol import Store
 
 R = TypeVar("R", bound=Contract)

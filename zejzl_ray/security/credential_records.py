@@ -19,6 +19,7 @@ LONGEST_TOKEN_S: Final = 3700.0
 class CredentialRecord(Record):
     """A credential as it is kept.
 
+    ``roles`` of a person's credential that is empty stands for the account's, unless ``are_roles_fixed``.
     ``secret_digest`` is SHA-256 of the secret part, empty for a signing credential; that one's ``signing_secret`` is
     encrypted at rest, bound to ``place``. Neither proves anything to anybody.
     """
@@ -29,6 +30,7 @@ class CredentialRecord(Record):
     subject: str
     label: str = ""
     roles: tuple[str, ...] = ()
+    are_roles_fixed: bool = False
     scopes: tuple[str, ...] = ()
     created_at_s: float
     created_by: str = ""

@@ -5,7 +5,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from zejzl_ray.auth.credential_text import format_text, is_same, parse_text, secret_digest
-from zejzl_ray.auth.scopes import is_within
+from zejzl_ray.auth.scopes import is_within, narrowed
 from zejzl_ray.commands.records import RecordDraft, Records
 from zejzl_ray.contracts.access import Principal
 from zejzl_ray.contracts.policy import Policy, RatePolicy
@@ -26,7 +26,7 @@ from zejzl_ray.security.user_record import UserRecord
 
 __all__ = [
     "CredentialRecord", "check_rights", "check_room", "decide_create", "decide_list", "decide_revoke", "end",
-    "end_of_subject", "find_active", "find_by_text", "get", "note_use", "put", "rates",
+    "end_of_subject", "find_active", "find_by_text", "get", "note_use", "put", "rates", "scopes_in_force",
 ]  # fmt: skip
 
 MAX_ACTIVE: Final = 10_000
@@ -61,13 +61,17 @@ def decide_create(
 
     Raises:
         Forbidden: the subject would have a right that the caller lacks.
-        InvalidInput: unknown role, a role that the person does not have, a service as subject, or too long a life.
+        InvalidInput: unknown role, a role or scope that the person does not have, a service as subject, or too long a
+            life.
         NotFound: there is no such person.
         NoCapacity: too many credentials.
         Conflict: the id is taken.
     """
     roles = _roles_for(draft, request)
     check_rights(request.subject, roles, request.scopes, caller, policy)
+    _check_scopes(draft, request, policy)
+    # Its maker may know its text: what the person may do later on is not for the maker to have.
+    are_roles_fixed = request.subject.startswith(_PERSON) and caller.subject != request.subject
     if request.lifetime_s is not None and request.lifetime_s > LONGEST_S:
         raise InvalidInput(
             "A credential lives 10 years at most.", "Leave the lifetime out for one that has no end."
@@ -81,7 +85,8 @@ def decide_create(
         credential_id=credential_id,
         subject=request.subject,
         label=request.label,
-        roles=request.roles,
+        roles=roles if are_roles_fixed else request.roles,
+        are_roles_fixed=are_roles_fixed,
         scopes=request.scopes,
         created_at_s=draft.now_s,
         created_by=caller.subject,
@@ -165,8 +170,9 @@ def find_by_text(
 def find_active(source: Records | RecordDraft, credential_id: str, now_s: float) -> CredentialRecord | None:
     """Return a credential that counts, with the roles that it has at the moment; null when there is none.
 
-    That of a person counts while the account is open, and never has a role that the account has not; with no roles of
-    its own it has the account's. One look-up by id, another by the person's name.
+    That of a person counts while the account is open, and never has a role that the account has not. One that the
+    person made without roles has the account's, whatever they are at the moment; one that somebody else made has those
+    that its maker could answer for then. One look-up by id, another by the person's name.
     """
     record = get(source, credential_id, now_s)
     if record is None or not record.is_active(now_s):
@@ -177,8 +183,19 @@ def find_active(source: Records | RecordDraft, credential_id: str, now_s: float)
     # A credential of somebody of the same name who was removed before does not count for the new one.
     if account is None or not account.is_active or record.created_at_s < account.created_at_s:
         return None
-    roles = tuple(role for role in record.roles or account.roles if role in account.roles)
+    own = record.roles if record.roles or record.are_roles_fixed else account.roles
+    roles = tuple(role for role in own if role in account.roles)
     return record.model_copy(update={"roles": roles})
+
+
+def scopes_in_force(source: RecordDraft, record: CredentialRecord, policy: Policy) -> tuple[str, ...]:
+    """Return what a credential allows beyond its roles: of a person's, never more than the account allows now."""
+    if not record.scopes or not record.subject.startswith(_PERSON):
+        return record.scopes
+    account = _account(source, record.subject, source.now_s)
+    if account is None:
+        return ()
+    return narrowed(record.scopes, grants_of(record.subject, account.roles, policy))
 
 
 def rates(source: SecurityDraft) -> dict[str, RatePolicy]:
@@ -253,6 +270,19 @@ def _roles_for(draft: SecurityDraft, request: CreateCredential) -> tuple[str, ..
             f"{request.subject} does not have the role {foreign[0]}.", "Give the person the role first."
         )
     return request.roles or account.roles
+
+
+def _check_scopes(draft: SecurityDraft, request: CreateCredential, policy: Policy) -> None:
+    """Refuse scopes that a person does not have: they would not count."""
+    account = _account(draft, request.subject, draft.now_s) if request.subject.startswith(_PERSON) else None
+    if account is None:
+        return
+    held = grants_of(request.subject, account.roles, policy)
+    foreign = [scope for scope in request.scopes if not is_within(scope, held)]
+    if foreign:
+        raise InvalidInput(
+            f"{request.subject} does not have the right {foreign[0]}.", "Give the person a role with it first."
+        )
 
 
 def _account(source: Records | RecordDraft, subject: str, now_s: float) -> UserRecord | None:

@@ -9,6 +9,7 @@ from typing import ClassVar, Final, Literal, NamedTuple
 
 from pydantic import Field, SecretStr
 
+from zejzl_ray.auth.addresses import caller_of
 from zejzl_ray.auth.credential_text import code_of, is_same, new_credential, own_id, require_text
 from zejzl_ray.commands.records import Record
 from zejzl_ray.contracts.access import Principal
@@ -208,9 +209,10 @@ def _approved(record: CredentialRecord, request: DecideEnrolment) -> Enrolment:
 
 
 def _check_room(draft: SecurityDraft, address: str) -> None:
-    """Bound what strangers can make: requests that wait, and refused ones that are remembered for their hour."""
-    kept = [waiting for _, waiting in draft.all(EnrolmentRecord)]
-    of_address = sum(waiting.address == address for waiting in kept) if address else 0
+    """Bound what strangers can make. A refused request makes room: only an administrator can make one."""
+    kept = [waiting for _, waiting in draft.all(EnrolmentRecord) if waiting.state == "pending"]
+    where = caller_of(address)
+    of_address = sum(caller_of(waiting.address) == where for waiting in kept) if where else 0
     if len(kept) >= MAX_WAITING or of_address >= MAX_WAITING_OF_ADDRESS:
         longest_s = max(0.0, min(waiting.expires_at_s for waiting in kept) - draft.now_s)
         raise Overloaded(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from zejzl_ray.auth.scopes import allows, granting
-from zejzl_ray.contracts.access import CALM_ACTIONS, Standing
+from zejzl_ray.contracts.access import CALM_ACTIONS, PrincipalKind, Standing
 from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.contracts.policy import AccessExplanation, ExplainAccess, Policy, Reason
 from zejzl_ray.errors import InvalidInput
@@ -13,6 +13,7 @@ from zejzl_ray.security.permissions import HeldRole, grants_of, roles_of
 from zejzl_ray.security.policy_check import DOOR_SCOPE
 from zejzl_ray.security.policy_problem import did_you_mean, shown
 
+_KINDS: Final = frozenset(kind.value for kind in PrincipalKind)
 _PARTS: Final = ("service", "resource", "action")
 
 
@@ -149,11 +150,15 @@ def _difference(grant: str, scope: str) -> str:
 
 def _own(asked: _Asked, grants: tuple[str, ...], request: ExplainAccess) -> Reason:
     """The rule for what bears the caller's own name."""
-    name = request.subject.partition(":")[2]
+    kind, _, name = request.subject.partition(":")
+    wanted = asked.own_field.rpartition(".")[2]
     if granting(grants, asked.own_scope) is None:
         text = (
             f"To do it to what bears its own name it would need {asked.own_scope}, which it has not either."
         )
+        return Reason(is_passed=False, text=text)
+    if wanted in _KINDS and wanted != kind:
+        text = f"It has {asked.own_scope}, but {asked.own_field} is the name of a {wanted}, and it is none."
         return Reason(is_passed=False, text=text)
     if request.target == name:
         text = f"It has {asked.own_scope}, and {asked.own_field} is its own name, {name}."

@@ -171,7 +171,7 @@ class Login:
 
 
 def decide_login_outcome(
-    draft: SecurityDraft, outcome: LoginOutcome, request_id: str = ""
+    draft: SecurityDraft, outcome: LoginOutcome, request_id: str = "", *, operation: str = OPERATION
 ) -> UserRecord | None:
     """Store what an attempt led to.
 
@@ -191,7 +191,7 @@ def decide_login_outcome(
             AuditFact(
                 kind="denied",
                 subject=outcome.subject,
-                operation=OPERATION,
+                operation=operation,
                 outcome=LoginRefused.code,
                 address=outcome.address,
                 request_id=request_id,

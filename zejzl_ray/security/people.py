@@ -156,19 +156,14 @@ def decide_set_password(
     Raises:
         NotFound: there is no such person.
         LoginRefused: one's own password without the right old one.
-        Forbidden: the password of somebody who may do what the caller may not.
+        Forbidden: the password of somebody who may do what the caller may not; or a first one of one's own, with a
+            token that allows less than one may.
         InvalidInput: the new password is the old one.
     """
-    before = require(draft, request.user)
-    is_own = caller.subject == subject_of(before.user)
+    before = require_settable(draft, request, caller, policy)
     has_changed = password_version is not None and password_version != before.password_version
     if is_old_right is False or has_changed:
         raise login_refused()
-    if is_own and before.password_hash is not None and not is_old_right:
-        raise login_refused()
-    if not is_own:
-        subject = subject_of(before.user)
-        _require_own(subject, grants_of(subject, before.roles, policy), caller)
     old = request.old_password
     if old is not None and old.get_secret_value() == request.new_password.get_secret_value():
         raise InvalidInput("new_password: it is the old one.", "Choose another password.")
@@ -183,6 +178,27 @@ def decide_set_password(
     _end_everything(draft, subject_of(after.user))
     _tell(draft, caller, "password_changed", after.user, request.request_id)
     return shown(after, locked_accounts(draft), sessions)
+
+
+def require_settable(
+    draft: RecordDraft, request: SetPassword, caller: Principal, policy: Policy
+) -> UserRecord:
+    """Return the person whose password the caller may change, if the old one, where one is given, is right.
+
+    Whoever may log in with a password may do all that the person may: so a caller who need not know the old password
+    has to hold that already, be it the person's own token with narrower scopes.
+
+    Raises:
+        NotFound, LoginRefused, Forbidden: as ``decide_set_password``.
+    """
+    before = require(draft, request.user)
+    subject = subject_of(before.user)
+    if caller.subject == subject and before.password_hash is not None:
+        if request.old_password is None:
+            raise login_refused()
+        return before
+    _require_own(subject, grants_of(subject, before.roles, policy), caller)
+    return before
 
 
 def get(draft: RecordDraft, request: GetUser, *, sessions: int = 0) -> User:

@@ -1,5 +1,6 @@
 """The operations of security_gateway on people. Hashing happens before anything is decided."""
 
+from zejzl_ray.auth.credential_text import login_refused
 from zejzl_ray.contracts.access import principal_of
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.people import (
@@ -13,12 +14,13 @@ from zejzl_ray.contracts.people import (
     UserDeleted,
     UserPage,
 )
+from zejzl_ray.errors import ZejzlError
 from zejzl_ray.security import credential_records, people
 from zejzl_ray.security.draft import SecurityDraft
+from zejzl_ray.security.login import LoginOutcome, decide_login_outcome
 from zejzl_ray.security.password_policy import require_good
 from zejzl_ray.security.service_core import GatewayCore
 from zejzl_ray.security.session_records import active_of
-from zejzl_ray.security.user_record import UserRecord
 
 
 class PeopleOperations(GatewayCore):
@@ -106,7 +108,8 @@ class PeopleOperations(GatewayCore):
             return known
         require_good(request.new_password, request.user, self._policy_in(draft).password)
         subject = people.subject_of(request.user)
-        record = draft.get(UserRecord, request.user)
+        # Also now: hashing is slow, and not for everybody.
+        record = people.require_settable(draft, request, caller, self._policy_in(draft))
         is_old_right: bool | None = None
         if request.old_password is not None:
             # As a login, so that it is locked out like one.
@@ -116,6 +119,7 @@ class PeopleOperations(GatewayCore):
             is_old_right = outcome.record is not None
             if outcome.observation is not None:
                 self._observe(outcome.observation)
+                await self._submit("set_password", lambda draft: _refused(draft, outcome, request.request_id))
         password_hash = await self._hasher.hash(request.new_password)
 
         def decide(draft: SecurityDraft) -> User:
@@ -126,7 +130,7 @@ class PeopleOperations(GatewayCore):
                 password_hash,
                 self._policy_in(draft),
                 is_old_right=is_old_right,
-                password_version=None if is_old_right is None or record is None else record.password_version,
+                password_version=None if is_old_right is None else record.password_version,
                 sessions=_sessions(draft, request.user),
             )
             own = caller.session if caller.subject == subject else ""
@@ -134,6 +138,12 @@ class PeopleOperations(GatewayCore):
             return user.model_copy(update={"sessions": _sessions(draft, request.user)})
 
         return await self._command("set_password", request, call, User, decide)
+
+
+def _refused(draft: SecurityDraft, outcome: LoginOutcome, request_id: str) -> ZejzlError:
+    """Store the failure as that of a login, and have it raised."""
+    decide_login_outcome(draft, outcome, request_id, operation="security_gateway.set_password")
+    return login_refused()
 
 
 def _sessions(draft: SecurityDraft, user: str) -> int:

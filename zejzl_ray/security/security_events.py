@@ -74,21 +74,22 @@ def list_events(draft: RecordDraft, request: ListSecurityEvents) -> SecurityEven
     )
 
 
-def evidence_of(observation: Observation) -> Evidence | None:
+def evidence_of(observation: Observation, now_s: float) -> Evidence | None:
     """Return what a failed login says about the trust in an agent or machine; null when it says nothing.
 
-    At most once a minute and subject, whatever somebody tries in its name: the id of the evidence is the minute's.
+    At most once a minute and subject, whatever somebody tries in its name or says of when: the id of the evidence is
+    that of the minute at wall time ``now_s``.
     Denied calls are no evidence: a score that falls because it is low would never rise again.
     """
     if observation.kind != "login_failed" or not observation.subject.startswith(_SCORED):
         return None
     return Evidence(
-        evidence_id=f"login_failed-{int(observation.at_s // _MINUTE_S)}-{observation.subject}"[:128],
+        evidence_id=f"login_failed-{int(now_s // _MINUTE_S)}-{observation.subject}"[:128],
         subject=observation.subject,
         is_success=False,
         weight=_LOGIN_WEIGHT,
         reason="failed login",
-        at_s=observation.at_s,
+        at_s=now_s,
     )
 
 

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from zejzl_ray.auth.floods import Floods
 from zejzl_ray.auth.ports import AuditRecorder
 from zejzl_ray.clock import Clock
 from zejzl_ray.commands.group_writer import GroupWriter
@@ -42,6 +43,8 @@ from zejzl_ray.store.protocol import Store
 R = TypeVar("R", bound=Contract)
 Decide = Callable[[SecurityDraft], Contract | ZejzlError]
 _OBSERVED: Final = 10_000
+# So many looks at the store may fail before the gateway no longer knows that it is the one.
+_UNSURE_LOOKS: Final = 4
 
 
 class GatewayCore:
@@ -100,6 +103,8 @@ class GatewayCore:
         self._found: list[SecurityEvent] = []
         # Credentials that were used since it was last written.
         self._used: set[str] = set()
+        # Refused proofs, by address: a flood of them must not wash the rest out of the trail.
+        self._floods = Floods(clock, written_whole=100)
         self._is_serving = False
 
     # --- reading ---------------------------------------------------------------------------------------------
@@ -127,6 +132,19 @@ class GatewayCore:
             raise ServiceUnavailable(f"Another instance of {SERVICE} has taken over.", "Connect again.")
         if not self._is_serving:
             raise not_serving()
+
+    def _require_current(self) -> None:
+        """Refuse to speak for what is in force when the store has not confirmed it for a while.
+
+        Another instance may have taken over, and have revoked what this one still believes in.
+        """
+        self._require_ready()
+        unsure_s = self._clock.now_s() - self._stored_at_s
+        if self._journal.fault and unsure_s > _UNSURE_LOOKS * self._config.alive_s:
+            raise ServiceUnavailable(
+                f"{SERVICE} has not reached its store for {unsure_s:.0f} s, so it may have been replaced.",
+                "Try again when the store answers; `zejzl status` says how it is.",
+            )
 
     # --- the way of a command --------------------------------------------------------------------------------
 
@@ -231,12 +249,13 @@ class GatewayCore:
 
         Raises:
             Overloaded: too many callers wait.
+            ServiceUnavailable: it cannot tell whether another instance has taken over.
         """
         return await self.watch(request)
 
     async def watch(self, request: WatchFeed) -> FeedBatch:
         """Wait as ``watch_feed``: for the guard of this very process."""
-        return await self._feed.wait(request, self._require_ready)
+        return await self._feed.wait(request, self._require_current)
 
     async def fetch_keys(self) -> tuple[PublicKey, ...]:
         """Return the public keys: for the guard of this very process."""

@@ -3,7 +3,8 @@
 import contextlib
 from typing import Final
 
-from zejzl_ray.contracts.access import Principal
+from zejzl_ray.auth.scopes import allows
+from zejzl_ray.contracts.access import Principal, principal_of
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.security_gateway import SERVICE
 from zejzl_ray.contracts.trust import (
@@ -26,6 +27,8 @@ from zejzl_ray.security.trust import decide_report_evidence
 
 _ITSELF: Final = Principal(subject=f"service:{SERVICE}")
 _EVIDENCE: Final = 1000
+_FOUND: Final = 1000
+_JUDGE: Final = f"{SERVICE}:trust:report"
 
 
 class ThreatOperations(GatewayCore):
@@ -34,9 +37,16 @@ class ThreatOperations(GatewayCore):
     async def report_observations(
         self, request: ReportObservations, call: CallContext
     ) -> ObservationsAccepted:
-        """Take note of what guards and doors have refused. The events that follow from it are durable on return."""
+        """Take note of what guards and doors have refused. The events that follow from it are durable on return.
+
+        What it says of the trust in others counts when the caller may report evidence too.
+        """
         self._require_ready()
+        caller = principal_of(call)
         events, evidence = self._detect(request.observations)
+        # Who may only say what was refused has no say in what others are worth, and nobody in what it is worth itself.
+        may_judge = allows(caller.grants, _JUDGE)
+        evidence = tuple(each for each in evidence if may_judge and each.subject != caller.subject)
         await self._keep("report_observations", events, evidence, call)
         return ObservationsAccepted(events=len(events))
 
@@ -52,7 +62,11 @@ class ThreatOperations(GatewayCore):
         found = {event.event_id: event for event in (*self._found, *events)}
         self._found.clear()
         found.update((event.event_id, event) for event in self._detectors.due(self._clock.now_s()))
-        await self._keep("detect", tuple(found.values()), evidence)
+        try:
+            await self._keep("detect", tuple(found.values()), evidence)
+        except ZejzlError:
+            self._found = [*list(found.values())[-_FOUND:], *self._found]  # for the next look
+            raise
 
     def _seen(self, subject: str, address: str) -> None:
         """Have the detectors know from where a proof counted."""
@@ -82,7 +96,7 @@ class ThreatOperations(GatewayCore):
                 news = self._detectors.observe(observation, now_s)
             for event in news:
                 found[event.event_id] = event  # the last state of it
-        evidence = (_evidence(observation) for observation in observations)
+        evidence = (_evidence(observation, now_s) for observation in observations)
         return tuple(found.values()), tuple(each for each in evidence if each is not None)
 
     async def _keep(
@@ -105,8 +119,8 @@ class ThreatOperations(GatewayCore):
         await self._submit(operation, decide, call)
 
 
-def _evidence(observation: Observation) -> Evidence | None:
+def _evidence(observation: Observation, now_s: float) -> Evidence | None:
     try:
-        return evidence_of(observation)
+        return evidence_of(observation, now_s)
     except ValueError:  # what an attacker gave as a name need not be one
         return None

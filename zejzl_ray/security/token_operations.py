@@ -9,6 +9,7 @@ from zejzl_ray.auth.credential_text import login_refused
 from zejzl_ray.auth.scopes import narrowed
 from zejzl_ray.contracts.access import Principal, principal_of
 from zejzl_ray.contracts.call import CallContext
+from zejzl_ray.contracts.security_gateway import SERVICE
 from zejzl_ray.contracts.tokens import (
     CredentialGrant,
     GetKeys,
@@ -25,7 +26,7 @@ from zejzl_ray.contracts.tokens import (
     WhoAmI,
 )
 from zejzl_ray.errors import Forbidden, LoginRefused, ZejzlError
-from zejzl_ray.security import service_credentials, signatures
+from zejzl_ray.security import credentials, service_credentials, signatures
 from zejzl_ray.security.credential_records import CredentialRecord
 from zejzl_ray.security.credentials import find_by_text
 from zejzl_ray.security.draft import SecurityDraft
@@ -63,10 +64,10 @@ class TokenOperations(ThreatOperations):
                     return await self._issue_by_password(request, request.grant, call, address)
                 case SignatureGrant():
                     return await self._issue_by_signature(request, request.grant, call, address)
-        except LoginRefused:
-            # The detectors hear of a refused password from the login itself, with the account.
+        except LoginRefused as error:
+            # Of a refused password, the trail and the detectors hear from the login itself, with the account.
             if not isinstance(request.grant, PasswordGrant):
-                self._note("login_failed", "", address)
+                self._refused(_ISSUE, request.grant.kind, error, call)
             raise
 
     async def refresh_tokens(self, request: RefreshTokens, call: CallContext) -> Tokens:
@@ -94,11 +95,11 @@ class TokenOperations(ThreatOperations):
 
         try:
             tokens = await self._command(_REFRESH, request, call, Tokens, decide, is_kept=False)
-        except LoginRefused:
+        except LoginRefused as error:
             if replayed:
                 self._replayed(replayed[-1], address)
             else:
-                self._note("login_failed", "", address)
+                self._refused(_REFRESH, "refresh token", error, call)
             raise
         self._seen(tokens.subject, address)
         self._issuer.tell(tokens, "refresh token", address=address, request_id=request.request_id)
@@ -141,6 +142,7 @@ class TokenOperations(ThreatOperations):
         self, request: IssueToken, grant: CredentialGrant, call: CallContext, address: str
     ) -> Tokens:
         text = grant.credential.get_secret_value()
+        self._require_current()
         draft = self._reading()
         if text.startswith(service_credentials.PREFIX):
             subject = service_credentials.subject_of(self._master, text)
@@ -171,6 +173,8 @@ class TokenOperations(ThreatOperations):
         outcome = await self._login.attempt(self.records, grant.user, grant.password, address)
         if outcome.observation is not None:
             self._observe(outcome.observation)
+            # A caller that is in a hurry must not keep its failure out of the trail and the lock-outs.
+            call = call.model_copy(update={"deadline_at_s": None})
 
         def decide(draft: SecurityDraft) -> Tokens | ZejzlError:
             person = decide_login_outcome(draft, outcome, request.request_id)
@@ -192,6 +196,10 @@ class TokenOperations(ThreatOperations):
     async def _issue_by_signature(
         self, request: IssueToken, grant: SignatureGrant, call: CallContext, address: str
     ) -> Tokens:
+        # The signature is for one request. Only the door has that request; to anybody else who has seen it, a token
+        # would open everything that the signer may do. An address is proof that a door asks.
+        if not address or call.forwarded is None or not call.forwarded.is_exchange:
+            raise login_refused()
         # The nonce is what makes the request the same request, whatever id it comes with.
         again = request.model_copy(update={"request_id": f"{grant.credential_id}.{grant.nonce}"})
         replayed: list[str] = []
@@ -223,6 +231,22 @@ class TokenOperations(ThreatOperations):
         self._issuer.tell(tokens, "signed request", address=address, request_id=call.request_id)
         return tokens
 
+    def _refused(self, operation: str, proof: str, error: LoginRefused, call: CallContext) -> None:
+        """Tell the detectors and the trail of a proof that does not count; nobody knows whose it was meant to be."""
+        address = principal_of(call).address
+        self._note("login_failed", "", address)
+        count = self._floods.count((address, operation))
+        if count:
+            self._audit.record(
+                "denied",
+                operation=f"{SERVICE}.{operation}",
+                outcome=error.code,
+                reason=proof,
+                address=address,
+                request_id=call.request_id,
+                count=count,
+            )
+
     def _renewed(
         self, draft: SecurityDraft, session: SessionRecord, request_id: str, address: str
     ) -> Tokens | ZejzlError:
@@ -249,7 +273,8 @@ class TokenOperations(ThreatOperations):
 
     def _wish_of(self, record: CredentialRecord, request: IssueToken, draft: SecurityDraft) -> Wish:
         policy = self._policy_in(draft)
-        grants = grants_of(record.subject, record.roles, policy, record.scopes)
+        scopes = credentials.scopes_in_force(draft, record, policy)
+        grants = grants_of(record.subject, record.roles, policy, scopes)
         return _wish(request, record.subject, grants, record.credential_id, record.expires_at_s)
 
 

@@ -86,9 +86,10 @@ async def test_a_store_that_cannot_be_taken_over_is_closed(
     async def refuse(_: MemoryStore) -> int:
         raise StoreUnavailable("no answer")
 
-    with monkeypatch.context() as patched, pytest.raises(StoreUnavailable, match="no answer"):
+    with monkeypatch.context() as patched:
         patched.setattr(MemoryStore, "take_epoch", refuse)
-        await place.head(CHAIN)
+        with pytest.raises(StoreUnavailable, match="no answer"):
+            await place.head(CHAIN)
     assert await is_closed(disk.opened[0])
     assert await place.head(CHAIN) is None
     assert len(disk.opened) == 2

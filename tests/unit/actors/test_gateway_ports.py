@@ -89,7 +89,7 @@ async def test_the_gateways_process_checks_the_tokens_that_it_gave_out(
     issued = await gateway.issue_token(bench.service_token("error_bus"), call())
     security.launch()
     async with asyncio.timeout(10):
-        while not security.state.is_read:
+        while not security.state.is_read:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0)
     admitted = await security.admit(operation, WhoAmI(), CallContext(token=issued.access_token))
     assert admitted.principal.subject == "service:error_bus"

@@ -64,7 +64,7 @@ def options() -> ServiceOptions:
 
 async def eventually(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not is_so():
+        while not is_so():  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.001)
 
 
@@ -156,7 +156,7 @@ async def test_a_gateway_that_does_not_start_is_not_ready_and_says_why(
     hosted = shells.host_gateway("security_gateway", options, build, own_ports)
     hosted._shell._ready_wait_s = 0.001  # so long the trail of its process waits for it
     async with asyncio.timeout(10):
-        while "no master key" not in str((health := await hosted.health()).checks):
+        while "no master key" not in str((health := await hosted.health()).checks):  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.001)
     assert not health.is_ready
     feed = next(check for check in health.checks if check.name == "security_feed")

@@ -107,7 +107,7 @@ def wrong(file: Path) -> Path:
 def test_the_policy_in_force_is_shown(gateway: Any, run: Run) -> None:
     result = run("auth", "policy", "show")
     assert "operator" in result.stdout
-    assert "revision " in result.stderr
+    assert "revision 0: as shipped" in result.stderr
     data = as_json(run("auth", "policy", "show", "--json"))
     assert Policy.model_validate(data["policy"]).schema_name == "zejzl.policy/1"
 
@@ -158,13 +158,15 @@ def test_a_good_policy_is_put_in_force_and_says_from_where(gateway: Any, run: Ru
     result = run("auth", "policy", "set", "config/policy.yaml")
     assert result.exit_code == 0, result.exception
     assert "in force: revision" in result.stderr
+    assert f": {file}" in run("auth", "policy", "show").stderr
+    assert "since 2023" in run("auth", "policy", "show").stderr
     data = as_json(run("auth", "policy", "show", "--json"))
     assert data["source"] == str(file)
 
 
 def test_a_policy_with_errors_is_not_sent(gateway: Any, run: Run, wrong: Path) -> None:
     result = run("auth", "policy", "set", str(wrong))
-    assert result.exit_code == 1
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
     assert ": error: " in result.stderr
     assert gateway.asked == []
 

@@ -15,7 +15,7 @@ from zejzl_ray.cluster.record import ClusterRecord
 from zejzl_ray.settings import Settings
 
 INGRESS = Listener(11, ProcessKind.PROXY, "haproxy", Transport.TCP, "127.0.0.1", 7100)
-STRANGER = Listener(12, ProcessKind.OTHER, "nc [-l] 4444", Transport.TCP, "0.0.0.0", 4444)  # noqa: S104
+STRANGER = Listener(12, ProcessKind.OTHER, "nc [-l] 4444", Transport.TCP, "0.0.0.0", 4444)
 
 
 def record(**changes: Any) -> ClusterRecord:

@@ -77,7 +77,7 @@ def test_a_socket_is_a_door_only_at_its_own_process_address_and_port() -> None:
     proxy, service = ProcessKind.PROXY, ProcessKind.SERVICE
     assert names(listener(proxy, "127.0.0.1", 7000)) == ["ingress"]
     assert names(listener(proxy, "127.0.0.1", 7004)) == [None]
-    assert names(listener(proxy, "0.0.0.0", 7000)) == [None]  # noqa: S104
+    assert names(listener(proxy, "0.0.0.0", 7000)) == [None]
     assert names(listener(service, "127.0.0.1", 7001)) == ["health ports"]
     assert names(listener(service, "192.0.2.2", 7001)) == [None]
     assert names(listener(ProcessKind.OTHER, "127.0.0.1", 7000)) == [None]
@@ -96,7 +96,7 @@ def test_what_the_owner_has_opened_further_is_a_door_there_and_nowhere_else() ->
 def test_doors_of_one_process_are_told_apart() -> None:
     agent = ProcessKind.NODE_AGENT
     found = names(
-        listener(agent, "0.0.0.0", 1),  # noqa: S104
+        listener(agent, "0.0.0.0", 1),
         listener(agent, "127.0.0.1", 2),
         listener(agent, "192.0.2.2", 3),
         listener(agent, "::", 4),
@@ -112,8 +112,8 @@ def test_one_more_socket_than_a_process_may_have_is_no_door() -> None:
 
 
 def test_socket_files_are_doors_by_their_place() -> None:
-    assert names(listener(ProcessKind.RAYLET, "/tmp/c/r/session/sockets/raylet.1")) == ["raylet files"]  # noqa: S108
-    assert names(listener(ProcessKind.REPLICA, "/tmp/other.sock")) == [None]  # noqa: S108
+    assert names(listener(ProcessKind.RAYLET, "/tmp/c/r/session/sockets/raylet.1")) == ["raylet files"]
+    assert names(listener(ProcessKind.REPLICA, "/tmp/other.sock")) == [None]
 
 
 def cell(text: str) -> str:

@@ -79,7 +79,7 @@ async def test_each_secret_is_read_once() -> None:
 
 
 async def test_all_that_may_not_be_read_are_named_in_one_message() -> None:
-    with pytest.raises(SecretNotFound, match=r"not started: there is no secret b and no secret c for"):
+    with pytest.raises(SecretNotFound, match="There is no secret b and no secret c for the credential"):
         await fetch_secrets(Gateway({"a": "1"}), ["b", "a", "c"])
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.exceptions import ActorAlreadyExistsError, ActorDiedError, GetTimeoutError
+from ray.exceptions import ActorAlreadyExistsError, ActorDiedError, GetTimeoutError, RayTaskError
 from ray.util.state.exception import RayStateApiException
 
 from zejzl_ray.cluster import vram_placement
@@ -254,9 +254,23 @@ async def test_a_taken_name_is_a_conflict(placer: VramPlacer, fake_ray: FakeRay)
         await placer.start(object, name="A", vram_mib=1)
 
 
+def raised(last_line: str) -> RayTaskError:
+    """Return what Ray makes of an exception in a constructor."""
+    traceback = f'Traceback (most recent call last):\n  File "a.py", line 3, in __init__\n{last_line}\n'
+    return RayTaskError("A.__init__", traceback, ValueError())
+
+
 @pytest.mark.parametrize(
     ("outcome", "text"),
-    [(GetTimeoutError("late"), "did not start within 30 s"), (ActorDiedError(), "A did not start: ")],
+    [
+        (GetTimeoutError("late"), "did not start within 30 s"),
+        (ActorDiedError(), "A did not start: The actor died unexpectedly"),
+        (
+            ActorDiedError(raised("a.B: There is no program: 'x'.")),
+            "A did not start: There is no program: 'x'. See its log.",
+        ),
+        (ActorDiedError(raised("KeyError")), "A did not start: KeyError See its log."),
+    ],
 )
 async def test_an_actor_that_does_not_start_is_ended(
     placer: VramPlacer, fake_ray: FakeRay, outcome: Exception, text: str

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from zejzl_ray.commands.group_writer import GroupWriter
 from zejzl_ray.errors import (
     Conflict,
     InvalidInput,
@@ -13,7 +14,6 @@ from zejzl_ray.errors import (
     StoreUnavailable,
     VersionConflict,
 )
-from zejzl_ray.commands.group_writer import GroupWriter
 
 
 class Counter:

@@ -65,7 +65,7 @@ def failed(subject: str, at_s: float = NOW_S, kind: str = "login_failed") -> Obs
 
 @pytest.mark.parametrize("subject", ["agent:Scout", "machine:pc2"])
 def test_a_failed_login_says_little_about_an_agent_or_machine_once_a_minute(subject: str) -> None:
-    one, same, later = (evidence_of(failed(subject, NOW_S + s)) for s in (0, 19, 21))
+    one, same, later = (evidence_of(failed(subject, NOW_S - 60 * s), NOW_S + s) for s in (0, 19, 21))
     assert one is not None
     assert same is not None
     assert later is not None
@@ -85,10 +85,10 @@ def test_a_failed_login_says_little_about_an_agent_or_machine_once_a_minute(subj
     ],
 )
 def test_denials_and_people_are_no_matter_of_trust(observation: Observation) -> None:
-    assert evidence_of(observation) is None
+    assert evidence_of(observation, NOW_S) is None
 
 
 def test_a_long_name_still_makes_an_id() -> None:
-    evidence = evidence_of(failed("agent:" + "A" * 128))
+    evidence = evidence_of(failed("agent:" + "A" * 128), NOW_S)
     assert evidence is not None
     assert len(evidence.evidence_id) == 128

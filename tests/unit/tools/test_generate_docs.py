@@ -1,10 +1,11 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from tools.generate_docs import PAGES, main
 from zejzl_ray import errors
-from zejzl_ray.contracts.services import OPERATIONS
+from zejzl_ray.contracts.services import BY_SERVICE, NODE_AGENT_OPERATIONS, OPERATIONS
 from zejzl_ray.errors import ZejzlError
 from zejzl_ray.settings import Settings
 
@@ -72,10 +73,28 @@ def test_every_operation_of_every_service_is_listed(pages: dict[str, str]) -> No
     rows = pages["operations_list.md"].splitlines()
     missing = [
         (one.service, one.name)
-        for one in OPERATIONS
+        for one in (*OPERATIONS, *NODE_AGENT_OPERATIONS)
         if not any(row.startswith(f"| {one.service} | `{one.name}` |") for row in rows)
     ]
     assert missing == []
+
+
+def test_who_may_do_what_stands_beside_each_operation(pages: dict[str, str]) -> None:
+    rows = pages["operations_list.md"].splitlines()
+    (login,) = [row for row in rows if "| `issue_token` |" in row]
+    assert "| anybody |" in login
+    (beat,) = [row for row in rows if "| `heartbeat` |" in row]
+    assert BY_SERVICE["core_orchestrator"]["heartbeat"].scope in beat
+    (stop,) = [row for row in rows if row.startswith("| error_bus | `stop` |")]
+    assert stop.endswith("| handle only |")
+
+
+def test_what_has_no_route_is_on_no_page_of_routes(pages: dict[str, str]) -> None:
+    routes = [line for line in pages["http_api.md"].splitlines() if re.match(r"\| `[A-Z]+ ", line)]
+    assert len(routes) == len([one for one in OPERATIONS if one.path]) + 1
+    assert not [line for line in routes if ".stop`" in line]
+    (own,) = [line for line in routes if "/v1/auth/users/{user}`" in line and "GET" in line]
+    assert "`security_gateway:self:read` (`user`)" in own
 
 
 def test_the_methods_of_the_client_are_there_with_their_arguments(pages: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ def test_extras_and_the_build_are_wanted_and_the_project_itself_is_not(tmp_path:
     path = tmp_path / "pyproject.toml"
     path.write_text(
         '[build-system]\nrequires = ["builder>=1"]\n[project]\nname = "own"\ndependencies = ["one>=1"]\n'
-        '[project.optional-dependencies]\nextra = ["two"]\ndev = ["own[extra]", "three"]\n'
+        '[project.optional-dependencies]\nextra = ["two"]\naudit = ["newest"]\ndev = ["own[extra]", "three"]\n'
     )
     assert [one.name for one in wanted_requirements(path)] == ["builder", "one", "two", "three"]
 

@@ -10,7 +10,7 @@ from zejzl_ray.fleet.finding import Finding, Place
 from zejzl_ray.fleet.model import AgentDeclaration, MachineDeclaration, ServiceDeclaration
 from zejzl_ray.fleet.topology import DEFAULT_SERVICES
 
-ANYWHERE = "0.0.0.0"  # noqa: S104  # nothing is bound here: it is compared with what files say
+ANYWHERE = "0.0.0.0"  # noqa: S104  # nosec B104  # nothing is bound here: it is compared with what files say
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,169 @@
+"""Every door of the live system is on the list, no wider than it says, and refuses who shows nothing.
+
+What is looked at comes from the kernel: all listening sockets of all processes of the system. A listener that somebody
+adds tomorrow is in this test without anybody remembering.
+"""
+
+import asyncio
+import json
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]  # ships no types
+import httpx2
+import pytest
+import ray
+
+from tests.cluster.system import System
+from zejzl_ray.cli.doors import setup_of
+from zejzl_ray.cluster.doors import DOORS, OpenDoor, Proof, Speaks, match_doors
+from zejzl_ray.cluster.listeners import Listener, ProcessKind, Reach, Transport, find_listeners
+from zejzl_ray.cluster.node_processes import find_node_processes
+from zejzl_ray.cluster.record import require_record
+from zejzl_ray.settings import Settings
+
+# There at every moment on one machine; the others come and go.
+ALWAYS = {door.name for door in DOORS if door.kind is not None} - {
+    "Ray client, one program",
+    "proxy log",  # from its first line on
+    "figures of the dashboard", "figures of the autoscaler",  # fixed ports, which another system may have
+}  # fmt: skip
+ON_LOOPBACK = {"ingress", "ingress replica", "fallback proxy", "health ports", "dashboard"}
+_LIMIT_S = 10.0
+
+
+def open_doors(system: System) -> tuple[OpenDoor, ...]:
+    """Return every socket on which a process of the system waits for others."""
+    record = require_record(system.data_dir)
+    return match_doors(find_listeners(find_node_processes(record.cluster_id)), setup_of(Settings(), record))
+
+
+def asking_for(found: Iterable[OpenDoor], speaks: Speaks) -> list[tuple[Listener, tuple[str, ...]]]:
+    """Return the sockets behind a token, with what to try there."""
+    return [
+        (one.listener, one.door.tried)
+        for one in found
+        if one.door is not None
+        and one.door.speaks is speaks
+        and one.door.proof in (Proof.ACCESS_TOKEN, Proof.RAY_TOKEN)
+    ]
+
+
+def host_of(listener: Listener) -> str:
+    """Return where this machine reaches the socket."""
+    address = listener.address.removeprefix("::ffff:")
+    return "127.0.0.1" if listener.reach is Reach.ALL else f"[{address}]" if ":" in address else address
+
+
+def test_everything_that_listens_is_on_the_list_and_no_wider_than_it_says(ray_cluster: System) -> None:
+    found = open_doors(ray_cluster)
+    unlisted = [
+        (one.listener.place, one.listener.kind, one.listener.title) for one in found if one.door is None
+    ]
+    assert unlisted == []
+    assert {one.door.name for one in found if one.door is not None} >= ALWAYS
+    wide = {
+        (one.door.name, one.listener.place)
+        for one in found
+        if one.door is not None and one.door.name in ON_LOOPBACK and one.listener.reach is not Reach.LOOPBACK
+    }
+    assert wide == set()
+
+
+def test_health_ports_are_those_of_the_settings(running_system: System) -> None:
+    named = ("RESOURCE_MANAGER", "OBSERVABILITY", "ERROR_BUS", "SECURITY")
+    found = open_doors(running_system)
+    ports = {one.listener.port for one in found if one.door is not None and one.door.name == "health ports"}
+    assert ports == {int(running_system.environment[f"ZEJZL_{name}_PORT"]) for name in named}
+
+
+async def test_every_door_that_speaks_http_refuses_who_shows_nothing(running_system: System) -> None:
+    doors = asking_for(open_doors(running_system), Speaks.HTTP)
+    assert len(doors) >= len(ON_LOOPBACK)
+    async with httpx2.AsyncClient(timeout=_LIMIT_S) as client:
+        for listener, paths in doors:
+            for path in paths:
+                answer = await client.get(f"http://{host_of(listener)}:{listener.port}{path}")
+                assert answer.status_code == 401, (listener, path, answer.status_code, answer.text[:200])
+
+
+async def test_every_door_of_rays_own_calls_refuses_who_has_no_token(running_system: System) -> None:
+    doors = asking_for(open_doors(running_system), Speaks.GRPC)
+    assert len({listener.kind for listener, _ in doors}) >= 7
+    for listener, methods in doors:
+        answers = [await without_token(listener, method) for method in methods]
+        # A server without the method says so; one of them is that server's own.
+        assert set(answers) <= {"UNAUTHENTICATED", "UNIMPLEMENTED"}, (listener, answers)
+        assert "UNAUTHENTICATED" in answers, (listener, answers)
+
+
+async def without_token(listener: Listener, method: str) -> str:
+    """Return the status with which a gRPC server answers an empty call that carries no token."""
+    async with grpc.aio.insecure_channel(f"{host_of(listener)}:{listener.port}") as channel:
+        try:
+            await channel.unary_unary(method)(b"", timeout=_LIMIT_S)
+        except grpc.aio.AioRpcError as error:
+            return str(error.code().name)
+    return "OK"
+
+
+def test_socket_files_are_in_directories_that_only_their_owner_enters(running_system: System) -> None:
+    found = [one.listener for one in open_doors(running_system) if one.listener.transport is Transport.FILE]
+    assert found
+    for listener in found:
+        closed = [
+            folder
+            for folder in Path(listener.address).parents
+            if (state := folder.stat()).st_uid == os.getuid() and not stat.S_IMODE(state.st_mode) & 0o077
+        ]
+        assert closed, listener
+
+
+class Stranger:
+    """An actor that opens a port which nobody has thought of."""
+
+    def open(self) -> int:
+        import socket
+
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        return int(self.socket.getsockname()[1])
+
+
+async def test_a_listener_that_nobody_has_put_on_the_list_is_found(
+    ray_cluster: System, namespace: str
+) -> None:
+    actor: Any = ray.remote(num_cpus=0)(Stranger)
+    handle = actor.options(namespace=namespace, name="stranger").remote()
+    port = await handle.open.remote()
+    unlisted = [one.listener for one in open_doors(ray_cluster) if one.door is None]
+    assert [(one.kind, one.port) for one in unlisted] == [(ProcessKind.WORKER, port)]
+    done = await asyncio.to_thread(ray_cluster.zejzl, "doors")
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}" in done.stdout
+
+
+def test_the_command_shows_the_doors_of_the_running_system(running_system: System) -> None:
+    done = running_system.zejzl("doors", "--json")
+    shown = json.loads(done.stdout)
+    names = {one["door"] for one in shown["open"]}
+    assert names >= ALWAYS
+    assert {one["door"] for one in shown["open"] if one["process"] == ProcessKind.PROXY} <= {
+        "ingress", "proxy control", "proxy log",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "door", [door for door in DOORS if door.proof is Proof.NOTHING], ids=lambda door: door.name
+)
+async def test_pages_that_ask_for_nothing_show_figures_and_take_nothing(
+    running_system: System, door: object
+) -> None:
+    places = [one.listener for one in open_doors(running_system) if one.door is door]
+    async with httpx2.AsyncClient(timeout=_LIMIT_S) as client:
+        for listener in places:
+            answer = await client.get(f"http://{host_of(listener)}:{listener.port}/")
+            assert answer.text.startswith("# HELP"), listener
+            assert running_system.token not in answer.text
