@@ -35,7 +35,7 @@ say := @printf '==> %s\n'
 	test-gpu bench ports docs pins secrets-baseline format clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- set-up ----------------------------------------------------------------------------------------------------------
 
@@ -102,7 +102,8 @@ audit: $(READY) ## known faults of the packages that are pinned (needs the extra
 	@$(PY) -c 'import pip_audit' 2>/dev/null || { echo "error: pip-audit is not here; get it with: \
 	$(PY) -m pip install '.[audit]'" >&2; exit 1; }
 	$(say) 'security: known faults of the pinned packages'
-	@$(PY) -m pip_audit --requirement constraints.txt --no-deps --disable-pip
+	@# strict: a package that the index says nothing of is a failure and no pass
+	@$(PY) -m pip_audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 check-ports: $(READY) ## the fleet has no fault, no port twice, and the port matrix is not stale
 	$(say) 'fleet: validator, port conflicts'

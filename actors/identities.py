@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import SecretStr
-from zejzl_ray.cluster.credential_file import ensure_credential_file, ensure_master_key, write_private_file
 
+from zejzl_ray.cluster.credential_file import ensure_credential_file, ensure_master_key, write_private_file
 from zejzl_ray.cluster.local_plan import INGRESS_CREDENTIAL_FILE, MASTER_KEY_FILE, TOKEN_FILE
 from zejzl_ray.security.at_rest import MasterKeys
 from zejzl_ray.security.service_credentials import derive

@@ -27,7 +27,10 @@ class SecurityGatewayActor:
             return SecurityGateway(
                 store,
                 SystemClock(),
-                SecurityConfig(publish_ahead_s=options.settings.key_publish_ahead_s),
+                SecurityConfig(
+                    publish_ahead_s=options.settings.key_publish_ahead_s,
+                    token_life_s=options.settings.token_life_s,
+                ),
                 master_keys(options.settings),
                 audit,
             )

@@ -134,7 +134,8 @@ def host_gateway(
 
 
 def _security(service: str, options: ServiceOptions, chain: str, ports: SecurityPorts) -> ProcessSecurity:
-    required = SecurityOptions(is_required=options.settings.require_auth)
+    settings = options.settings
+    required = SecurityOptions(is_required=settings.require_auth, max_feed_age_s=settings.max_feed_age_s)
     return ProcessSecurity(service, chain, ports, SystemClock(), required)
 
 

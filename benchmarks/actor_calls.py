@@ -106,7 +106,8 @@ async def sets_per_s(server: RedisServer, value: bytes) -> float:
 async def bulk_per_s(store_url: str, namespace: str) -> tuple[float, bytes]:
     """Return the rate of one bulk registration through the handle, and the bytes of one stored agent."""
     options = ServiceOptions(
-        Settings(store_url=store_url, namespace=namespace), SecretStr("unused"), is_health_served=False
+        Settings(store_url=store_url, namespace=namespace, environment="dev", require_auth=False),
+        SecretStr("unused"),
     )
     handle: Any = start_service(
         CoreOrchestratorActor, PLACES["core_orchestrator"], options, namespace=namespace
@@ -140,7 +141,8 @@ def cluster() -> Iterator[None]:
 async def measure_lookups(pairs: int) -> Row:
     """Compare the service with the bare actor, turn by turn."""
     options = ServiceOptions(
-        Settings(store_url="memory", namespace="lookups"), SecretStr("unused"), is_health_served=False
+        Settings(store_url="memory", namespace="lookups", environment="dev", require_auth=False),
+        SecretStr("unused"),
     )
     service: Any = start_service(
         CoreOrchestratorActor, PLACES["core_orchestrator"], options, namespace="lookups"

@@ -3,7 +3,7 @@
 Starts a Ray cluster of its own with the ingress behind HAProxy and, beside it in the same Serve with the same
 deployment options, a FastAPI application whose one route answers the same bytes. Runs wrk in turns against
 
-* ``ingress``: GET /v1/agents/NAME with the bearer token, through HAProxy
+* ``ingress``: GET /v1/agents/NAME with an access token, checked with scope and rate, through HAProxy
 * ``baseline``: the FastAPI route, through HAProxy
 * ``default proxy``: GET /v1/agents/NAME with the token, through Serve's default proxy, which Serve keeps
 running
@@ -27,7 +27,6 @@ from benchmarks.own_cluster import own_cluster
 from benchmarks.report import Row, print_rows, spread
 from serve_apps.haproxy.environment import haproxy_directory, haproxy_environment
 from zejzl_ray.cluster.ports import free_ports
-from zejzl_ray.cluster.secret_file import ensure_token
 from zejzl_ray.contracts import orchestrator as wire
 from zejzl_ray.contracts.health import ServiceHealth
 
@@ -82,11 +81,16 @@ class StillRegistry:
         return ServiceHealth(service="core_orchestrator", is_ready=True)
 
 
-def _deploy(address: str, token_file: Path, http_port: int, replicas: int) -> bytes:
+def _deploy(address: str, directory: Path, http_port: int, replicas: int) -> str:
+    """Start everything and return the access token that the ingress takes."""
+    import asyncio
+
     import ray
     from fastapi import FastAPI, Response
     from ray import serve
 
+    from actors.identities import ensure_identities
+    from benchmarks.own_gateway import start_gateway
     from serve_apps.ingress import DEPLOYMENT_OPTIONS, IngressOptions, start_ingress
 
     root = str(Path(__file__).resolve().parents[1])
@@ -105,8 +109,22 @@ def _deploy(address: str, token_file: Path, http_port: int, replicas: int) -> by
             time.sleep(0.5)
     registry = ray.remote(StillRegistry).options(name="core_orchestrator", num_cpus=0).remote()
     body = next(agent for agent in _agents() if agent.name == AGENT).model_dump_json().encode()
+    identities = ensure_identities(directory)
+
+    async def gateway() -> tuple[Any, str]:
+        handle, access = await start_gateway(directory, NAMESPACE, identities)
+        token = (await access.tokens.token()).get_secret_value()
+        await access.close()
+        return handle, token
+
+    handle, token = asyncio.run(gateway())
     start_ingress(
-        IngressOptions(token_file=token_file, http_port=http_port, replicas=replicas, namespace=NAMESPACE)
+        IngressOptions(
+            credential_file=identities.ingress_file,
+            http_port=http_port,
+            replicas=replicas,
+            namespace=NAMESPACE,
+        )
     )
 
     def build_baseline() -> FastAPI:
@@ -125,8 +143,8 @@ def _deploy(address: str, token_file: Path, http_port: int, replicas: int) -> by
         serve.ingress(build_baseline)(Baseline)
     )
     serve.run(deployment.bind(), name="baseline", route_prefix="/baseline")
-    globals()["_keep"] = registry  # the actor lives as long as its handle
-    return body
+    globals()["_keep"] = (registry, handle)  # an actor lives as long as its handle
+    return token
 
 
 def _wrk(url: str, token: str, seconds: float, connections: int) -> float:
@@ -162,13 +180,12 @@ def main() -> int:
         sys.stderr.write("wrk is missing: apt-get install wrk\n")
         return 2
     directory = Path(tempfile.mkdtemp(prefix="zi-", dir="/tmp"))
-    token = ensure_token(directory / "token").get_secret_value()
     proxy_environment = haproxy_environment(directory)
     http_port = free_ports(1)[0]
     try:
         with own_cluster(("mainpc",), cpus=2, extra=proxy_environment) as cluster:
             os.environ.update(cluster.environment)  # before ray is imported
-            _deploy(cluster.address, directory / "token", http_port, arguments.replicas)
+            token = _deploy(cluster.address, directory, http_port, arguments.replicas)
             fallback_port = proxy_environment["RAY_SERVE_FALLBACK_PROXY_HTTP_PORT"]
             targets = {
                 "ingress": f"http://127.0.0.1:{http_port}/v1/agents/{AGENT}",

@@ -28,26 +28,22 @@ from pydantic import SecretStr
 from ray.cluster_utils import Cluster
 
 from actors.core_orchestrator import CoreOrchestratorActor
-from actors.identities import ROOT_SUBJECT, Identities, ensure_identities
+from actors.identities import Identities, ensure_identities
 from actors.place import ServiceOptions, start_service
-from actors.security_gateway import SecurityGatewayActor
-from zejzl_ray.clock import SystemClock
+from benchmarks.own_gateway import own_settings, start_gateway
 from zejzl_ray.cluster.gateway_access import GatewayAccess
 from zejzl_ray.cluster.names import MACHINE_LABEL
 from zejzl_ray.cluster.topology import PLACES
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.orchestrator import GetAgent, RegisterAgent
-from zejzl_ray.contracts.policy import GetPolicy, RatePolicy, SetPolicy
 from zejzl_ray.contracts.tokens import CredentialGrant, IssueToken
 from zejzl_ray.errors import ZejzlError
 from zejzl_ray.log import configure_logging
-from zejzl_ray.settings import Settings
 
 CALLS = 3_000
 IN_FLIGHT = 200
 NAMESPACE = "secured"
 OPEN_NAMESPACE = "open"
-BOUNDLESS = RatePolicy(burst_per_s=1_000_000, sustained_per_min=60_000_000)
 
 
 class Constant:
@@ -82,32 +78,15 @@ def cluster() -> Iterator[None]:
         shutil.rmtree(DIRECTORY, ignore_errors=True)
 
 
-def settings(namespace: str, **more: Any) -> Settings:
-    """Return the settings of one namespace; state on the disk, as by default."""
-    return Settings(
-        data_dir=DIRECTORY, store_url=f"sqlite://{DIRECTORY}/{namespace}", namespace=namespace,
-        security_port=_free_port(), **more,
-    )  # fmt: skip
-
-
-def _free_port() -> int:
-    from zejzl_ray.cluster.ports import free_ports
-
-    return free_ports(1)[0]
-
-
 async def start_secured(identities: Identities) -> tuple[Any, Any, GatewayAccess]:
     """Start a gateway and a registry that asks for tokens, without limits of rate."""
-    started: dict[str, Any] = {}
-    for actor, service in ((SecurityGatewayActor, "security_gateway"), (CoreOrchestratorActor, "core_orchestrator")):
-        options = ServiceOptions(settings(NAMESPACE), identities.credential_of(f"service:{service}"))
-        started[service] = start_service(actor, PLACES[service], options, namespace=NAMESPACE)
-    access = GatewayAccess(NAMESPACE, identities.credential_of(ROOT_SUBJECT), SystemClock(), timeout_s=30)
-    policy = (await access.gateway.get_policy(GetPolicy())).policy
-    roles = {name: role.model_copy(update={"rate": None}) for name, role in policy.roles.items()}
-    boundless = policy.model_copy(update={"rate": BOUNDLESS, "address_rate": BOUNDLESS, "roles": roles})
-    await access.gateway.set_policy(SetPolicy(policy=boundless, source="benchmark"))
-    return started["security_gateway"], started["core_orchestrator"], access
+    gateway, access = await start_gateway(DIRECTORY, NAMESPACE, identities)
+    options = ServiceOptions(
+        own_settings(DIRECTORY, NAMESPACE), identities.credential_of("service:core_orchestrator")
+    )
+    place = PLACES["core_orchestrator"]
+    registry = start_service(CoreOrchestratorActor, place, options, namespace=NAMESPACE)
+    return gateway, registry, access
 
 
 async def wait_until_admitted(handle: Any, token: SecretStr) -> None:
@@ -128,7 +107,7 @@ async def measure(pairs: int) -> list[Row]:
     gateway, registry, access = await start_secured(identities)
     token = await access.tokens.token()
     await wait_until_admitted(registry, token)
-    open_settings = settings(OPEN_NAMESPACE, environment="dev", require_auth=False)
+    open_settings = own_settings(DIRECTORY, OPEN_NAMESPACE, environment="dev", require_auth=False)
     unchecked: Any = start_service(
         CoreOrchestratorActor, PLACES["core_orchestrator"], ServiceOptions(open_settings, SecretStr("none")),
         namespace=OPEN_NAMESPACE,

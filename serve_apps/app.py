@@ -20,7 +20,7 @@ from serve_apps.middleware.authentication import AuthenticationMiddleware, publi
 from serve_apps.middleware.body_limit import BodyLimitMiddleware
 from serve_apps.middleware.errors import ErrorsMiddleware
 from serve_apps.middleware.measure import MeasureMiddleware, RequestMetrics
-from serve_apps.middleware.request_scope import RequestScopeMiddleware
+from serve_apps.middleware.request_scope import RequestScope, RequestScopeMiddleware
 from serve_apps.openapi import install_openapi
 from serve_apps.probes import (
     ApiDocumentEndpoint,
@@ -135,12 +135,18 @@ def create_app(
         "core_orchestrator.get_fleet": GetFleetEndpoint,
     }
 
+    async def still_counts(request: RequestScope) -> None:
+        await door.recheck(request.token)
+
     def endpoint_of(operation: Operation) -> Endpoint:
         # What this process answers from its own copy is checked in this process, the rest in its service.
         if operation.key in reads:
             return Guarded(operation, reads[operation.key](operation, replica), door, clock)
         if operation.key == "core_orchestrator.watch_agents":
-            watch = WatchEndpoint(operation, caller, replica, clock=clock, config=config, watchers=watchers)
+            watch = WatchEndpoint(
+                operation, caller, replica,
+                clock=clock, config=config, watchers=watchers, still_counts=still_counts,
+            )  # fmt: skip
             return Guarded(operation, watch, door, clock)
         return CallEndpoint(operation, caller, clock, config)
 

@@ -1,6 +1,8 @@
 """The door of the ingress: who may come in at all, and under which name a request goes on."""
 
-from typing import Protocol
+from typing import Final, Protocol
+
+from pydantic import SecretStr
 
 from zejzl_ray.auth.bearer_door import BearerDoor
 from zejzl_ray.auth.process_security import ProcessSecurity
@@ -10,6 +12,8 @@ from zejzl_ray.contracts.call import CallContext, Forwarded
 from zejzl_ray.contracts.health import Check
 from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.contracts.tokens import IssueToken, SignatureGrant
+
+_ANYBODY: Final = CallContext()
 
 
 class Door(Protocol):
@@ -29,11 +33,19 @@ class Door(Protocol):
         """
         ...
 
-    async def identify(self, authorization: bytes | None, address: str) -> str | None:
+    async def identify(self, authorization: bytes | None, address: str, request_id: str) -> str | None:
         """Return the access token under which a request goes on; None where none is needed.
 
         Raises:
             Unauthenticated: the header does not prove who is calling.
+        """
+        ...
+
+    async def recheck(self, token: str | None) -> None:
+        """Look again whether a token counts that ``identify`` has returned, for answers that take long.
+
+        Raises:
+            Unauthenticated: it has expired, or was revoked.
         """
         ...
 
@@ -49,7 +61,9 @@ class Door(Protocol):
         """Return what tells a service where a request came from."""
         ...
 
-    async def admit(self, operation: Operation, request: Contract, call: CallContext) -> CallContext:
+    async def admit(
+        self, operation: Operation, request: Contract, call: CallContext, address: str
+    ) -> CallContext:
         """Return the call if its caller may do this here, in the ingress itself; see ``Guard.admit``."""
         ...
 
@@ -84,10 +98,15 @@ class GatewayDoor:
         """Take note of a request from an address."""
         self._security.guard.admit_address(address)
 
-    async def identify(self, authorization: bytes | None, address: str) -> str | None:
+    async def identify(self, authorization: bytes | None, address: str, request_id: str) -> str | None:
         """Return the access token under which a request goes on."""
-        call = await self._bearer.identify(CallContext(), authorization, address)
+        asked = _ANYBODY.model_copy(update={"request_id": request_id})
+        call = await self._bearer.identify(asked, authorization, address)
         return None if call.token is None else call.token.get_secret_value()
+
+    async def recheck(self, token: str | None) -> None:
+        """Look again whether a token counts."""
+        await self._security.guard.identify(CallContext(token=None if token is None else SecretStr(token)))
 
     async def exchange(self, grant: SignatureGrant, address: str) -> str:
         """Return the access token of a signed request."""
@@ -98,9 +117,11 @@ class GatewayDoor:
         """Return what tells a service where a request came from."""
         return Forwarded(address=address, proof=await self._access.tokens.token()) if address else None
 
-    async def admit(self, operation: Operation, request: Contract, call: CallContext) -> CallContext:
+    async def admit(
+        self, operation: Operation, request: Contract, call: CallContext, address: str
+    ) -> CallContext:
         """Return the call if its caller may do this here."""
-        return await self._security.admit(operation, request, call)
+        return await self._security.admit(operation, request, call, seen_from=address)
 
     def checks(self) -> tuple[Check, ...]:
         """Return how news and audit trail are."""

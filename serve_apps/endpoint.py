@@ -36,7 +36,7 @@ class CallEndpoint:
         """Answer one request."""
         operation, config = self._operation, self._config
         request = request_scope_of(scope)
-        context = request.call_context(self._clock, config.default_timeout_s, config.max_timeout_s)
+        context = await request.forward_context(self._clock, config.default_timeout_s, config.max_timeout_s)
         body = await parse_body(request, receive, config.max_json_depth) if has_body(operation) else {}
         model = build_request(operation, scope["path_params"], parse_query(scope), body, request.request_id)
         reply = await self._caller.call(operation, model, context)

@@ -1,5 +1,7 @@
 """Endpoints that the ingress answers by itself, closed."""
 
+from typing import Final
+
 from starlette.types import Receive, Scope, Send
 
 from serve_apps.door import Door
@@ -8,6 +10,8 @@ from serve_apps.middleware.request_scope import RequestScope, request_scope_of
 from zejzl_ray.clock import Clock
 from zejzl_ray.contracts.health import GetHealth
 from zejzl_ray.contracts.operation import Operation
+
+_NOTHING: Final = GetHealth()  # what is asked does not matter: none of these pages is anybody's own
 
 
 class Guarded:
@@ -25,5 +29,6 @@ class Guarded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, if its caller may ask."""
         request: RequestScope = request_scope_of(scope)
-        await self._door.admit(self._operation, GetHealth(), request.call_context(self._clock))
+        call = request.call_context(self._clock)
+        await self._door.admit(self._operation, _NOTHING, call, request.address)
         await self._endpoint(scope, receive, send)

@@ -74,7 +74,7 @@ class ReadyzEndpoint:
             Check(name="registry_copy", status=CheckStatus.FAILED if stale else CheckStatus.OK, reason=stale),
             *self._more_checks(),
         ]
-        context = request.call_context(self._clock, _HEALTH_TIMEOUT_S, self._config.max_timeout_s)
+        context = await request.forward_context(self._clock, _HEALTH_TIMEOUT_S, self._config.max_timeout_s)
         try:
             health = await self._caller.call(_HEALTH, GetHealth(), context)
             assert isinstance(health, ServiceHealth)

@@ -1,13 +1,13 @@
 """Watching the registry: as a long poll with JSON, or as a stream of server-sent events.
 
 Both follow the replica's own copy; only changes that are older than the replica keeps are asked for in
-core_orchestrator. A stream ends when the client goes, when the replica stops, and when it cannot go on
-without a gap.
+core_orchestrator. A stream ends when the client goes, when its token counts no more, when the replica stops, and
+when it cannot go on without a gap.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
@@ -26,6 +26,8 @@ from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.contracts.orchestrator import MAX_PAGE, WatchAgents, WatchBatch
 from zejzl_ray.errors import InvalidInput, Overloaded, RevisionCompacted, ZejzlError
 
+# Raises when the token of a request counts no more.
+StillCounts = Callable[[RequestScope], Awaitable[None]]
 _EVENT_STREAM: Final = b"text/event-stream"
 
 
@@ -70,6 +72,7 @@ class WatchEndpoint:
         clock: Clock,
         config: IngressConfig,
         watchers: Watchers,
+        still_counts: StillCounts,
     ) -> None:
         self._operation = operation
         self._caller = caller
@@ -77,6 +80,7 @@ class WatchEndpoint:
         self._clock = clock
         self._config = config
         self._watchers = watchers
+        self._still_counts = still_counts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -113,6 +117,7 @@ class WatchEndpoint:
         elif not entries and watch.from_revision > self._replica.revision:
             raise self._ahead(watch.from_revision)
         body = b'{"events":[%b],"revision":%d}' % (b",".join(entry.body for entry in entries), revision)
+        await self._still_counts(request)  # a revocation may have come while it waited
         await send_json(send, 200, body, ((REVISION_HEADER, b"%d" % self._replica.revision),))
 
     async def _stream(self, watch: WatchAgents, request: RequestScope, receive: Receive, send: Send) -> None:
@@ -135,6 +140,8 @@ class WatchEndpoint:
                     if gone.done():
                         break
                 try:
+                    # Before anything more is told: the token may have expired, or been revoked.
+                    await self._still_counts(request)
                     # the ring first, or history after a slow client fell behind
                     entries = await self._entries(revision, MAX_PAGE, request)
                 except ZejzlError as error:
@@ -160,7 +167,7 @@ class WatchEndpoint:
         kept = self._replica.events_after(revision, limit)
         if kept is not None:
             return kept
-        context = request.call_context(
+        context = await request.forward_context(
             self._clock, self._config.default_timeout_s, self._config.max_timeout_s
         )
         watch = WatchAgents(from_revision=revision, timeout_s=0, limit=limit)

@@ -81,9 +81,10 @@ def http_page() -> str:
     intro = (
         f"The ingress serves these, `/healthz` (anybody), {', '.join(pages)}. Every route that is not for "
         "anybody wants `Authorization: Bearer TOKEN`, with an access token or a credential, or a signed "
-        "request. Who has the own scope may do it without the scope, to what bears its own name. Fields in braces come from the path; on GET and "
-        "DELETE the other fields are query parameters, else they are the JSON body. Errors are problem "
-        "documents: see [errors](errors.md). `X-Request-ID` and `traceparent` are taken over and passed on."
+        "request. Who has the own scope may do it without the scope, to what bears its own name. Fields in "
+        "braces come from the path; on GET and DELETE the other fields are query parameters, else they are the "
+        "JSON body. Errors are problem documents: see [errors](errors.md). `X-Request-ID` and `traceparent` are "
+        "taken over and passed on."
     )
     models = [part for model in _models(served) for part in _model(model)]
     table = _table(("route", "operation", "scope", "own scope", "request", "reply", "status"), rows)

@@ -60,7 +60,7 @@ def scan(root: Path, names: list[str]) -> SecretsCollection:
     """Return what looks like a secret in these files of a directory."""
     every = {found.__name__ for found in get_mapping_from_secret_type_to_class().values()} - _NOT_A_SECRET
     wanted = [name for name in names if name not in _SKIPPED]
-    found = SecretsCollection(root=str(root))
+    found: SecretsCollection = SecretsCollection(root=str(root))
     invented = {name for name in wanted if name.startswith(_INVENTED)}
     prose = {name for name in wanted if name.endswith(_PROSE)} - invented
     for plugins, chosen in (
@@ -73,20 +73,21 @@ def scan(root: Path, names: list[str]) -> SecretsCollection:
     return found
 
 
-def known(root: Path) -> SecretsCollection:
-    """Return what the baseline calls harmless; nothing without a baseline."""
+def known(root: Path) -> set[tuple[str, str, str]]:
+    """Return file, kind and digest of what the baseline calls harmless; nothing without a baseline."""
     path = root / BASELINE
-    return (
-        baseline.load(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else SecretsCollection()
-    )
+    if not path.is_file():
+        return set()
+    results = json.loads(path.read_text(encoding="utf-8"))["results"]
+    return {(name, one["type"], one["hashed_secret"]) for name, found in results.items() for one in found}
 
 
-def new_ones(found: SecretsCollection, harmless: SecretsCollection) -> list[str]:
+def new_ones(found: SecretsCollection, harmless: set[tuple[str, str, str]]) -> list[str]:
     """Return the place of each finding that is not in the baseline, without the secret itself."""
     return [
         f"{name}:{secret.line_number}: {secret.type}"
         for name, secret in sorted(found, key=lambda item: (item[0], item[1].line_number))
-        if secret not in harmless[name]
+        if (name, secret.type, secret.secret_hash) not in harmless
     ]
 
 
@@ -110,13 +111,16 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     found = scan(root, names)
     if given.update:
         content = baseline.format_for_output(found)
+        for name, places in content["results"].items():
+            for one in places:
+                one["filename"] = name  # as it is called in every checkout
         (root / BASELINE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         print(f"{BASELINE}: {len(list(found))} places that look like secrets and are none")
         return 0
-    places = [*own_credentials(root, names), *new_ones(found, known(root))]
-    for place in places:
-        print(f"error: {place}", file=sys.stderr)
-    if places:
+    faults = [*own_credentials(root, names), *new_ones(found, known(root))]
+    for fault in faults:
+        print(f"error: {fault}", file=sys.stderr)
+    if faults:
         print(
             "Take it out, and make a new one if it was ever real. If it is none: "
             "python tools/scan_secrets.py --update",

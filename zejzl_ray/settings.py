@@ -55,6 +55,10 @@ class Settings(BaseSettings):
         default=True,
         description="false lets calls without a token pass; with ZEJZL_ENVIRONMENT=dev on loopback only",
     )
+    token_life_s: float = Field(default=900.0, ge=10, le=3600, description="life of an access token")
+    max_feed_age_s: float = Field(
+        default=30.0, ge=1, le=3600, description="with older news of revocations only reading goes on"
+    )
     key_publish_ahead_s: float = Field(
         default=60.0,
         ge=1,

@@ -56,15 +56,14 @@ class AuthenticationMiddleware:
             method = _READING.get(scope["method"], scope["method"])
             if method not in self._public.get(scope["path"], frozenset()):
                 receive = await self._identify(request, scope, receive)
-            if scope["path"] != LIVENESS:
-                request.forwarded = await self._door.forwarded(request.address)
+            request.forward = self._door.forwarded
         await self._app(scope, receive, send)
 
     async def _identify(self, request: RequestScope, scope: Scope, receive: Receive) -> Receive:
         """Set the request's token; return from where its body is to be read."""
         authorization = request.headers.get(b"authorization")
         if authorization is None or not authorization.lower().startswith(_SIGNED):
-            request.token = await self._door.identify(authorization, request.address)
+            request.token = await self._door.identify(authorization, request.address, request.request_id)
             return receive
         body = b"" if scope["method"] in {"GET", "HEAD"} else await _whole_body(receive)
         query: bytes = scope["query_string"]

@@ -1,6 +1,7 @@
 """Who asks, under which request id: read once from the headers, kept beside the ASGI scope."""
 
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,7 +29,7 @@ class RequestScope:
         headers: lower case name -> value; of a repeated header the last one.
         address: of the caller, as the proxy saw it; empty when it is not known.
         token: proof of who is calling, set by the authentication; never printed.
-        forwarded: what tells a service where the request came from.
+        forward: makes what tells a service where the request came from.
         status: HTTP status once the answer has begun, else 0.
     """
 
@@ -37,7 +38,7 @@ class RequestScope:
     traceparent: str | None
     address: str = ""
     token: str | None = field(default=None, repr=False)
-    forwarded: Forwarded | None = field(default=None, repr=False)
+    forward: Callable[[str], Awaitable[Forwarded | None]] | None = field(default=None, repr=False)
     status: int = 0
 
     def call_context(
@@ -59,8 +60,20 @@ class RequestScope:
             caused_by=caused_by.decode("ascii") if _REQUEST_ID.fullmatch(caused_by) else "",
             traceparent=self.traceparent,
             deadline_at_s=clock.now_s() + timeout_s,
-            forwarded=self.forwarded,
         )
+
+    async def forward_context(
+        self, clock: Clock, default_timeout_s: float, max_timeout_s: float
+    ) -> CallContext:
+        """Return ``call_context`` with what tells a service where the request came from.
+
+        Raises:
+            InvalidInput: as ``call_context``.
+            ServiceUnavailable: the door has no proof of its own, since the gateway is away.
+        """
+        context = self.call_context(clock, default_timeout_s, max_timeout_s)
+        forwarded = None if self.forward is None else await self.forward(self.address)
+        return context if forwarded is None else context.model_copy(update={"forwarded": forwarded})
 
 
 def _timeout_s(given: bytes, max_timeout_s: float) -> float:

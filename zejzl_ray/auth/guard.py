@@ -140,8 +140,17 @@ class Guard:
             )
             raise
 
-    async def admit(self, operation: Operation, request: Contract, call: CallContext) -> AuthenticatedCall:
+    async def admit(
+        self, operation: Operation, request: Contract, call: CallContext, *, seen_from: str = ""
+    ) -> AuthenticatedCall:
         """Return the call with its caller, proved and allowed to do this.
+
+        Args:
+            operation: what is to be done.
+            request: with what.
+            call: with the token.
+            seen_from: address of the caller where this process itself is the door; otherwise what the call's door
+                has proved counts.
 
         Raises:
             Unauthenticated: no token, or one that does not count; TokenExpired and TokenRevoked among them.
@@ -150,7 +159,9 @@ class Guard:
             SecurityFeedStale: more than reading, and news of revocations are too old.
             ServiceUnavailable: nothing was heard of the gateway yet.
         """
-        address = "" if call.forwarded is None else await self._address_of(operation, call)
+        address = seen_from
+        if not address and call.forwarded is not None:
+            address = await self._address_of(operation, call)
         why_kept_out = self._state.addresses.why_refused(address) if address else ""
         subject = ""
         try:

@@ -115,9 +115,11 @@ class ProcessSecurity:
             watching = self._observer.run(self._ports.observations, self._stopping)
             self._tasks.append(loop.create_task(watching, name="observations"))
 
-    async def admit(self, operation: Operation, request: Contract, call: CallContext) -> AuthenticatedCall:
+    async def admit(
+        self, operation: Operation, request: Contract, call: CallContext, *, seen_from: str = ""
+    ) -> AuthenticatedCall:
         """Return the call with its caller, proved and allowed to do this; see ``Guard.admit``."""
-        return await self.guard.admit(operation, request, call)
+        return await self.guard.admit(operation, request, call, seen_from=seen_from)
 
     def checks(self) -> tuple[Check, ...]:
         """Return how the news and the audit trail are, for readiness."""

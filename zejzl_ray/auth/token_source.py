@@ -207,7 +207,9 @@ class TokenSource:
             held = await self._ask()
         except ZejzlError as error:
             if self._failure is None:  # once, and not at every call
-                _log.warning("no new access token", error=str(error))
+                # One that is away is seen in readiness; one that refuses is a fault of the set-up.
+                say = _log.info if isinstance(error, Unavailable) else _log.warning
+                say("no new access token", error=str(error))
             pause_s = _REFUSED_PAUSE_S if isinstance(error, Unauthenticated) else _PAUSE_S
             self._failure, self._pause_until_s = error, self._clock.monotonic_s() + pause_s
             raise

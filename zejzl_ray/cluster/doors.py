@@ -38,7 +38,7 @@ class Setup:
     """What differs from system to system.
 
     Attributes:
-        bind_host: address of the ingress and the health ports, beside loopback.
+        bind_host: address of the ingress, beside loopback.
         http_port: port of the ingress.
         gcs_port: port of Ray's control store; 0 when any will do.
         dashboard_port: port of Ray's dashboard; 0 when any will do.
@@ -194,8 +194,8 @@ DOORS: Final[tuple[Door, ...]] = (
         "ZEJZL_RESOURCE_MANAGER_PORT (7001), ZEJZL_OBSERVABILITY_PORT (7002), ZEJZL_ERROR_BUS_PORT (7003), "
         "ZEJZL_SECURITY_PORT (7005)",
         "127.0.0.1", Proof.ACCESS_TOKEN, "monitoring: /readyz and /metrics, for principals that may read them",
-        "/healthz says without proof that the service lives. ZEJZL_BIND_HOST opens them further, without HTTPS.",
-        Speaks.HTTP, follows_bind_host=True, is_ipv6=False, tried=("/metrics", "/readyz"),
+        "/healthz says without proof that the service lives. Without HTTPS, so loopback whatever ZEJZL_BIND_HOST says.",
+        Speaks.HTTP, is_ipv6=False, tried=("/metrics", "/readyz"),
     ),
     Door(
         "control store", ProcessKind.CONTROL_STORE, "ZEJZL_RAY_PORT (any free port; 6379 between machines)",

@@ -20,7 +20,7 @@ class Forwarded(Contract):
     proof: SecretStr = Field(description="access token of the door")
     is_exchange: bool = Field(
         default=False,
-        description="the door asks for itself, with the proof of a request that it holds; never of one that it passes on",
+        description="the door asks for itself, with the proof of a request that it holds; never of one it passes on",
     )
 
 

@@ -148,7 +148,8 @@ class MachineReporting:
         """
         return ServiceHealth(
             service="node_agent",
-            is_ready=not self._trouble and all(check.status is not CheckStatus.FAILED for check in more_checks),
+            is_ready=not self._trouble
+            and all(check.status is not CheckStatus.FAILED for check in more_checks),
             checks=(self._report_check(), self._vram_check(), *more_checks),
             machine=self._plan.machine,
             pid=os.getpid(),

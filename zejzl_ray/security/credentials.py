@@ -281,7 +281,8 @@ def _check_scopes(draft: SecurityDraft, request: CreateCredential, policy: Polic
     foreign = [scope for scope in request.scopes if not is_within(scope, held)]
     if foreign:
         raise InvalidInput(
-            f"{request.subject} does not have the right {foreign[0]}.", "Give the person a role with it first."
+            f"{request.subject} does not have the right {foreign[0]}.",
+            "Give the person a role with it first.",
         )
 
 

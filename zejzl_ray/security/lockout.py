@@ -6,6 +6,7 @@ one place. An account that does not exist locks like one that does. Of the names
 type only a digest is kept: some of them are passwords in the wrong field.
 """
 
+import heapq
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -20,6 +21,9 @@ from zejzl_ray.errors import RateLimited
 
 # In place of an account: the address, whatever the account.
 _ANY_ACCOUNT: Final = ""
+MAX_STORED: Final = 50_000
+"""Lock-outs that outlive a restart; each needs some failures from an address of its own."""
+_MOST_FORGOTTEN: Final = 10_000
 _LEVELS: Final = 8
 
 Pair = tuple[str, str]
@@ -227,6 +231,18 @@ def locked_accounts(draft: RecordDraft) -> frozenset[str]:
         for _, record in draft.all(LockoutRecord)
         if record.account and record.locked_until_s > draft.now_s
     )
+
+
+def surplus_locks(records: Records, now_s: float, most: int = MAX_STORED) -> list[str]:
+    """Return the keys of stored lock-outs above a number, those of the fewest failures first."""
+    above = records.count(LockoutRecord) - most
+    if above <= 0:
+        return []
+    # Some more at once, so that a flood does not cost a look at all of them every second.
+    number = min(above + most // 50, _MOST_FORGOTTEN)
+    kept = records.all(LockoutRecord, now_s)
+    weakest = heapq.nsmallest(number, kept, key=lambda found: (found[1].failures, found[1].last_failed_at_s))
+    return [key for key, _ in weakest]
 
 
 def lift_in(draft: RecordDraft, account: str) -> None:

@@ -182,7 +182,8 @@ def decide_login_outcome(
     read = outcome.record
     record = None if read is None else draft.get(UserRecord, read.user)
     if record is not None and read is not None:
-        is_same = record.is_active and record.password_version == read.password_version
+        now, then = (record.created_at_s, record.password_version), (read.created_at_s, read.password_version)
+        is_same = record.is_active and now == then
         record = record if is_same else None
     for lock, expires_at_s in outcome.locks:
         draft.put(lock.key, lock, expires_at_s)

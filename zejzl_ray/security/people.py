@@ -162,7 +162,8 @@ def decide_set_password(
     """
     before = require_settable(draft, request, caller, policy)
     has_changed = password_version is not None and password_version != before.password_version
-    if is_old_right is False or has_changed:
+    has_proved = is_old_right or before.password_hash is None or caller.subject != subject_of(before.user)
+    if is_old_right is False or has_changed or not has_proved:
         raise login_refused()
     old = request.old_password
     if old is not None and old.get_secret_value() == request.new_password.get_secret_value():

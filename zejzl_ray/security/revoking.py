@@ -14,6 +14,8 @@ from zejzl_ray.security.draft import AuditFact, SecurityDraft
 # Times in a token are whole seconds: one of the second of a revocation counts as issued before it.
 _WHOLE_SECOND_S: Final = 1.0
 _ALL: Final = "all/"
+# A caller's clock may be ahead; what it calls now is no later than the gateway's now.
+CLOCK_SKEW_S: Final = 300.0
 
 
 class RevocationRecord(Record):
@@ -80,7 +82,7 @@ def check_request(request: RevokeTokens, now_s: float) -> None:
             f"A revocation names exactly one thing, this one {len(named)}.",
             "Give one of token_id, session, subject and everything_before_s.",
         )
-    if request.everything_before_s is not None and request.everything_before_s > now_s:
+    if request.everything_before_s is not None and request.everything_before_s > now_s + CLOCK_SKEW_S:
         raise InvalidInput(
             "everything_before_s is in the future.", "Give a moment that is over, at most now."
         )

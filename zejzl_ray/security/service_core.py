@@ -1,6 +1,6 @@
 """What all operations of security_gateway share: the records, the way of a command, the feed."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -18,7 +18,7 @@ from zejzl_ray.contracts.security_feed import FeedBatch, WatchFeed
 from zejzl_ray.contracts.security_gateway import SERVICE
 from zejzl_ray.contracts.tokens import PublicKey, Revoked
 from zejzl_ray.contracts.trust import Observation, SecurityEvent
-from zejzl_ray.errors import DeadlineExceeded, ServiceUnavailable, ZejzlError
+from zejzl_ray.errors import DeadlineExceeded, Overloaded, ServiceUnavailable, ZejzlError
 from zejzl_ray.security.at_rest import MasterKeys
 from zejzl_ray.security.audit_keeping import seal_facts
 from zejzl_ray.security.config import SecurityConfig
@@ -43,6 +43,8 @@ from zejzl_ray.store.protocol import Store
 R = TypeVar("R", bound=Contract)
 Decide = Callable[[SecurityDraft], Contract | ZejzlError]
 _OBSERVED: Final = 10_000
+# Of one subject, such as all replicas of the ingress: nobody may take the places of all verifiers.
+_WATCHERS_OF_ONE: Final = 128
 # So many looks at the store may fail before the gateway no longer knows that it is the one.
 _UNSURE_LOOKS: Final = 4
 
@@ -103,6 +105,8 @@ class GatewayCore:
         self._found: list[SecurityEvent] = []
         # Credentials that were used since it was last written.
         self._used: set[str] = set()
+        # subject -> its watch calls that wait
+        self._watching: Counter[str] = Counter()
         # Refused proofs, by address: a flood of them must not wash the rest out of the trail.
         self._floods = Floods(clock, written_whole=100)
         self._is_serving = False
@@ -248,10 +252,19 @@ class GatewayCore:
         """Wait for changes that verifiers have to know, and return them.
 
         Raises:
-            Overloaded: too many callers wait.
+            Overloaded: too many callers wait, or this one too often.
             ServiceUnavailable: it cannot tell whether another instance has taken over.
         """
-        return await self.watch(request)
+        who = principal_of(call).subject
+        if self._watching[who] >= _WATCHERS_OF_ONE:
+            raise Overloaded(f"{who} waits for changes {_WATCHERS_OF_ONE} times already.", "Ask again later.")
+        self._watching[who] += 1
+        try:
+            return await self.watch(request)
+        finally:
+            self._watching[who] -= 1
+            if not self._watching[who]:
+                del self._watching[who]
 
     async def watch(self, request: WatchFeed) -> FeedBatch:
         """Wait as ``watch_feed``: for the guard of this very process."""

@@ -77,7 +77,7 @@ class SessionOperations(GatewayCore):
             credentials = credential_records.end_of_subject(draft, request.subject, reason)
             draft.revoke(revoker.subject(request.subject, now_s))
         else:
-            before_s = request.everything_before_s or now_s
+            before_s = min(request.everything_before_s or now_s, now_s)
             sessions = self._sessions.decide_end_before(draft, before_s, reason)
             draft.revoke(revoker.all_before(before_s))
         draft.tell(fact_of(request, caller))

@@ -28,6 +28,7 @@ from zejzl_ray.security.trust import decide_report_evidence
 _ITSELF: Final = Principal(subject=f"service:{SERVICE}")
 _EVIDENCE: Final = 1000
 _FOUND: Final = 1000
+_OLDEST_S: Final = 3600.0
 _JUDGE: Final = f"{SERVICE}:trust:report"
 
 
@@ -89,7 +90,10 @@ class ThreatOperations(GatewayCore):
     ) -> tuple[tuple[SecurityEvent, ...], tuple[Evidence, ...]]:
         now_s = self._clock.now_s()
         found: dict[str, SecurityEvent] = {}
-        for observation in observations:
+        for told in observations:
+            # Others say when it was: neither the future nor a time that nobody asks for may stand in what is kept.
+            at_s = max(now_s - _OLDEST_S, min(told.at_s, now_s))
+            observation = told if at_s == told.at_s else told.model_copy(update={"at_s": at_s})
             if observation.kind == "seen":
                 news = self._detectors.seen(observation.subject, observation.address, observation.at_s)
             else:

@@ -48,13 +48,15 @@ __all__ = [
 ]
 
 _SCORED_KINDS: Final = ("agent", "machine")
+_OLDEST_S: Final = 30 * 86_400.0  # evidence that is older counts as of then: for as good as nothing
 _DECAY: Final = "time has passed"
 
 
 def decide_report_evidence(
     draft: SecurityDraft, request: ReportEvidence, caller: Principal, policy: TrustPolicy
 ) -> EvidenceAccepted:
-    """Count evidence into the scores, each piece once; a time that is still to come counts as now.
+    """Count evidence into the scores, each piece once; a time that is still to come counts as now, one more than 30 days
+    ago as 30 days ago.
 
     Raises:
         InvalidInput: evidence about something other than an agent or a machine.
@@ -202,7 +204,7 @@ def _count(
         standing=GOOD_STANDING.model_copy(update={"subject": subject}),
     )
     dated = sorted(
-        ((now_s if each.at_s is None else min(each.at_s, now_s), each) for each in evidence),
+        ((_dated(each.at_s, now_s), each) for each in evidence),
         key=lambda pair: pair[0],
     )
     seen, points, reason = record.seen, record.points, record.last_reason
@@ -281,6 +283,10 @@ def _tell_change(
             details={"level": f"{before.standing.level} -> {after.level}", "score": f"{after.score:.3f}"},
         )
     )
+
+
+def _dated(at_s: float | None, now_s: float) -> float:
+    return now_s if at_s is None else max(now_s - _OLDEST_S, min(at_s, now_s))
 
 
 def _require_scored(subject: str, place: str) -> None:

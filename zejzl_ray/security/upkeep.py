@@ -13,6 +13,7 @@ from zejzl_ray.security.audit_keeping import decide_forget_idle
 from zejzl_ray.security.credential_records import note_use
 from zejzl_ray.security.draft import SecurityDraft
 from zejzl_ray.security.guard_limits import limits_of
+from zejzl_ray.security.lockout import LockoutRecord, surplus_locks
 from zejzl_ray.security.repeat_answers import AnswerRecord
 from zejzl_ray.security.threat_operations import ThreatOperations
 from zejzl_ray.security.trust import decide_due, due_standings
@@ -96,18 +97,20 @@ class Upkeep(ThreatOperations):
         return Done()
 
     async def _forget(self) -> None:
-        """Drop from memory what the store has forgotten, and the oldest answers above the limit."""
+        """Drop from memory what the store has forgotten, and what is above the limits for answers and lock-outs."""
         self.records.forget_expired(self._clock.now_s())
-        surplus = self._answers.surplus(self.records)
-        if not surplus:
+        answers, locks = self._answers.surplus(self.records), surplus_locks(self.records, self._clock.now_s())
+        if not (answers or locks):
             return
 
         def decide(draft: SecurityDraft) -> Done:
-            for key in surplus:
+            for key in answers:
                 draft.delete(AnswerRecord, key)
+            for key in locks:
+                draft.delete(LockoutRecord, key)
             return Done()
 
-        await self._submit("forget_answers", decide)
+        await self._submit("forget_surplus", decide)
 
     async def _write_used(self) -> None:
         """Write when credentials were last used."""

@@ -78,9 +78,7 @@ def create_health_app(
         problem = problem_of(NotFound("Only GET is answered here.", "Use GET.")).model_copy(
             update={"status": 405, "code": "method_not_allowed", "title": "Method not allowed"}
         )
-        return Response(
-            problem.model_dump_json(), 405, {"Allow": "GET, HEAD"}, media_type=PROBLEM_MEDIA_TYPE
-        )
+        return Response(problem.model_dump_json(), 405, {"Allow": "GET, HEAD"}, media_type=PROBLEM_MEDIA_TYPE)
 
     return Starlette(
         routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)],
@@ -122,9 +120,7 @@ class HealthServer:
         drain_s: how long a request may still take after ``stop``.
     """
 
-    def __init__(
-        self, host: str, port: int, admit: Admit, *, retry_s: float = 2.0, drain_s: int = 2
-    ) -> None:
+    def __init__(self, host: str, port: int, admit: Admit, *, retry_s: float = 2.0, drain_s: int = 2) -> None:
         self._host = host
         self.port = port
         self._admit = admit

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from actors.closed import closed
@@ -61,13 +63,14 @@ async def test_a_method_runs_with_the_caller_that_the_door_has_proved() -> None:
 
 async def test_nothing_is_done_for_a_caller_that_is_not_admitted() -> None:
     agent = Agent(is_open=False)
-    for method, request in (
+    calls: tuple[tuple[Any, Any], ...] = (
         (agent.snapshot, GetSnapshot()),
         (agent.health, GetHealth()),
         (agent.stop, StopService()),
-    ):
+    )
+    for method, request in calls:
         with pytest.raises(Unauthenticated):
-            await method(request, CallContext())  # type: ignore[operator]
+            await method(request, CallContext())
     assert agent.calls == []
 
 

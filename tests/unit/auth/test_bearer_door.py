@@ -3,6 +3,7 @@ from pydantic import SecretStr
 
 from zejzl_ray.auth.bearer_door import MAX_HEADER_BYTES, BearerDoor, bearer_of
 from zejzl_ray.auth.credential_exchange import CredentialExchange
+from zejzl_ray.auth.token_verifier import UnknownKey
 from zejzl_ray.contracts.access import NOBODY, AuthenticatedCall, Principal
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
@@ -84,6 +85,23 @@ async def test_a_kept_token_that_was_revoked_is_replaced_once(door: BearerDoor, 
     assert guard.shown[3:] == ["token-2", "token-3"]
 
 
+async def test_a_kept_token_whose_key_was_taken_away_is_replaced(
+    door: BearerDoor, guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await door.identify(CallContext(), b"Bearer zk_x_y")
+
+    async def identify(call: CallContext, address: str = "") -> Principal:
+        assert call.token is not None
+        if call.token.get_secret_value() == "token-1":
+            raise UnknownKey("not accepted", "", "old")
+        return NOBODY
+
+    monkeypatch.setattr(guard, "identify", identify)
+    call = await door.identify(CallContext(), b"Bearer zk_x_y")
+    assert call.token is not None
+    assert call.token.get_secret_value() == "token-2"
+
+
 async def test_without_a_header_the_guard_decides(door: BearerDoor, guard: Guard) -> None:
     with pytest.raises(Unauthenticated, match="no token"):
         await door.identify(CallContext(token=SecretStr("smuggled")), None)
@@ -92,7 +110,8 @@ async def test_without_a_header_the_guard_decides(door: BearerDoor, guard: Guard
 
 @pytest.mark.parametrize(
     "header",
-    [b"", b"Bearer", b"Bearer ", b"Basic abc", b"abc", b"Bearer a b", b"Bearer a\tb", b"Bearer \xff\xfe", b"Bearer a\x7fb",
+    [b"", b"Bearer", b"Bearer ", b"Basic abc", b"abc", b"Bearer a b", b"Bearer a\tb", b"Bearer \xff\xfe",
+     b"Bearer a\x7fb",
      b"Bearer " + b"x" * (MAX_HEADER_BYTES + 1)],
 )  # fmt: skip
 def test_another_header_is_refused_without_repeating_it(header: bytes) -> None:

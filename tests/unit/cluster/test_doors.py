@@ -46,7 +46,7 @@ def test_what_is_open_to_anybody_is_frozen_and_says_why() -> None:
 def test_what_is_wider_than_loopback_is_frozen_and_says_why() -> None:
     wide = {door for door in DOORS if door.reaches - {Reach.LOOPBACK, Reach.FILE}}
     assert {door.name for door in wide} == WIDE
-    assert {door.name for door in DOORS if door.follows_bind_host} == {"ingress", "health ports"}
+    assert {door.name for door in DOORS if door.follows_bind_host} == {"ingress"}
 
 
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: door.name)
@@ -91,6 +91,7 @@ def test_what_the_owner_has_opened_further_is_a_door_there_and_nowhere_else() ->
     wide, near, other = (listener(proxy, host, 7000) for host in ("192.0.2.2", "127.0.0.1", "192.0.2.3"))
     assert names(wide, near, setup=setup) == ["ingress", "ingress"]
     assert names(other, setup=setup) == [None]
+    assert names(listener(ProcessKind.SERVICE, "192.0.2.2", 7001), setup=setup) == [None]
 
 
 def test_doors_of_one_process_are_told_apart() -> None:

@@ -141,7 +141,7 @@ async def test_another_callers_proof_is_exchanged_with_the_address_that_the_door
     assert tokens.access_token.get_secret_value() == "a.zk_theirs.2"
     _, _, call = actor.calls[-1]
     assert call.forwarded is not None
-    assert call.forwarded.address == "192.0.2.7"
+    assert (call.forwarded.address, call.forwarded.is_exchange) == ("192.0.2.7", True)
     assert call.forwarded.proof.get_secret_value() == f"a.{OWN.get_secret_value()}.1"
     assert call.token is None
     await access.issue_for(request, "")

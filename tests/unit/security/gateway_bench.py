@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from zejzl_ray.contracts.access import AuthenticatedCall, Principal
+from zejzl_ray.contracts.call import Forwarded
 from zejzl_ray.contracts.tokens import CredentialGrant, IssueToken, PasswordGrant, Tokens
 from zejzl_ray.errors import StoreUnavailable
 from zejzl_ray.security import service_credentials
@@ -45,7 +46,9 @@ class Recorder:
         count: int = 1,
         details: Mapping[str, str] | None = None,
     ) -> None:
-        self.told.append({"kind": kind, "subject": subject, "target": target, "reason": reason})
+        self.told.append(
+            {"kind": kind, "subject": subject, "target": target, "reason": reason, "count": count}
+        )
 
     def count_grant(self, subject: str, operation: str) -> None:
         self.told.append({"kind": "counted", "subject": subject, "operation": operation})
@@ -93,6 +96,12 @@ class Bench:
 def call(principal: Principal = ADMIN, address: str = "") -> AuthenticatedCall:
     """Return a call as the guard makes it."""
     return AuthenticatedCall(principal=principal.model_copy(update={"address": address}))
+
+
+def door_call(address: str = "192.0.2.7", **more: Any) -> AuthenticatedCall:
+    """Return the call of a door that exchanges the proof of a request that it holds."""
+    forwarded = Forwarded(address=address, proof=SecretStr("of the door"), is_exchange=True)
+    return call(NOBODY_KNOWN, address).model_copy(update={"forwarded": forwarded, **more})
 
 
 async def log_in(

@@ -12,6 +12,7 @@ from zejzl_ray.security.lockout import (
     account_key,
     lift_in,
     locked_accounts,
+    surplus_locks,
 )
 
 HOME, AWAY = "192.0.2.7", "198.51.100.9"
@@ -200,3 +201,18 @@ def test_whatever_is_typed_makes_a_key_that_the_store_takes(account: str, addres
     assert record.key.isascii()
     assert len(record.key) < 80
     assert (account_key(account) == account_key(address)) == (account == address)
+
+
+def test_stored_lockouts_have_a_bound_and_the_weakest_go_first() -> None:
+    records = Records()
+    for number in range(60):
+        lock = LockoutRecord(
+            account=f"{number:02d}", address=HOME, failures=4 + number % 3, last_failed_at_s=NOW_S + number,
+            locked_until_s=NOW_S + 900,
+        )  # fmt: skip
+        records.put(lock.key, lock, NOW_S + 86_400)
+    assert surplus_locks(records, NOW_S, most=60) == []
+    gone = [records.get(LockoutRecord, key, NOW_S) for key in surplus_locks(records, NOW_S, most=50)]
+    assert [lock.account for lock in gone if lock is not None] == [
+        f"{number:02d}" for number in range(0, 33, 3)
+    ]

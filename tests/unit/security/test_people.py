@@ -17,6 +17,7 @@ from zejzl_ray.security.people import (
     get,
     list_page,
 )
+from zejzl_ray.security.permissions import grants_of
 
 NOW_S = 5000.0
 HASH = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA"
@@ -254,7 +255,11 @@ def test_the_new_password_is_another_one() -> None:
 def test_who_has_no_password_yet_sets_the_first_one_without() -> None:
     draft = fresh()
     draft.put("ada", UserRecord(user="ada", roles=("viewer",), created_at_s=1.0))
-    decide_set_password(draft, change("ada"), ADA, HASH, POLICY, is_old_right=None)
+    with pytest.raises(Forbidden, match="more than you"):  # a token of hers with narrower scopes
+        decide_set_password(draft, change("ada"), ADA, HASH, POLICY, is_old_right=None)
+    assert not draft.facts
+    whole = ADA.model_copy(update={"grants": grants_of("user:ada", ("viewer",), POLICY)})
+    decide_set_password(draft, change("ada"), whole, HASH, POLICY, is_old_right=None)
     record = draft.get(UserRecord, "ada")
     assert record is not None
     assert record.password_hash == HASH

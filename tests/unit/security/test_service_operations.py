@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.unit.security.gateway_bench import PASSWORD, Bench, call, log_in
+from tests.unit.security.gateway_bench import PASSWORD, Bench, call, door_call, log_in
 from zejzl_ray.auth.audit_chain import seal, verify_chain
 from zejzl_ray.auth.signed_requests import sign
 from zejzl_ray.contracts.access import Principal
@@ -286,18 +286,18 @@ async def test_a_signed_request_counts_once_and_its_repetition_gets_the_stored_t
                 signature=sign(made.secret, "GET", target, digest, at_s, nonce),
             )
 
-        first = await gateway.issue_token(IssueToken(grant=grant()), call())
-        again = await gateway.issue_token(IssueToken(grant=grant()), call())
+        first = await gateway.issue_token(IssueToken(grant=grant()), door_call())
+        again = await gateway.issue_token(IssueToken(grant=grant()), door_call())
         assert again.access_token.get_secret_value() == first.access_token.get_secret_value()
         with pytest.raises(LoginRefused) as caught:
-            await gateway.issue_token(IssueToken(grant=grant("/v1/other")), call())
+            await gateway.issue_token(IssueToken(grant=grant("/v1/other")), door_call())
         assert type(caught.value) is LoginRefused, "nothing of the trail leaves with the error"
         await gateway.tick()
         listed = await gateway.list_security_events(ListSecurityEvents(), call())
         assert [each.kind for each in listed.events] == ["token_replay"]
         bad = grant().model_copy(update={"signature": "0" * 64, "nonce": "m" * 16})
         with pytest.raises(LoginRefused):
-            await gateway.issue_token(IssueToken(grant=bad), call())
+            await gateway.issue_token(IssueToken(grant=bad), door_call())
 
 
 async def test_secrets_are_for_their_readers_and_every_look_is_in_the_trail() -> None:

@@ -7,7 +7,7 @@ from zejzl_ray.contracts.call import CallContext, Forwarded
 from zejzl_ray.contracts.health import Check
 from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.contracts.tokens import SignatureGrant
-from zejzl_ray.errors import Forbidden, Unauthenticated, ZejzlError
+from zejzl_ray.errors import Forbidden, TokenRevoked, Unauthenticated, ZejzlError
 
 OWNER = Principal(subject="user:owner", grants=("*:*:*",))
 
@@ -30,6 +30,7 @@ class OneTokenDoor:
         self.signatures: list[SignatureGrant] = []
         self.admitted: list[str] = []
         self.is_running = False
+        self.is_revoked = False
         self.own_checks: tuple[Check, ...] = ()
 
     @property
@@ -41,13 +42,17 @@ class OneTokenDoor:
         if self.entry_error is not None:
             raise self.entry_error
 
-    async def identify(self, authorization: bytes | None, address: str) -> str | None:
+    async def identify(self, authorization: bytes | None, address: str, request_id: str) -> str | None:
         text = bearer_of(authorization)
         if text is None and not self._is_required:
             return None
         if text != self._token:
             raise Unauthenticated("The request carries no valid token.", "Send one.")
         return text
+
+    async def recheck(self, token: str | None) -> None:
+        if self.is_revoked:
+            raise TokenRevoked("The token was revoked.")
 
     async def exchange(self, grant: SignatureGrant, address: str) -> str:
         self.signatures.append(grant)
@@ -56,7 +61,9 @@ class OneTokenDoor:
     async def forwarded(self, address: str) -> Forwarded | None:
         return None
 
-    async def admit(self, operation: Operation, request: Contract, call: CallContext) -> CallContext:
+    async def admit(
+        self, operation: Operation, request: Contract, call: CallContext, address: str
+    ) -> CallContext:
         if operation.scope in self.refused_scopes:
             raise Forbidden(f"The caller lacks the scope {operation.scope}.")
         self.admitted.append(operation.key)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from starlette.types import Receive, Scope, Send
 
 from serve_apps.door import Door, GatewayDoor
 from serve_apps.guarded import Guarded
@@ -21,7 +22,7 @@ from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.policy import AddressPolicy
 from zejzl_ray.contracts.services import health_operation
 from zejzl_ray.contracts.tokens import CredentialGrant, IssueToken, SignatureGrant, Tokens
-from zejzl_ray.errors import Forbidden, LoginRefused, RateLimited, Unauthenticated
+from zejzl_ray.errors import Forbidden, LoginRefused, RateLimited, TokenExpired, Unauthenticated
 from zejzl_ray.store.memory import MemoryStore
 
 CREDENTIAL = f"zk_{'ab' * 8}_{'cd' * 32}"
@@ -101,32 +102,43 @@ async def test_it_starts_and_stops_what_it_stands_on() -> None:
 
 async def test_an_access_token_goes_on_as_it_is(entrance: Entrance) -> None:
     token = entrance.bench.token()
-    assert await entrance.door.identify(f"Bearer {token}".encode(), ADDRESS) == token
+    assert await entrance.door.identify(f"Bearer {token}".encode(), ADDRESS, "request-1") == token
     assert entrance.access.asked == []
+
+
+async def test_a_token_that_was_let_in_is_looked_at_again(entrance: Entrance) -> None:
+    token = entrance.bench.token(expires_at_s=int(entrance.bench.clock.now_s()) + 60)
+    await entrance.door.identify(f"Bearer {token}".encode(), ADDRESS, "request-1")
+    await entrance.door.recheck(token)
+    entrance.bench.clock.advance(61)
+    with pytest.raises(TokenExpired):
+        await entrance.door.recheck(token)
+    with pytest.raises(Unauthenticated):
+        await entrance.door.recheck(None)
 
 
 @pytest.mark.parametrize("header", [None, b"", b"Basic x", b"Bearer", b"Bearer x y", b"Bearer a.b.c"])
 async def test_what_proves_nothing_is_refused(entrance: Entrance, header: bytes | None) -> None:
     assert entrance.door.is_required
     with pytest.raises(Unauthenticated):
-        await entrance.door.identify(header, ADDRESS)
+        await entrance.door.identify(header, ADDRESS, "request-1")
 
 
 async def test_a_credential_is_exchanged_once_with_the_address_it_came_from(entrance: Entrance) -> None:
     header = f"Bearer {CREDENTIAL}".encode()
-    first = await entrance.door.identify(header, ADDRESS)
+    first = await entrance.door.identify(header, ADDRESS, "request-1")
     assert first is not None
     assert not first.startswith("zk_")
-    assert await entrance.door.identify(header, ADDRESS) == first
+    assert await entrance.door.identify(header, ADDRESS, "request-1") == first
     assert [address for _, address in entrance.access.asked] == [ADDRESS]
     with pytest.raises(LoginRefused):
-        await entrance.door.identify(f"Bearer zk_{'ab' * 8}_{'00' * 32}".encode(), ADDRESS)
+        await entrance.door.identify(f"Bearer zk_{'ab' * 8}_{'00' * 32}".encode(), ADDRESS, "request-1")
 
 
 async def test_a_signature_is_exchanged_for_a_token(entrance: Entrance) -> None:
     grant = sign_request("ab" * 8, SecretStr("5a" * 32), "GET", "/v1/agents", b"", at_s=1_000, nonce="n" * 22)
     token = await entrance.door.exchange(grant, ADDRESS)
-    assert (await entrance.door.identify(f"Bearer {token}".encode(), ADDRESS)) == token
+    assert (await entrance.door.identify(f"Bearer {token}".encode(), ADDRESS, "request-1")) == token
     ((request, address),) = entrance.access.asked
     assert isinstance(request.grant, SignatureGrant)
     assert address == ADDRESS
@@ -158,19 +170,21 @@ async def test_addresses_are_let_in_by_the_policy_and_counted(entrance: Entrance
 async def test_what_the_ingress_answers_itself_is_checked_here(entrance: Entrance) -> None:
     operation = health_operation("ingress")
     allowed = entrance.bench.call(grants=("ingress:health:read",))
-    admitted = await entrance.door.admit(operation, Ask(), allowed)
+    admitted = await entrance.door.admit(operation, Ask(), allowed, ADDRESS)
     assert isinstance(admitted, AuthenticatedCall)
+    assert admitted.principal.address == ADDRESS
     for grants in ((), ("ingress:metrics:read",)):
         with pytest.raises(Forbidden):
-            await entrance.door.admit(operation, Ask(), entrance.bench.call(grants=grants))
+            await entrance.door.admit(operation, Ask(), entrance.bench.call(grants=grants), ADDRESS)
     with pytest.raises(Unauthenticated):
-        await entrance.door.admit(operation, Ask(), CallContext())
+        await entrance.door.admit(operation, Ask(), CallContext(), ADDRESS)
 
 
 async def test_on_a_developers_machine_a_request_without_a_token_goes_on_without_one() -> None:
     entrance = Entrance(is_required=False)
     assert not entrance.door.is_required
-    assert await entrance.door.identify(None, ADDRESS) is None
+    assert await entrance.door.identify(None, ADDRESS, "request-1") is None
+    await entrance.door.recheck(None)
     await entrance.door.stop()
 
 
@@ -180,7 +194,7 @@ class Page:
     def __init__(self) -> None:
         self.runs = 0
 
-    async def __call__(self, *_: object) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.runs += 1
 
 
@@ -191,7 +205,8 @@ async def test_a_guarded_endpoint_runs_for_those_who_may_and_for_nobody_else(ref
     app = RequestScopeMiddleware(Guarded(WRITE, page, door, ProcessBench().clock))
     scope: Any = {"type": "http", "method": "GET", "path": "/", "headers": [], "client": (ADDRESS, 1)}
 
-    async def nothing(*_: object) -> Any: ...
+    async def nothing(*_: object) -> Any:
+        return None
 
     if refused:
         with pytest.raises(Forbidden):

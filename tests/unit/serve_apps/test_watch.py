@@ -217,3 +217,20 @@ def test_a_place_is_given_back_when_a_watch_fails() -> None:
     with watchers.one(), pytest.raises(Overloaded), watchers.one():
         pass
     assert watchers.count == 0
+
+
+async def test_a_stream_ends_when_its_token_counts_no_more(ingress: Ingress) -> None:
+    async with streaming(ingress) as stream:
+        await stream.until(lambda: stream.status == 200)
+        ingress.door.is_revoked = True
+        ingress.registry.put("Late")
+        await stream.until(lambda: stream.is_complete)
+    assert "event: problem\ndata: {" in stream.text
+    assert "token_revoked" in stream.text
+    assert stream.events() == []
+
+
+async def test_a_poll_that_waited_is_not_answered_when_its_token_counts_no_more(ingress: Ingress) -> None:
+    ingress.door.is_revoked = True
+    answer = await ingress.client.get("/v1/watch/agents", params={"timeout_s": 0})
+    assert answer.status_code == 401

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import Check, CheckStatus, GetHealth, ServiceHealth
-from zejzl_ray.errors import ServiceUnavailable, StoreUnavailable
+from zejzl_ray.errors import ServiceUnavailable, StoreUnavailable, Unauthenticated
 from zejzl_ray.shell import Identity, Presence, ServiceShell
 from zejzl_ray.shell.health_server import HealthServer
 from zejzl_ray.store import MemoryStore
@@ -337,8 +336,12 @@ async def test_a_service_that_cannot_say_how_it_is_is_not_ready(
     await shell.stop()
 
 
+async def nobody(what: str, authorization: bytes | None) -> None:
+    raise Unauthenticated("nobody is admitted")
+
+
 async def test_its_health_is_served_from_the_first_moment_until_stop(house: House) -> None:
-    server = HealthServer("127.0.0.1", 0, SecretStr("t"))
+    server = HealthServer("127.0.0.1", 0, nobody)
     house.open_errors = [StoreUnavailable("away")]
     shell = house.shell(health_server=server, first_wait_s=3600)
     shell.launch()
@@ -352,7 +355,7 @@ async def test_its_health_is_served_from_the_first_moment_until_stop(house: Hous
 
 
 async def test_a_taken_health_port_leaves_the_service_ready(house: House) -> None:
-    server = HealthServer("no.such.host.invalid", 0, SecretStr("t"))
+    server = HealthServer("no.such.host.invalid", 0, nobody)
     shell = house.shell(health_server=server)
     await ready(shell)
     health = await shell.health()
@@ -366,7 +369,7 @@ async def test_a_health_server_that_breaks_leaves_the_service_ready(house: House
         async def start(self, health: Callable[[], Awaitable[ServiceHealth]]) -> None:
             raise RuntimeError("odd")
 
-    shell = house.shell(health_server=Broken("127.0.0.1", 0, SecretStr("t")))
+    shell = house.shell(health_server=Broken("127.0.0.1", 0, nobody))
     await ready(shell)
     assert (await shell.health()).is_ready
     await shell.stop()

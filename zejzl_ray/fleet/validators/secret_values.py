@@ -39,12 +39,9 @@ class SecretValues:
     def check(self, context: FleetContext) -> Iterable[Finding]:
         """Return one warning for each secret that is written down, and an error for each broken reference."""
         for machine in context.machines:
-            yield from _checked(
-                machine, machine.declaration.environment, "agent:NAME for each agent that needs it"
-            )
-        for (
-            agent
-        ) in context.agents:  # those that are switched off too: the file has their secrets all the same
+            yield from _checked(machine, machine.declaration.environment, "agent:NAME")
+        # Those that are switched off too: the file has their secrets all the same.
+        for agent in context.agents:
             yield from _checked(agent, agent.declaration.environment, f"agent:{agent.name}")
 
 
