@@ -103,9 +103,10 @@ def plan_local_cluster(settings: Settings, machines: tuple[str, ...]) -> LocalPl
     ingress_credentials(settings, time.time())
     services = service_ports(settings)
     require_distinct(services)
-    require_free(services, settings.bind_host)
-    if settings.is_exposed:  # the local tools reach the ingress on loopback, whatever else it listens on
-        require_free({"ZEJZL_HTTP_PORT": settings.http_port}, LOOPBACK)
+    # Health ports never leave loopback, and the local tools reach the ingress there, whatever else it listens on.
+    require_free(services, LOOPBACK)
+    if settings.is_exposed:
+        require_free({"ZEJZL_HTTP_PORT": settings.http_port}, settings.bind_host)
     kept = {*services.values(), settings.ray_port or 0}
     identity = cluster_id(settings.data_path)
     dashboard = settings.dashboard_port or (

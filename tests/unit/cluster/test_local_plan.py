@@ -136,7 +136,7 @@ def test_beyond_loopback_the_port_must_be_free_on_loopback_too(
     asked: list[str] = []
     monkeypatch.setattr(local_plan, "require_free", lambda wanted, host: asked.append(host))
     plan_local_cluster(changed(settings, bind_host="0.0.0.0"), MACHINES)
-    assert asked[:2] == ["0.0.0.0", "127.0.0.1"]
+    assert asked[:2] == ["127.0.0.1", "0.0.0.0"]
 
 
 def test_nodes_on_one_machine_do_not_speak_tls(settings: Settings) -> None:
