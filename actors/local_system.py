@@ -37,7 +37,7 @@ from zejzl_ray.cluster.local_plan import (
     split_cpus,
 )
 from zejzl_ray.cluster.node_processes import StopReport
-from zejzl_ray.cluster.node_start import client_environment
+from zejzl_ray.cluster.node_start import client_environment, is_loopback
 from zejzl_ray.cluster.record import ClusterRecord
 from zejzl_ray.cluster.secret_file import ensure_token, make_private_directory
 from zejzl_ray.contracts.policy import Policy
@@ -97,7 +97,7 @@ def start_local_system(settings: Settings, fleet: Fleet, source: str, report: Re
             record = plan.record
         # After the plan, which may refuse: until then nothing is made outside of the data directory.
         environment = ingress_environment(settings)
-        os.environ.update(environment | client_environment(ray_token_file))
+        os.environ.update(environment | client_environment(ray_token_file, on_loopback=True))
         with ThreadPoolExecutor(max_workers=1) as aside:
             joining: Future[None] | None = None
             if plan is not None:
@@ -166,7 +166,7 @@ def connected(record: ClusterRecord, ray_token_file: Path) -> Iterator[None]:
             f"Nothing answers at {record.address}, where the cluster's control store was.",
             "Run `zejzl down`, then `zejzl up`.",
         )
-    os.environ.update(client_environment(ray_token_file, record.tls))
+    os.environ.update(client_environment(ray_token_file, record.tls, on_loopback=is_loopback(record.address)))
     import ray
 
     try:

@@ -15,7 +15,7 @@ from zejzl_ray.cluster.secret_file import ensure_token
 # Ray reads these when it is imported, which the test modules do after this file.
 DATA_DIR = new_data_dir()
 ensure_token(DATA_DIR / "ray_token")
-os.environ.update(client_environment(DATA_DIR / "ray_token"))
+os.environ.update(client_environment(DATA_DIR / "ray_token", on_loopback=True))
 
 
 def pytest_sessionfinish() -> None:

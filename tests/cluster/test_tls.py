@@ -59,7 +59,7 @@ class TlsCluster:
     def drive(self, tls: TlsFiles | None, limit_s: float) -> str:
         """Run a program that connects and makes one call; return what it printed until then."""
         program = textwrap.dedent(_DRIVER).format(address=f"127.0.0.1:{self.port}")
-        environment = _own_environment() | client_environment(self.token_path, tls)
+        environment = _own_environment() | client_environment(self.token_path, tls, on_loopback=True)
         with tempfile.TemporaryFile("w+") as output:
             process = subprocess.Popen(
                 [sys.executable, "-c", program], env=environment, stdout=output, stderr=subprocess.DEVNULL

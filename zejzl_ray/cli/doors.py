@@ -13,7 +13,9 @@ from zejzl_ray.cluster.doors import DOORS, Door, OpenDoor, Setup, match_doors
 from zejzl_ray.cluster.listeners import find_listeners
 from zejzl_ray.cluster.local_plan import cluster_id
 from zejzl_ray.cluster.node_processes import find_node_processes
+from zejzl_ray.cluster.node_start import is_loopback
 from zejzl_ray.cluster.record import ClusterRecord, read_record
+from zejzl_ray.cluster.supervisor_record import read_supervisor_record
 from zejzl_ray.settings import Settings, load_settings
 
 
@@ -54,12 +56,16 @@ def doors(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = 
 def setup_of(settings: Settings, record: ClusterRecord | None) -> Setup:
     """Return what is known of a system; what runs may have been started with other settings, so the record counts."""
     if record is None:
-        return Setup(bind_host=settings.bind_host)
+        return Setup(
+            bind_host=settings.bind_host,
+            is_one_machine=read_supervisor_record(settings.data_path) is None,
+        )
     return Setup(
         bind_host=record.bind_host,
         http_port=urlsplit(record.http_url).port or 0,
         gcs_port=int(record.address.rpartition(":")[2]),
         dashboard_port=urlsplit(record.dashboard_url).port or 0,
+        is_one_machine=is_loopback(record.address),
     )
 
 

@@ -42,12 +42,14 @@ class Setup:
         http_port: port of the ingress.
         gcs_port: port of Ray's control store; 0 when any will do.
         dashboard_port: port of Ray's dashboard; 0 when any will do.
+        is_one_machine: whether the whole system is on one machine.
     """
 
     bind_host: str = "127.0.0.1"
     http_port: int = 0
     gcs_port: int = 0
     dashboard_port: int = 0
+    is_one_machine: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Door:
         speaks: what is spoken there.
         transport: what kind of socket it is.
         reaches: how wide it may be.
+        is_rays: whether it stays on loopback on one machine; between several it is as wide as ``reaches``.
         follows_bind_host: whether it listens on ``ZEJZL_BIND_HOST`` too.
         is_ipv6: True or False where that tells it from another door of the same process.
         port: attribute of :class:`Setup` with its port; empty for any port.
@@ -83,6 +86,7 @@ class Door:
     speaks: Speaks = Speaks.OTHER
     transport: Transport = Transport.TCP
     reaches: frozenset[Reach] = frozenset({Reach.LOOPBACK})
+    is_rays: bool = False
     follows_bind_host: bool = False
     is_ipv6: bool | None = None
     port: str = ""
@@ -111,9 +115,8 @@ class Door:
             return False
         if self.is_ipv6 is not None and listener.is_ipv6 is not self.is_ipv6:
             return False
-        return listener.reach in self.reaches or (
-            self.follows_bind_host and listener.address == setup.bind_host
-        )
+        reaches = frozenset({Reach.LOOPBACK}) if self.is_rays and setup.is_one_machine else self.reaches
+        return listener.reach in reaches or (self.follows_bind_host and listener.address == setup.bind_host)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +149,14 @@ def match_doors(listeners: Iterable[Listener], setup: Setup) -> tuple[OpenDoor, 
 _ANYWHERE: Final = frozenset({Reach.LOOPBACK, Reach.ONE_ADDRESS, Reach.ALL})
 _NEAR: Final = frozenset({Reach.LOOPBACK, Reach.ONE_ADDRESS})
 _FILE: Final = frozenset({Reach.FILE})
+_ONE_OR_ALL: Final = "127.0.0.1; all interfaces between machines"
+_ONE_OR_BOTH: Final = "127.0.0.1; the machine's address too between machines"
+_ONE_OR_OWN: Final = "127.0.0.1; the machine's address between machines"
 _RAY_NOTE: Final = (
-    "Ray listens on all interfaces whatever address it is told. Between machines TLS asks for a certificate of the "
-    "cluster's authority too. Its health check says without proof that it lives."
+    "On loopback when the system is on one machine; between machines Ray listens on all interfaces whatever address it "
+    "is told, and TLS asks for a certificate of the cluster's authority too. Its health check says without proof that "
+    "it lives."
 )
-_PAGE_NOTE: Final = (
-    "Open to whoever reaches the port: Ray has neither a token nor an address for it. Close it with the machine's "
-    "firewall where the network is not yours alone."
-)
-
 DOORS: Final[tuple[Door, ...]] = (
     Door(
         "ingress", ProcessKind.PROXY, "ZEJZL_HTTP_PORT (7000)", "127.0.0.1", Proof.ACCESS_TOKEN,
@@ -199,13 +201,14 @@ DOORS: Final[tuple[Door, ...]] = (
     ),
     Door(
         "control store", ProcessKind.CONTROL_STORE, "ZEJZL_RAY_PORT (any free port; 6379 between machines)",
-        "all interfaces", Proof.RAY_TOKEN, "Ray's own processes, and programs that the owner connects to Ray",
-        _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, port="gcs_port",
+        _ONE_OR_ALL, Proof.RAY_TOKEN,
+        "Ray's own processes, and programs that the owner connects to Ray",
+        _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_rays=True, port="gcs_port",
         tried=("/ray.rpc.NodeInfoGcsService/GetAllNodeInfo",),
     ),
     Door(
-        "raylet", ProcessKind.RAYLET, "any free port, twice: work and objects", "all interfaces", Proof.RAY_TOKEN,
-        "Ray's own processes", _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, at_most=2,
+        "raylet", ProcessKind.RAYLET, "any free port, twice: work and objects", _ONE_OR_ALL, Proof.RAY_TOKEN,
+        "Ray's own processes", _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_rays=True, at_most=2,
         tried=("/ray.rpc.NodeManagerService/GetNodeStats", "/ray.rpc.ObjectManagerService/Push"),
     ),
     Door(
@@ -216,10 +219,10 @@ DOORS: Final[tuple[Door, ...]] = (
     *(
         Door(
             f"calls of {whose}", kind, "any free port; ports.worker_ports of a node fixes the range",
-            "all interfaces", Proof.RAY_TOKEN,
+            _ONE_OR_ALL, Proof.RAY_TOKEN,
             "Ray's own processes: calls of actors and tasks come in here",
             f"{_RAY_NOTE} A program that connects to Ray opens one too, while it is connected.",
-            Speaks.GRPC, reaches=_ANYWHERE, is_ipv6=True, tried=("/ray.rpc.CoreWorkerService/PushTask",),
+            Speaks.GRPC, reaches=_ANYWHERE, is_rays=True, is_ipv6=True, tried=("/ray.rpc.CoreWorkerService/PushTask",),
         )
         for whose, kind in (
             ("services", ProcessKind.SERVICE),
@@ -229,14 +232,14 @@ DOORS: Final[tuple[Door, ...]] = (
         )
     ),
     Door(
-        "Ray client", ProcessKind.CLIENT_SERVER, "any free port", "127.0.0.1 and the machine's address",
+        "Ray client", ProcessKind.CLIENT_SERVER, "any free port", _ONE_OR_BOTH,
         Proof.RAY_TOKEN, "programs of the owner that use ray://", "Ray cannot do without it.", Speaks.GRPC,
-        reaches=_NEAR, at_most=2, tried=("/ray.rpc.RayletDriver/ClusterInfo",),
+        reaches=_NEAR, is_rays=True, at_most=2, tried=("/ray.rpc.RayletDriver/ClusterInfo",),
     ),
     Door(
         "Ray client, one program", ProcessKind.CLIENT_PROXIED, "a free port from 23000 on, while it is connected",
-        "127.0.0.1 and the machine's address", Proof.RAY_TOKEN, "the Ray client server", "", Speaks.GRPC,
-        reaches=_ANYWHERE, at_most=3, tried=("/ray.rpc.RayletDriver/ClusterInfo",),
+        _ONE_OR_BOTH, Proof.RAY_TOKEN, "the Ray client server", "", Speaks.GRPC,
+        reaches=_ANYWHERE, is_rays=True, at_most=3, tried=("/ray.rpc.RayletDriver/ClusterInfo",),
     ),
     Door(
         "dashboard", ProcessKind.DASHBOARD, "ZEJZL_DASHBOARD_PORT (8265, or any free port)", "127.0.0.1",
@@ -256,35 +259,20 @@ DOORS: Final[tuple[Door, ...]] = (
         transport=Transport.FILE, reaches=_FILE, path="*/pymp-*/listener-*",
     ),
     Door(
-        "node agent", ProcessKind.NODE_AGENT, "any free port", "all interfaces", Proof.RAY_TOKEN,
-        "Ray's own processes", _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_ipv6=True,
+        "node agent", ProcessKind.NODE_AGENT, "any free port", _ONE_OR_ALL, Proof.RAY_TOKEN,
+        "Ray's own processes", _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_rays=True, is_ipv6=True,
         tried=("/ray.rpc.ReporterService/GetTraceback",),
     ),
     Door(
-        "node agent, HTTP", ProcessKind.NODE_AGENT, "any free port, twice", "127.0.0.1 and the machine's address",
+        "node agent, HTTP", ProcessKind.NODE_AGENT, "any free port, twice", _ONE_OR_BOTH,
         Proof.RAY_TOKEN, "Ray's dashboard: logs and jobs of the machine",
-        "It says without proof that the agent and its raylet live.", Speaks.HTTP, reaches=_NEAR, is_ipv6=False,
-        at_most=2, tried=("/api/job_agent/jobs/x", "/logs", "/api/ray/version", "/"),
+        "It says without proof that the agent and its raylet live.", Speaks.HTTP, reaches=_NEAR,
+        is_rays=True, is_ipv6=False, at_most=2, tried=("/api/job_agent/jobs/x", "/logs", "/api/ray/version", "/"),
     ),
     Door(
-        "runtime environment agent", ProcessKind.RUNTIME_AGENT, "any free port", "the machine's address",
-        Proof.RAY_TOKEN, "the machine's raylet", "", Speaks.HTTP, reaches=_NEAR,
+        "runtime environment agent", ProcessKind.RUNTIME_AGENT, "any free port", _ONE_OR_OWN,
+        Proof.RAY_TOKEN, "the machine's raylet", "", Speaks.HTTP, reaches=_NEAR, is_rays=True,
         tried=("/get_or_create_runtime_env", "/"),
-    ),
-    Door(
-        "figures of a node", ProcessKind.NODE_AGENT, "any free port", "all interfaces", Proof.NOTHING,
-        "Prometheus: load of the machine, of Ray and of its actors", _PAGE_NOTE, Speaks.HTTP,
-        reaches=_ANYWHERE, is_ipv6=False,
-    ),
-    Door(
-        "figures of the dashboard", ProcessKind.DASHBOARD, "DASHBOARD_METRIC_PORT (44227)", "all interfaces",
-        Proof.NOTHING, "Prometheus: requests to the dashboard", _PAGE_NOTE, Speaks.HTTP,
-        reaches=_ANYWHERE, is_ipv6=False,
-    ),
-    Door(
-        "figures of the autoscaler", ProcessKind.AUTOSCALER, "AUTOSCALER_METRIC_PORT (44217)", "all interfaces",
-        Proof.NOTHING, "Prometheus: nodes that the autoscaler starts", _PAGE_NOTE, Speaks.HTTP,
-        reaches=_ANYWHERE, is_ipv6=False,
     ),
     Door(
         "Redis", None, "ZEJZL_STORE_URL, port 6380: deploy/redis.conf", "one private address",

@@ -20,6 +20,7 @@ MARKER: Final = "ZEJZL_NODE_MARKER"
 """Environment variable in every process of a node; see :func:`node_marker`."""
 
 _MIB: Final = 1024 * 1024
+_LOOPBACK: Final = "127.0.0.1"
 # Linux allows 107 bytes for a socket's path; Ray appends session_<date>_<pid>/sockets/plasma_store.<n>.
 _LONGEST_TEMP_DIR: Final = 40
 
@@ -142,12 +143,21 @@ def node_marker(cluster_id: str, machine: str) -> str:
     return f"{cluster_id}/{machine}"
 
 
-def client_environment(token_path: Path, tls: TlsFiles | None = None) -> dict[str, str]:
+def is_loopback(address: str) -> bool:
+    """Return whether an address, with or without a port, is that of a cluster on one machine."""
+    return address.partition(":")[0] == _LOOPBACK
+
+
+def client_environment(
+    token_path: Path, tls: TlsFiles | None = None, *, on_loopback: bool = False
+) -> dict[str, str]:
     """Return what a program needs in its environment before it imports Ray to reach the cluster.
 
     Args:
         token_path: file with the Ray token.
         tls: certificate, key and authority, where the cluster speaks TLS.
+        on_loopback: the cluster is on this machine only. Without the variable that this sets, Ray replaces 127.0.0.1
+            by the machine's outer address, and listens on all interfaces.
     """
     environment = {
         "RAY_AUTH_MODE": "token",
@@ -155,6 +165,8 @@ def client_environment(token_path: Path, tls: TlsFiles | None = None) -> dict[st
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_USE_TLS": "0",  # said, so that a variable from the user's shell does not decide
     }
+    # Named after the systems where it is the default: no firewall shall ask about Ray's ports there.
+    environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0" if on_loopback else "1"
     if tls is not None:
         environment |= {
             "RAY_USE_TLS": "1",
@@ -171,6 +183,9 @@ def ray_start_command(node: NodeStart) -> NodeCommand:
     Run it with a time limit: a worker whose head does not answer waits for more than a minute.
     """
     argv = [node.ray_executable, "start"]
+    if node.role is NodeRole.WORKER and is_loopback(node.node_ip):
+        python = str(Path(node.ray_executable).with_name("python"))
+        argv = [python, "-m", "zejzl_ray.cluster.loopback_node", "start"]
     if node.role is NodeRole.HEAD:
         argv += [
             "--head",
@@ -214,10 +229,15 @@ def _resources(node: NodeStart) -> dict[str, int]:
 
 def _environment(node: NodeStart) -> dict[str, str]:
     health = node.health
-    environment = client_environment(node.token_path, node.tls) | {
+    environment = client_environment(node.token_path, node.tls, on_loopback=is_loopback(node.node_ip)) | {
         MARKER: node_marker(node.cluster_id, node.machine),
         # The local provider of `ray up` starts no worker under the second autoscaler, which is the default.
         "RAY_enable_autoscaler_v2": "0",
+        # Pages of figures for Prometheus on all interfaces, without a token: not served. The last two know no other
+        # way than a port that cannot be; each writes one exception into its log.
+        "RAY_enable_metrics_collection": "0",
+        "AUTOSCALER_METRIC_PORT": "-1",
+        "DASHBOARD_METRIC_PORT": "-1",
         "RAY_health_check_period_ms": str(health.period_ms),
         "RAY_health_check_timeout_ms": str(health.timeout_ms),
         "RAY_health_check_failure_threshold": str(health.failure_threshold),

@@ -55,8 +55,9 @@ _DECAY: Final = "time has passed"
 def decide_report_evidence(
     draft: SecurityDraft, request: ReportEvidence, caller: Principal, policy: TrustPolicy
 ) -> EvidenceAccepted:
-    """Count evidence into the scores, each piece once; a time that is still to come counts as now, one more than 30 days
-    ago as 30 days ago.
+    """Count evidence into the scores, each piece once.
+
+    A time that is still to come counts as now, and one that is more than 30 days ago as 30 days ago.
 
     Raises:
         InvalidInput: evidence about something other than an agent or a machine.

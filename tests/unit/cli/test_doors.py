@@ -87,4 +87,11 @@ def test_json_has_the_list_and_what_is_open(run: Any) -> None:
 
 
 def test_without_a_record_the_settings_count() -> None:
-    assert doors.setup_of(Settings(bind_host="192.0.2.2"), None).bind_host == "192.0.2.2"
+    setup = doors.setup_of(Settings(bind_host="192.0.2.2"), None)
+    assert setup.bind_host == "192.0.2.2"
+    assert setup.is_one_machine
+
+
+def test_between_machines_rays_doors_may_be_wide() -> None:
+    assert doors.setup_of(Settings(), record()).is_one_machine
+    assert not doors.setup_of(Settings(), record(address="192.0.2.2:6379")).is_one_machine

@@ -13,15 +13,16 @@ from zejzl_ray.settings import Settings
 
 PAGE = Path(__file__).parents[3] / "docs" / "doors.md"
 SETUP = Setup(http_port=7000, gcs_port=6379, dashboard_port=8265)
+BETWEEN = dataclasses.replace(SETUP, is_one_machine=False)
 BY_NAME = {door.name: door for door in DOORS}
 
 # Read by a person: whoever reaches these is served without proof. Each row more needs a reason in its note.
-OPEN = {"figures of a node", "figures of the dashboard", "figures of the autoscaler"}
-# Wider than loopback unless told otherwise, all of them Ray's own.
+OPEN: set[str] = set()
+# Wider than loopback between machines; the last two on one machine too.
 WIDE = {
     "control store", "raylet", "calls of services", "calls of ingress replicas", "calls of Serve's proxy",
     "calls of other actors", "Ray client", "Ray client, one program", "node agent", "node agent, HTTP",
-    "runtime environment agent", "proxy log", "Redis", *OPEN,
+    "runtime environment agent", "proxy log", "Redis",
 }  # fmt: skip
 
 
@@ -46,6 +47,7 @@ def test_what_is_open_to_anybody_is_frozen_and_says_why() -> None:
 def test_what_is_wider_than_loopback_is_frozen_and_says_why() -> None:
     wide = {door for door in DOORS if door.reaches - {Reach.LOOPBACK, Reach.FILE}}
     assert {door.name for door in wide} == WIDE
+    assert {door.name for door in wide if not door.is_rays} == {"proxy log", "Redis"}
     assert {door.name for door in DOORS if door.follows_bind_host} == {"ingress"}
 
 
@@ -81,8 +83,14 @@ def test_a_socket_is_a_door_only_at_its_own_process_address_and_port() -> None:
     assert names(listener(service, "127.0.0.1", 7001)) == ["health ports"]
     assert names(listener(service, "192.0.2.2", 7001)) == [None]
     assert names(listener(ProcessKind.OTHER, "127.0.0.1", 7000)) == [None]
-    assert names(listener(ProcessKind.CONTROL_STORE, "::", 6379)) == ["control store"]
-    assert names(listener(ProcessKind.CONTROL_STORE, "::", 6380)) == [None]
+    assert names(listener(ProcessKind.CONTROL_STORE, "::ffff:127.0.0.1", 6379)) == ["control store"]
+    assert names(listener(ProcessKind.CONTROL_STORE, "::ffff:127.0.0.1", 6380)) == [None]
+
+
+def test_rays_doors_are_wide_between_machines_only() -> None:
+    store = listener(ProcessKind.CONTROL_STORE, "::", 6379)
+    assert names(store) == [None]
+    assert names(store, setup=BETWEEN) == ["control store"]
 
 
 def test_what_the_owner_has_opened_further_is_a_door_there_and_nowhere_else() -> None:
@@ -96,13 +104,14 @@ def test_what_the_owner_has_opened_further_is_a_door_there_and_nowhere_else() ->
 
 def test_doors_of_one_process_are_told_apart() -> None:
     agent = ProcessKind.NODE_AGENT
-    found = names(
-        listener(agent, "0.0.0.0", 1),
-        listener(agent, "127.0.0.1", 2),
-        listener(agent, "192.0.2.2", 3),
-        listener(agent, "::", 4),
-    )
-    assert found == ["figures of a node", "node agent, HTTP", "node agent, HTTP", "node agent"]
+    http, outer, calls = (listener(agent, host, 1) for host in ("127.0.0.1", "192.0.2.2", "::"))
+    assert names(http, outer, calls, setup=BETWEEN) == ["node agent, HTTP", "node agent, HTTP", "node agent"]
+    assert names(http, listener(agent, "::ffff:127.0.0.1", 2)) == ["node agent, HTTP", "node agent"]
+
+
+def test_a_page_of_figures_without_a_token_is_no_door() -> None:
+    assert names(listener(ProcessKind.NODE_AGENT, "0.0.0.0", 1), setup=BETWEEN) == [None]
+    assert names(listener(ProcessKind.AUTOSCALER, "127.0.0.1", 44217)) == [None]
 
 
 def test_one_more_socket_than_a_process_may_have_is_no_door() -> None:

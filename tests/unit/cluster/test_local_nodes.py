@@ -48,9 +48,13 @@ def plan(tmp_path: Path) -> LocalPlan:
 
 
 def program(tmp_path: Path, body: str) -> None:
-    path = tmp_path / "fake_ray"
-    path.write_text(f"#!/bin/sh\n{body}\n")
-    path.chmod(0o700)
+    for name in (
+        "fake_ray",
+        "python",
+    ):  # the second node on loopback is started by the interpreter beside `ray`
+        path = tmp_path / name
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o700)
 
 
 def start(plan: LocalPlan, tmp_path: Path, **options: Any) -> list[str]:
@@ -65,7 +69,9 @@ def test_every_node_is_started_with_its_marker_head_first(plan: LocalPlan, tmp_p
     assert [line.split(":")[0] for line in start(plan, tmp_path)] == ["Ray node mainpc", "Ray node pc2"]
     head, worker = (tmp_path / "calls").read_text().splitlines()
     assert head.startswith(f"given {plan.record.cluster_id}/mainpc start --head")
-    assert worker.startswith(f"given {plan.record.cluster_id}/pc2 start --address=")
+    assert worker.startswith(
+        f"given {plan.record.cluster_id}/pc2 -m zejzl_ray.cluster.loopback_node start --address="
+    )
     assert read_record(tmp_path) == plan.record
 
 

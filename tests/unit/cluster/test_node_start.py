@@ -163,6 +163,26 @@ def test_tls_reaches_the_processes_of_a_node_and_its_clients_alike() -> None:
     assert client_environment(Path("/t/token"), _TLS).items() >= expected.items()
 
 
+def test_on_one_machine_ray_stays_on_loopback() -> None:
+    near = ray_start_command(_worker(node_ip="127.0.0.1", ray_executable="/venv/bin/ray"))
+    far = ray_start_command(_worker(node_ip="10.0.0.2", ray_executable="/venv/bin/ray"))
+
+    assert near.environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+    assert near.argv[:4] == ("/venv/bin/python", "-m", "zejzl_ray.cluster.loopback_node", "start")
+    assert far.environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "1"
+    assert far.argv[:2] == ("/venv/bin/ray", "start")
+    assert client_environment(Path("/t/token"), on_loopback=True).items() <= near.environment.items() | {
+        ("RAY_AUTH_TOKEN_PATH", "/t/token")
+    }
+
+
+def test_pages_of_figures_without_a_token_are_not_served() -> None:
+    environment = ray_start_command(_node()).environment
+
+    assert environment["RAY_enable_metrics_collection"] == "0"
+    assert environment["AUTOSCALER_METRIC_PORT"] == environment["DASHBOARD_METRIC_PORT"] == "-1"
+
+
 def test_without_tls_a_variable_of_the_users_shell_does_not_switch_it_on() -> None:
     assert ray_start_command(_worker()).environment["RAY_USE_TLS"] == "0"
     assert client_environment(Path("/t/token"))["RAY_USE_TLS"] == "0"

@@ -9,13 +9,23 @@ from tests.unit.security.gateway_bench import PASSWORD, Bench, call, log_in
 from zejzl_ray.auth.audit_remote import RemoteAuditSink
 from zejzl_ray.auth.feed_follower import FeedFollower
 from zejzl_ray.auth.process_security import ProcessSecurity, SecurityPorts
+from zejzl_ray.auth.signed_requests import sign_request
 from zejzl_ray.contracts.access import AuthenticatedCall
-from zejzl_ray.contracts.call import CallContext
+from zejzl_ray.contracts.call import CallContext, Forwarded
 from zejzl_ray.contracts.people import CreateUser
 from zejzl_ray.contracts.security_gateway import OPERATIONS
-from zejzl_ray.contracts.tokens import ListSessions, RefreshTokens, RevokeTokens, RotateKeys, WhoAmI
+from zejzl_ray.contracts.tokens import (
+    CreateCredential,
+    IssueToken,
+    ListSessions,
+    RefreshTokens,
+    RevokeTokens,
+    RotateKeys,
+    Tokens,
+    WhoAmI,
+)
 from zejzl_ray.contracts.trust import Evidence, ReportEvidence, ResetTrust
-from zejzl_ray.errors import Forbidden, TokenExpired, TokenRevoked, Unauthenticated
+from zejzl_ray.errors import Forbidden, LoginRefused, TokenExpired, TokenRevoked, Unauthenticated
 from zejzl_ray.security.service import SecurityGateway
 
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
@@ -158,3 +168,30 @@ async def test_the_guards_own_chain_is_kept_and_anchored_by_the_gateway() -> Non
         await process.security.audit.flush()
         assert await gateway.chain_head("security_gateway.guard") is not None
         await process.security.stop()
+
+
+async def test_a_signed_request_is_exchanged_by_the_ingress_alone() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        process = Process(bench, gateway)
+        made = await gateway.create_credential(
+            CreateCredential(subject="program:ci", roles=("viewer",), is_signing=True), call()
+        )
+        credential_id = made.credential.credential_id
+
+        async def exchange(service: str, *, is_exchange: bool) -> Tokens:
+            door = await gateway.issue_token(bench.service_token(service), call())
+            forwarded = Forwarded(address="192.0.2.7", proof=door.access_token, is_exchange=is_exchange)
+            at_s = int(bench.clock.now_s())
+            signed = sign_request(credential_id, made.secret, "GET", "/v1/agents", at_s=at_s)
+            request = IssueToken(grant=signed)
+            await process.follower.read_once()
+            asked = CallContext(forwarded=forwarded)
+            return await gateway.issue_token(
+                request, await process.security.admit(BY_NAME["issue_token"], request, asked)
+            )
+
+        assert (await exchange("ingress", is_exchange=True)).subject == "program:ci"
+        for service, is_exchange in (("ingress", False), ("core_orchestrator", True)):
+            with pytest.raises(LoginRefused):
+                await exchange(service, is_exchange=is_exchange)
