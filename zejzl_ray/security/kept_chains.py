@@ -17,6 +17,8 @@ from zejzl_ray.store.protocol import Trim
 
 OWN_CHAIN: Final = SERVICE
 MAX_CHAINS: Final = 10_000
+MAX_CHAINS_OF_ONE: Final = 2_000
+"""Of one subject, so that nobody takes the room of all others."""
 _CHAIN_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]{0,127}")
 
 
@@ -66,12 +68,20 @@ def check_owner(draft: SecurityDraft, chain: str, caller: Principal) -> KeptChai
     known = draft.get(KeptChain, chain)
     if not may_write(caller, chain) or (known is not None and known.owner != caller.subject):
         raise Forbidden(f"{caller.subject} does not write the audit chain {chain}.")
-    if known is None and sum(1 for _ in draft.all(KeptChain)) >= MAX_CHAINS:
+    if known is not None:
+        return known
+    owners = [record.owner for _, record in draft.all(KeptChain)]
+    if owners.count(caller.subject) >= MAX_CHAINS_OF_ONE:
+        raise NoCapacity(
+            f"{caller.subject} has {MAX_CHAINS_OF_ONE} audit chains already.",
+            "Does it start again and again? Those that are silent for long are given up.",
+        )
+    if len(owners) >= MAX_CHAINS:
         raise NoCapacity(
             f"{MAX_CHAINS} audit chains are known already.",
             "Those that are silent for long are given up; until then there is no room for another.",
         )
-    return known
+    return None
 
 
 def trim(draft: SecurityDraft, log: str, oldest: int, last: int, keep: int) -> int:

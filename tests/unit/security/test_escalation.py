@@ -8,9 +8,11 @@ import pytest
 from pydantic import SecretStr
 
 from tests.unit.security.gateway_bench import NOBODY_KNOWN, PASSWORD, Bench, call, door_call, log_in
+from zejzl_ray.auth.audit_remote import RemoteAuditSink
+from zejzl_ray.auth.audit_trail import AuditTrail
 from zejzl_ray.auth.signed_requests import sign_request
 from zejzl_ray.contracts.access import Principal
-from zejzl_ray.contracts.audit import ReadAudit
+from zejzl_ray.contracts.audit import AnchorAudit, ChainHead, ReadAudit
 from zejzl_ray.contracts.people import CreateUser, SetPassword, UpdateUser
 from zejzl_ray.contracts.policy import ExplainAccess
 from zejzl_ray.contracts.security_feed import WatchFeed
@@ -41,6 +43,7 @@ from zejzl_ray.errors import (
     Forbidden,
     InvalidInput,
     LoginRefused,
+    NoCapacity,
     Overloaded,
     RateLimited,
     ServiceUnavailable,
@@ -316,6 +319,44 @@ async def test_a_flood_of_lockouts_does_not_fill_the_store(monkeypatch: pytest.M
         assert gateway.records.count(LockoutRecord) == 8
         await gateway.tick()
         assert gateway.records.count(LockoutRecord) == 5
+
+
+async def test_nobody_takes_the_room_of_all_audit_chains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zejzl_ray.security.kept_chains.MAX_CHAINS_OF_ONE", 2)
+    bench = Bench()
+
+    async def anchor(gateway: SecurityGateway, machine: str, run: int) -> None:
+        head = ChainHead(chain=f"node_agent.{machine}.{run}", index=1, hash="a" * 64)
+        await gateway.anchor_audit(AnchorAudit(head=head), call(Principal(subject=f"machine:{machine}")))
+
+    async with bench.gateway() as gateway:
+        for run in range(2):
+            await anchor(gateway, "pc2", run)
+        with pytest.raises(NoCapacity, match="machine:pc2"):
+            await anchor(gateway, "pc2", 2)
+        await anchor(gateway, "pc2", 1)
+        await anchor(gateway, "pc3", 0)
+
+
+async def test_a_process_that_was_silent_for_months_goes_on_with_its_trail() -> None:
+    bench = Bench()
+    ingress = call(Principal(subject="service:ingress"))
+    async with bench.gateway() as gateway:
+        trail = AuditTrail(
+            "ingress.one",
+            RemoteAuditSink(lambda request: gateway.record_audit(request, ingress)),
+            bench.clock,
+        )
+        await trail.start()
+        bench.clock.advance(31 * 86_400)
+        await gateway.tick()  # gives the chain up
+        trail.record("denied", subject="user:bob")
+        await trail.flush()
+        assert trail.fault
+        await trail.flush()
+        assert (trail.fault, trail.waiting) == ("", 0)
+        page = await gateway.read_audit(ReadAudit(chain="ingress.one", limit=10), call())
+        assert [(entry.index, entry.subject) for entry in page.entries] == [(1, "user:bob")]
 
 
 async def test_one_verifier_cannot_take_the_places_of_all() -> None:
