@@ -21,6 +21,7 @@ class AuditPlace:
         self._chain = chain
         self._open_namespace = open_namespace
         self._opening = asyncio.Lock()
+        self._fault: StaleEpoch | None = None
         self._store: Store | None = None
         self._sink: StoreAuditSink | None = None
 
@@ -33,7 +34,9 @@ class AuditPlace:
         sink = await self._opened()
         try:
             await sink.append(entries)
-        except StaleEpoch:  # a newer process of this service writes; this one is about to end
+        except StaleEpoch as error:
+            # A newer process of this service writes, and this one is about to end: opening anew would take it back.
+            self._fault = error
             await self.close()
             raise
 
@@ -53,6 +56,8 @@ class AuditPlace:
 
     async def _opened(self) -> StoreAuditSink:
         async with self._opening:
+            if self._fault is not None:
+                raise StaleEpoch(*self._fault.args)
             if self._sink is None:
                 store = await self._open_namespace()
                 try:

@@ -86,6 +86,7 @@ class GatewayDoor:
     def __init__(self, security: ProcessSecurity, access: GatewayAccess) -> None:
         self._security = security
         self._access = access
+        access.watch_own_token(security.guard)
         self._bearer = BearerDoor(security.guard, access.exchange())
         self._exchange = access.issue_for
 
@@ -115,7 +116,7 @@ class GatewayDoor:
 
     async def forwarded(self, address: str) -> Forwarded | None:
         """Return what tells a service where a request came from."""
-        return Forwarded(address=address, proof=await self._access.tokens.token()) if address else None
+        return Forwarded(address=address, proof=await self._access.proof()) if address else None
 
     async def admit(
         self, operation: Operation, request: Contract, call: CallContext, address: str

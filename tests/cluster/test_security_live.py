@@ -2,16 +2,19 @@
 
 import asyncio
 import os
+import secrets
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import httpx2
 import pytest
 from pydantic import SecretStr
 
 from tests.cluster.eventually import eventually
 from tests.cluster.system import System
+from zejzl_ray.auth.signed_requests import read_header, sign_request, write_header
 from zejzl_ray.cluster.actor_caller import ActorCaller
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.operation import Operation
@@ -29,7 +32,14 @@ from zejzl_ray.contracts.tokens import (
     RotateKeys,
     Tokens,
 )
-from zejzl_ray.errors import RateLimited, ServiceUnavailable, TokenRevoked, Unauthenticated, ZejzlError
+from zejzl_ray.errors import (
+    AgentNotFound,
+    RateLimited,
+    ServiceUnavailable,
+    TokenRevoked,
+    Unauthenticated,
+    ZejzlError,
+)
 from zejzl_ray.ids import new_id
 from zejzl_ray.sdk.async_client import AsyncClient
 from zejzl_ray.sdk.connect import connect_async
@@ -252,6 +262,40 @@ async def test_everything_before_a_moment_can_be_revoked_and_everybody_comes_bac
         return all(each.is_ready for each in found)
 
     await eventually(all_ready, within_s=10, what="all services are ready")
+
+
+async def test_a_signed_request_counts_once_and_its_repetition_gets_the_stored_answer(
+    ray_cluster: System, admin: AsyncClient
+) -> None:
+    made = await admin.security.create_credential(
+        CreateCredential(subject="program:signer", roles=("operator",), is_signing=True)
+    )
+    body = b'{"name": "Signed", "port": 25077}'
+
+    def header(body: bytes, nonce: str) -> dict[str, str]:
+        grant = sign_request(
+            made.credential.credential_id, made.secret, "POST", "/v1/agents", body,
+            at_s=int(time.time()), nonce=nonce,
+        )  # fmt: skip
+        return {"authorization": write_header(grant), "content-type": "application/json"}
+
+    nonce = secrets.token_urlsafe(16)
+    first = header(body, nonce)
+    async with httpx2.AsyncClient(base_url=ray_cluster.info["ingress"], timeout=20) as client:
+        created = await client.post("/v1/agents", content=body, headers=first)
+        assert created.status_code == 201, created.text
+        repeated = await client.post("/v1/agents", content=body, headers=first)
+        assert (repeated.status_code, repeated.content) == (201, created.content)
+        # Another body under the signature, and another request under its nonce.
+        other = b'{"name": "Forged", "port": 25078}'
+        for headers in (first, header(other, nonce)):
+            assert (await client.post("/v1/agents", content=other, headers=headers)).status_code == 401
+    with pytest.raises(AgentNotFound):
+        await admin.agent("Forged")
+    # Who has seen the request gets no token of its credential.
+    seen = read_header(first["authorization"], "POST", "/v1/agents", body)
+    with pytest.raises(Unauthenticated):
+        await admin.security.issue_token(IssueToken(grant=seen))
 
 
 async def _is(value: bool) -> bool:

@@ -171,7 +171,19 @@ def test_the_preservation_table_names_what_exists() -> None:
 
 @pytest.mark.parametrize(
     ("prefix", "last"),
-    [("SR", 13), ("BA", 39), ("CF", 47), ("PT", 13), ("BE", 7), ("FJ", 6), ("DV", 26), ("BK", 10)],
+    [
+        ("SR", 13),
+        ("BA", 39),
+        ("CF", 47),
+        ("PT", 13),
+        ("BE", 7),
+        ("FJ", 6),
+        ("DV", 26),
+        ("BK", 10),
+        ("AA", 14),
+        ("TR", 15),
+        ("SE", 77),
+    ],  # fmt: skip
 )
 def test_every_old_capability_has_a_row(prefix: str, last: int) -> None:
     found: set[int] = set()

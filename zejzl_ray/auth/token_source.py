@@ -11,7 +11,14 @@ from zejzl_ray.auth.ports import TokenIssuer
 from zejzl_ray.clock import Clock
 from zejzl_ray.contracts.access import ANY_SERVICE
 from zejzl_ray.contracts.tokens import CredentialGrant, IssueToken
-from zejzl_ray.errors import InvalidInput, ServiceUnavailable, Unauthenticated, Unavailable, ZejzlError
+from zejzl_ray.errors import (
+    DeadlineExceeded,
+    InvalidInput,
+    ServiceUnavailable,
+    Unauthenticated,
+    Unavailable,
+    ZejzlError,
+)
 from zejzl_ray.log import get_logger
 
 _log = get_logger("security")
@@ -230,7 +237,7 @@ class TokenSource:
             ) from None
         except ServiceUnavailable:
             raise
-        except Unavailable as error:
+        except (Unavailable, DeadlineExceeded) as error:
             raise ServiceUnavailable(
                 f"The security gateway issues no token: {error.message}", "Try again later."
             ) from error

@@ -19,6 +19,7 @@ from zejzl_ray.contracts.caller import Caller
 from zejzl_ray.contracts.health import GetHealth
 from zejzl_ray.contracts.services import health_operation, metrics_operation
 from zejzl_ray.contracts.tokens import IssueToken, Tokens
+from zejzl_ray.errors import Unauthenticated
 
 CALL_TIMEOUT_S = 5.0
 
@@ -43,6 +44,7 @@ class GatewayAccess:
         self.caller: Caller = AuthorisedCaller(self.actors, self.tokens)
         self.gateway = SecurityGatewayClient(self.caller)
         self.audit = GatewayAudit(self.gateway)
+        self._guard: Checks | None = None
 
     def ports(self, audit: AuditSink, *, feed: FeedSource | None = None) -> SecurityPorts:
         """Return where a process with this access reads and writes.
@@ -58,10 +60,31 @@ class GatewayAccess:
             observations=GatewayObservations(self.gateway),
         )
 
+    def watch_own_token(self, guard: Checks) -> None:
+        """Have ``proof`` look at its own token with a guard of this process, which hears of revocations first."""
+        self._guard = guard
+
+    async def proof(self) -> SecretStr:
+        """Return the own access token, for those who are to be told something in this process's name.
+
+        A service leaves out what a token says that counts no more, so that one is renewed before.
+
+        Raises:
+            ServiceUnavailable: there is none, and the gateway is away.
+        """
+        token = await self.tokens.token()
+        if self._guard is None:
+            return token
+        try:
+            await self._guard.identify(CallContext(token=token))
+        except Unauthenticated:
+            return await self.tokens.renewed(token)
+        return token
+
     async def issue_for(self, request: IssueToken, address: str) -> Tokens:
         """Exchange another caller's proof for a token, saying from where it came."""
         forwarded = (
-            Forwarded(address=address, proof=await self.tokens.token(), is_exchange=True) if address else None
+            Forwarded(address=address, proof=await self.proof(), is_exchange=True) if address else None
         )
         return await self._anonymous.issue_token(request, CallContext(forwarded=forwarded))
 

@@ -102,6 +102,9 @@ async def test_a_process_that_was_replaced_writes_no_more(disk: Disk, place: Aud
     with pytest.raises(StaleEpoch):
         await place.append(entries(head, "too late"))
     assert await is_closed(disk.opened[0])
+    with pytest.raises(StaleEpoch):  # and never takes it back
+        await place.append(entries(head, "too late"))
+    assert len(disk.opened) == 2
     await successor.append(entries(head, "started"))
     assert [entry.kind for entry in (await successor.read(ReadAudit())).entries] == ["started", "started"]
     await successor.close()

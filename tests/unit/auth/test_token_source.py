@@ -260,9 +260,11 @@ async def test_a_fault_of_the_issuer_in_the_background_is_logged(
     assert [line["error"] for line in lines] == ["KeyError"]
 
 
-async def test_a_deadline_on_the_way_is_passed_on(source: TokenSource, gateway: Gateway) -> None:
+async def test_a_deadline_on_the_way_means_that_the_gateway_is_away(
+    source: TokenSource, gateway: Gateway
+) -> None:
     gateway.error = DeadlineExceeded("late")
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(ServiceUnavailable, match="issues no token: late"):
         await source.token()
 
 

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from zejzl_ray.cluster import actor_caller
 from zejzl_ray.cluster.gateway_access import GatewayAccess
-from zejzl_ray.contracts.access import AuthenticatedCall
+from zejzl_ray.contracts.access import NOBODY, AuthenticatedCall, Principal
 from zejzl_ray.contracts.audit import ChainHead
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
@@ -211,4 +211,31 @@ async def test_the_ports_of_a_process_lead_to_the_gateway_unless_it_has_a_feed_o
     assert isinstance(ports.observations, GatewayObservations)
     assert ports.anchor == access.audit.anchor
     assert access.ports(sink, feed=own).feed is own
+    await access.close()
+
+
+class OwnToken:
+    """A guard that hears first that a token was revoked."""
+
+    def __init__(self, *revoked: str) -> None:
+        self.revoked = revoked
+
+    async def admit(self, operation: Operation, request: Contract, call: CallContext) -> AuthenticatedCall:
+        raise NotImplementedError
+
+    async def identify(self, call: CallContext, address: str = "") -> Principal:
+        assert call.token is not None
+        if call.token.get_secret_value() in self.revoked:
+            raise TokenRevoked("revoked")
+        return NOBODY
+
+
+async def test_a_proof_that_was_revoked_is_renewed_before_anybody_is_told_something(
+    access: GatewayAccess,
+) -> None:
+    first = (await access.proof()).get_secret_value()
+    access.watch_own_token(OwnToken())
+    assert (await access.proof()).get_secret_value() == first
+    access.watch_own_token(OwnToken(first))
+    assert (await access.proof()).get_secret_value() != first
     await access.close()

@@ -36,9 +36,11 @@ class Access:
         self._bench = bench
         self.asked: list[tuple[IssueToken, str]] = []
         self.is_closed = False
-        self.tokens = self
 
-    async def token(self) -> SecretStr:
+    def watch_own_token(self, guard: object) -> None:
+        self.guard = guard
+
+    async def proof(self) -> SecretStr:
         return SecretStr("own")
 
     async def issue_for(self, request: IssueToken, address: str) -> Tokens:

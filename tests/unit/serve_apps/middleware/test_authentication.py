@@ -111,3 +111,19 @@ async def test_without_the_check_every_answer_says_so(ingress: Ingress, start_in
         assert "zejzl-auth" not in (await ingress.client.get(path)).headers
     (_, call), *_ = open_one.registry.calls_of("get_registry_status")
     assert call.token is None
+
+
+async def test_a_client_that_goes_away_before_its_signed_body_is_there_does_nothing(ingress: Ingress) -> None:
+    sent: list[dict[str, object]] = []
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.disconnect"}  # it went away
+
+    headers = [(b"authorization", signed("POST", "/v1/agents")["authorization"].encode())]
+    scope = {"type": "http", "method": "POST", "path": "/v1/agents", "query_string": b"", "headers": headers}
+    await ingress.app(scope, receive, send)  # type: ignore[arg-type]
+    assert sent[0]["status"] == 503
+    assert ingress.door.signatures == []
