@@ -183,7 +183,7 @@ def test_the_preservation_table_names_what_exists() -> None:
         ("AA", 14),
         ("TR", 15),
         ("SE", 77),
-    ],  # fmt: skip
+    ],
 )
 def test_every_old_capability_has_a_row(prefix: str, last: int) -> None:
     found: set[int] = set()

@@ -25,7 +25,7 @@ from zejzl_ray.contracts.tokens import (
     Tokens,
     WhoAmI,
 )
-from zejzl_ray.errors import Forbidden, LoginRefused, ZejzlError
+from zejzl_ray.errors import Forbidden, LoginRefused, RateLimited, ZejzlError
 from zejzl_ray.security import credentials, service_credentials, signatures
 from zejzl_ray.security.credential_records import CredentialRecord
 from zejzl_ray.security.credentials import find_by_text
@@ -170,7 +170,11 @@ class TokenOperations(ThreatOperations):
     async def _issue_by_password(
         self, request: IssueToken, grant: PasswordGrant, call: CallContext, address: str
     ) -> Tokens:
-        outcome = await self._login.attempt(self.records, grant.user, grant.password, address)
+        try:
+            outcome = await self._login.attempt(self.records, grant.user, grant.password, address)
+        except RateLimited as error:  # by a lock-out or a full queue: nothing was looked at
+            self._refused(_ISSUE, "password", error, call, kind="rate_limited")
+            raise
         if outcome.observation is not None:
             self._observe(outcome.observation)
             # A caller that is in a hurry must not keep its failure out of the trail and the lock-outs.
@@ -231,10 +235,12 @@ class TokenOperations(ThreatOperations):
         self._issuer.tell(tokens, "signed request", address=address, request_id=call.request_id)
         return tokens
 
-    def _refused(self, operation: str, proof: str, error: LoginRefused, call: CallContext) -> None:
+    def _refused(
+        self, operation: str, proof: str, error: ZejzlError, call: CallContext, *, kind: str = "login_failed"
+    ) -> None:
         """Tell the detectors and the trail of a proof that does not count; nobody knows whose it was meant to be."""
         address = principal_of(call).address
-        self._note("login_failed", "", address)
+        self._note(kind, "", address)
         count = self._floods.count((address, operation))
         if count:
             self._audit.record(

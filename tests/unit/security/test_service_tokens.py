@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 from pydantic import SecretStr
 
@@ -19,7 +21,7 @@ from zejzl_ray.contracts.tokens import (
     RotateKeys,
     WhoAmI,
 )
-from zejzl_ray.errors import Forbidden, LoginRefused, ServiceUnavailable
+from zejzl_ray.errors import Forbidden, LoginRefused, RateLimited, ServiceUnavailable
 from zejzl_ray.security.service import SecurityGateway
 
 
@@ -152,6 +154,18 @@ async def test_a_wrong_password_is_refused_counted_and_in_the_trail() -> None:
         assert gateway._observed[-1].subject == "user:ada"
         with pytest.raises(Forbidden):
             await log_in(gateway, scopes=("*:*:*",))
+
+
+async def test_a_login_that_is_locked_out_is_in_the_trail_and_seen_by_the_detectors() -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        await make_ada(gateway)
+        with pytest.raises(RateLimited):
+            for _ in range(12):
+                with contextlib.suppress(LoginRefused):
+                    await log_in(gateway, password=SecretStr("not the right one"))
+        assert (gateway._observed[-1].kind, gateway._observed[-1].address) == ("rate_limited", "192.0.2.7")
+        assert ("denied", "password") in {(each["kind"], each.get("reason")) for each in bench.audit.told}
 
 
 async def test_the_same_refresh_is_an_honest_retry_and_any_other_ends_the_session() -> None:
