@@ -58,7 +58,7 @@ def files_of(root: Path) -> list[str]:
 
 def scan(root: Path, names: list[str]) -> SecretsCollection:
     """Return what looks like a secret in these files of a directory."""
-    every = {found.__name__ for found in get_mapping_from_secret_type_to_class().values()} - _NOT_A_SECRET
+    every = {plugin.__name__ for plugin in get_mapping_from_secret_type_to_class().values()} - _NOT_A_SECRET
     wanted = [name for name in names if name not in _SKIPPED]
     found: SecretsCollection = SecretsCollection(root=str(root))
     invented = {name for name in wanted if name.startswith(_INVENTED)}
