@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from zejzl_ray.cluster.credential_file import ensure_credential_file, ensure_master_key, write_private_file
+from zejzl_ray.cluster.credential_file import ensure_master_key, renew_credential_file, write_private_file
 from zejzl_ray.cluster.local_plan import INGRESS_CREDENTIAL_FILE, MASTER_KEY_FILE, TOKEN_FILE
 from zejzl_ray.security.at_rest import MasterKeys
 from zejzl_ray.security.service_credentials import derive
@@ -24,12 +24,14 @@ class Identities:
         administrator: the administrator's credential.
         administrator_file: where it lies.
         ingress_file: credential of the ingress; its replicas run on the head's machine and read it there.
+        is_administrator_renewed: the file held something else before, such as a bare token.
     """
 
     keys: MasterKeys
     administrator: SecretStr
     administrator_file: Path
     ingress_file: Path
+    is_administrator_renewed: bool = False
 
     def credential_of(self, subject: str) -> SecretStr:
         """Return the credential of a service or machine of the cluster, the same at every start."""
@@ -44,7 +46,7 @@ def ensure_identities(data_dir: Path) -> Identities:
     """
     keys = MasterKeys.parse(ensure_master_key(data_dir / MASTER_KEY_FILE).get_secret_value())
     administrator_file = data_dir / TOKEN_FILE
-    administrator = ensure_credential_file(administrator_file)
+    administrator, is_renewed = renew_credential_file(administrator_file)
     ingress_file = data_dir / INGRESS_CREDENTIAL_FILE
     write_private_file(ingress_file, derive(keys, INGRESS_SUBJECT).get_secret_value() + "\n")
     return Identities(
@@ -52,4 +54,5 @@ def ensure_identities(data_dir: Path) -> Identities:
         administrator=administrator,
         administrator_file=administrator_file,
         ingress_file=ingress_file,
+        is_administrator_renewed=is_renewed,
     )

@@ -88,6 +88,10 @@ def start_launched_services(
 
     policy, policy_source = own_policy(settings)
     identities = ensure_identities(data_dir)
+    if identities.is_administrator_renewed:
+        report(
+            f"{identities.administrator_file} held no credential: it has a new one, the old text counts no more"
+        )
     record = head_record(settings, node)
     plan = Plan(
         settings=settings,

@@ -82,6 +82,10 @@ def start_local_system(settings: Settings, fleet: Fleet, source: str, report: Re
     ray_token_file = data_dir / RAY_TOKEN_FILE
     policy = own_policy(settings)
     identities = ensure_identities(data_dir)
+    if identities.is_administrator_renewed:
+        report(
+            f"{identities.administrator_file} held no credential: it has a new one, the old text counts no more"
+        )
     ensure_token(ray_token_file)
     with exclusive(data_dir):
         record = running_cluster(data_dir)

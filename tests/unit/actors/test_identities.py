@@ -46,3 +46,10 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
     assert identities.administrator.get_secret_value() not in shown
     for line in (tmp_path / "security_key").read_text(encoding="utf-8").split():
         assert line not in shown
+
+
+def test_a_token_of_the_time_before_is_replaced_and_it_says_so(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("ab" * 32)
+    (tmp_path / "token").chmod(0o600)
+    assert ensure_identities(tmp_path).is_administrator_renewed
+    assert not ensure_identities(tmp_path).is_administrator_renewed
