@@ -292,6 +292,7 @@ async def test_a_signed_request_counts_once_and_its_repetition_gets_the_stored_a
             assert (await client.post("/v1/agents", content=other, headers=headers)).status_code == 401
     with pytest.raises(AgentNotFound):
         await admin.agent("Forged")
+    await admin.deregister("Signed")
     # Who has seen the request gets no token of its credential.
     seen = read_header(first["authorization"], "POST", "/v1/agents", body)
     with pytest.raises(Unauthenticated):
