@@ -73,7 +73,9 @@ async def parse_body(request: RequestScope, receive: Receive, max_depth: int) ->
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ServiceUnavailable("The client went away before the whole body had arrived.")
+            raise ServiceUnavailable(
+                "The client went away before the whole body had arrived.", "Send the request again."
+            )
         chunks.append(message.get("body", b""))
         if not message.get("more_body", False):
             break

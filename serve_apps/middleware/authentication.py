@@ -80,7 +80,9 @@ async def _whole_body(receive: Receive) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ServiceUnavailable("The client went away before the whole body had arrived.")
+            raise ServiceUnavailable(
+                "The client went away before the whole body had arrived.", "Send the request again."
+            )
         chunks.append(message.get("body", b""))
         if not message.get("more_body", False):
             return b"".join(chunks)

@@ -150,7 +150,10 @@ class GroupWriter(Generic[D]):
                 else:
                     break
         except asyncio.CancelledError:
-            self._refuse((waiting for waiting, _ in group), ServiceUnavailable("The service is stopping."))
+            self._refuse(
+                (waiting for waiting, _ in group),
+                ServiceUnavailable("The service is stopping.", "Send again a little later."),
+            )
             raise
         except Exception as error:
             self._fail(group, error)

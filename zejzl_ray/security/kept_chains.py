@@ -67,7 +67,10 @@ def check_owner(draft: SecurityDraft, chain: str, caller: Principal) -> KeptChai
         )
     known = draft.get(KeptChain, chain)
     if not may_write(caller, chain) or (known is not None and known.owner != caller.subject):
-        raise Forbidden(f"{caller.subject} does not write the audit chain {chain}.")
+        raise Forbidden(
+            f"{caller.subject} does not write the audit chain {chain}.",
+            "A service writes chains that begin with its name, a machine those of its node agent.",
+        )
     if known is not None:
         return known
     owners = [record.owner for _, record in draft.all(KeptChain)]

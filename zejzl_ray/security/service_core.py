@@ -212,7 +212,10 @@ class GatewayCore:
         if call is not None and call.deadline_at_s is not None:
             timeout_s = min(timeout_s, call.deadline_at_s - self._clock.now_s())
             if timeout_s <= 0:
-                raise DeadlineExceeded(f"The deadline of {operation} was over when it arrived.")
+                raise DeadlineExceeded(
+                    f"The deadline of {operation} was over when it arrived.",
+                    "Send it again with a later one.",
+                )
         try:
             answer = await self._writer.submit(lambda draft: _decided(draft, decide), timeout_s)
         except TimeoutError:
