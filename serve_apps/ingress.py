@@ -141,8 +141,3 @@ def wait_until_running(timeout_s: float, *, pause_s: float = 0.1) -> None:
                 "See Serve's page of the dashboard.",
             )
         time.sleep(pause_s)
-
-
-def stop_ingress() -> None:
-    """Remove the ingress; open requests get up to 5 s. Serve's proxy stays and answers 404."""
-    serve.delete(INGRESS_APP)

@@ -71,28 +71,6 @@ class TokenProvider(Protocol):
         ...
 
 
-class FixedToken:
-    """One access token as it is: it cannot be renewed.
-
-    Args:
-        token: the signed token.
-    """
-
-    def __init__(self, token: SecretStr) -> None:
-        self._token = token
-
-    async def token(self) -> SecretStr:
-        """Return the token."""
-        return self._token
-
-    async def renewed(self, old: SecretStr) -> SecretStr:
-        """Return the same token: there is no other."""
-        return self._token
-
-    async def close(self) -> None:
-        """Do nothing."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Held:
     """A token and its times on the monotonic clock of this process."""

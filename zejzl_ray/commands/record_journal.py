@@ -1,21 +1,18 @@
 """Records in memory and in the store kept the same: loading, committing, and knowing when they may differ."""
 
-import asyncio
-import time
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, TypeVar
 
 import orjson
 import structlog
 
 from zejzl_ray.clock import Clock
 from zejzl_ray.commands.records import Record, RecordDraft, Records, decode_record
-from zejzl_ray.errors import StaleEpoch, StoreError, StoreUnavailable, VersionConflict, ZejzlError
-from zejzl_ray.ids import new_id
+from zejzl_ray.commands.store_writer import StoreWriter
+from zejzl_ray.errors import StoreError
 from zejzl_ray.store.protocol import Put, Store
 
 D = TypeVar("D", bound=RecordDraft)
-T = TypeVar("T")
 
 META: Final = "meta"
 _PAGE: Final = 1000
@@ -23,7 +20,7 @@ _MAX_OPS: Final = 50_000
 _log = structlog.get_logger(__name__)
 
 
-class RecordJournal(Generic[D]):
+class RecordJournal(StoreWriter, Generic[D]):
     """The committed records of one service and the way to change them; the ``Target`` of a group writer.
 
     Every commit expects the version of the commit before it. So a commit whose outcome was unknown and which arrives
@@ -43,10 +40,6 @@ class RecordJournal(Generic[D]):
 
     Attributes:
         records: what is committed. Another object after a reload: do not keep it over an ``await``.
-        epoch: this writer's epoch; 0 before ``open``.
-        is_fenced: another writer has taken over; nothing can be committed any more.
-        fault: why the store was of no use the last time; empty when it was.
-        commit_s: how long the last commit took in the store, seconds.
     """
 
     def __init__(
@@ -66,28 +59,16 @@ class RecordJournal(Generic[D]):
         names = [kind.KIND for kind in kinds]
         if len(set(names)) != len(names) or not all(names) or META in names:
             raise ValueError(f"each kind needs a name of its own: {names}")
-        self._store = store
+        super().__init__(store, commit_timeout_s=commit_timeout_s, load_timeout_s=load_timeout_s)
         self._clock = clock
         self._kinds = tuple(kinds)
         self._new_draft = new_draft
         self._seal = seal
         self._on_commit = on_commit
         self._on_reload = on_reload
-        self._commit_timeout_s = commit_timeout_s
-        self._load_timeout_s = load_timeout_s
         self._max_batch_bytes = max_batch_bytes
         self._version = 0
-        self._is_in_doubt = False
         self.records = Records()
-        self.epoch = 0
-        self.is_fenced = False
-        self.fault = ""
-        self.commit_s = 0.0
-
-    @property
-    def is_in_doubt(self) -> bool:
-        """Whether nobody knows if the last commit has happened; the next ``prepare`` finds out."""
-        return self._is_in_doubt
 
     async def open(self) -> None:
         """Become the writer and load everything.
@@ -96,12 +77,12 @@ class RecordJournal(Generic[D]):
             StoreUnavailable: the store cannot be reached in time; safe to call again.
             StoreError: something stored cannot be read by this version.
         """
-        self.epoch = await _in_time(self._store.take_epoch(), "give an epoch", self._commit_timeout_s)
+        await self._take_epoch()
         await self._load()
 
     async def prepare(self) -> None:
         """Read the records again when a commit may or may not have happened."""
-        if self._is_in_doubt:
+        if self.is_in_doubt:
             await self._load()
 
     def begin(self) -> D:
@@ -121,58 +102,18 @@ class RecordJournal(Generic[D]):
         """
         self._seal(draft)
         if draft.ops:
-            await self._store_ops(draft)
+            meta = orjson.dumps({"epoch": self.epoch, "at_s": draft.now_s})
+            await self._store_ops([*draft.ops, Put(META, meta)], {META: self._version})
+            self._version += 1
             draft.apply()
         try:
             self._on_commit(draft)
         except Exception:  # what is committed stays committed, whoever stumbles over it
             _log.exception("news of a commit were not taken")
 
-    async def _store_ops(self, draft: D) -> None:
-        started = time.perf_counter()
-        meta = orjson.dumps({"epoch": self.epoch, "at_s": draft.now_s})
-        # Until the store has answered, a failure of any kind leaves open whether the commit happened.
-        self._is_in_doubt = True
-        try:
-            async with asyncio.timeout(self._commit_timeout_s):
-                await self._store.commit(
-                    [*draft.ops, Put(META, meta)],
-                    epoch=self.epoch,
-                    expect={META: self._version},
-                    commit_id=new_id("commit"),
-                )
-        except TimeoutError:
-            error = StoreUnavailable(
-                f"The store did not finish a commit within {self._commit_timeout_s:g} s.",
-                "The command may still take effect; repeat it with the same request_id.",
-            )
-            self.fault = error.message
-            raise error from None
-        except StaleEpoch as error:
-            self.is_fenced = True
-            self.fault = error.message
-            _log.error("another writer has taken over", epoch=self.epoch)
-            raise
-        except VersionConflict:
-            raise
-        except ZejzlError as error:
-            self.fault = error.message
-            raise
-        self._version += 1
-        self._is_in_doubt = False
-        self.fault = ""
-        self.commit_s = time.perf_counter() - started
-
     async def _load(self) -> None:
-        try:
-            version, records = await _in_time(self._read(), "load", self._load_timeout_s)
-        except ZejzlError as error:
-            self.fault = error.message
-            raise
-        self._version, self.records = version, records
-        self._is_in_doubt = False
-        self.fault = ""
-        _log.info("records loaded", epoch=self.epoch, records=sum(map(records.count, self._kinds)))
+        self._version, self.records = await self._read_all(self._read())
+        _log.info("records loaded", epoch=self.epoch, records=sum(map(self.records.count, self._kinds)))
         self._on_reload()
 
     async def _read(self) -> tuple[int, Records]:
@@ -200,13 +141,3 @@ class RecordJournal(Generic[D]):
                     ) from None
                 records.put(key.removeprefix(prefix), record, expires_at_s)
             last = page[-1][0]
-
-
-async def _in_time(work: Coroutine[Any, Any, T], what: str, timeout_s: float) -> T:
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await work
-    except TimeoutError:
-        raise StoreUnavailable(
-            f"The store did not {what} within {timeout_s:g} s.", "Is it running?"
-        ) from None

@@ -1,16 +1,12 @@
 """Memory and store kept the same: loading, committing, and knowing when they may differ."""
 
-import asyncio
-import time
-from collections.abc import Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 import structlog
 
 from zejzl_ray.clock import Clock
 from zejzl_ray.commands.repeats import RepeatWindow
-from zejzl_ray.errors import StaleEpoch, StoreUnavailable, VersionConflict, ZejzlError
-from zejzl_ray.ids import new_id
+from zejzl_ray.commands.store_writer import StoreWriter
 from zejzl_ray.orchestrator.batch import Batch
 from zejzl_ray.orchestrator.config import RegistryConfig
 from zejzl_ray.orchestrator.history import LogSpan
@@ -18,7 +14,6 @@ from zejzl_ray.orchestrator.persistence import CHANGES_LOG, META, Meta, encode_l
 from zejzl_ray.orchestrator.registry import Registry
 from zejzl_ray.store.protocol import Append, Op, Put, Store, Trim
 
-T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
@@ -38,32 +33,25 @@ class Listener(Protocol):
         ...
 
 
-class Journal:
+class Journal(StoreWriter):
     """The committed registry and the way to change it; the ``Target`` of the group writer.
 
     Attributes:
         registry: the committed state. Another object after a reload: do not keep it over an ``await``.
         repeats: answers of the last commands.
-        epoch: this writer's epoch; 0 before ``open``.
-        is_fenced: another writer has taken over; nothing can be committed any more.
-        fault: why the store was of no use the last time; empty when it was.
-        commit_s: how long the last commit took in the store, seconds.
     """
 
     def __init__(self, store: Store, clock: Clock, config: RegistryConfig, listener: Listener) -> None:
-        self._store = store
+        super().__init__(
+            store, commit_timeout_s=config.commit_timeout_s, load_timeout_s=config.command_timeout_s
+        )
         self._clock = clock
         self._config = config
         self._listener = listener
         self._meta = Meta()
-        self._is_in_doubt = False
         self._under_way: Batch | None = None
         self.registry = self._new_registry()
         self.repeats = RepeatWindow(config.repeat_window)
-        self.epoch = 0
-        self.is_fenced = False
-        self.fault = ""
-        self.commit_s = 0.0
 
     async def open(self) -> None:
         """Become the writer and load everything.
@@ -72,9 +60,7 @@ class Journal:
             StoreUnavailable: the store cannot be reached in time.
             StoreError: something stored cannot be read.
         """
-        self.epoch = await self._in_time(
-            self._store.take_epoch(), "give an epoch", self._config.commit_timeout_s
-        )
+        await self._take_epoch()
         await self._load()
 
     def is_changing(self, name: str) -> bool:
@@ -83,7 +69,7 @@ class Journal:
 
     async def prepare(self) -> None:
         """Read the state again when a commit may or may not have happened."""
-        if self._is_in_doubt:
+        if self.is_in_doubt:
             await self._load()
 
     def begin(self) -> Batch:
@@ -127,7 +113,7 @@ class Journal:
             ops.append(Trim(CHANGES_LOG, through))
         self._under_way = draft
         try:
-            await self._store_ops(ops)
+            await self._store_ops(ops, {META: self._meta.version})
         finally:
             self._under_way = None
         self._meta = meta
@@ -139,45 +125,9 @@ class Journal:
         self._apply_renewals(draft)
         self._listener.committed(draft)
 
-    async def _store_ops(self, ops: list[Op]) -> None:
-        started = time.perf_counter()
-        # Until the store has answered, a failure of any kind leaves open whether the commit happened.
-        self._is_in_doubt = True
-        try:
-            async with asyncio.timeout(self._config.commit_timeout_s):
-                await self._store.commit(
-                    ops, epoch=self.epoch, expect={META: self._meta.version}, commit_id=new_id("commit")
-                )
-        except TimeoutError:
-            error = StoreUnavailable(
-                f"The store did not finish a commit within {self._config.commit_timeout_s:g} s.",
-                "The command may still take effect; repeat it with the same request_id.",
-            )
-            self.fault = error.message
-            raise error from None
-        except StaleEpoch as error:
-            self.is_fenced = True
-            self.fault = error.message
-            _log.error("another writer has taken over", epoch=self.epoch)
-            raise
-        except VersionConflict:
-            raise
-        except ZejzlError as error:
-            self.fault = error.message
-            raise
-        self._is_in_doubt = False
-        self.fault = ""
-        self.commit_s = time.perf_counter() - started
-
     async def _load(self) -> None:
         before = self.registry
-        try:
-            loaded = await self._in_time(
-                load(self._store, self._config.repeat_window), "load", self._config.command_timeout_s
-            )
-        except ZejzlError as error:
-            self.fault = error.message
-            raise
+        loaded = await self._read_all(load(self._store, self._config.repeat_window))
         registry = self._new_registry()
         for agent in loaded.agents:
             registry.put(agent.name, agent)
@@ -194,8 +144,6 @@ class Journal:
         for machine in before.machines.listed(self._clock.now_s()):
             registry.machines.put_newer(machine)
         self._meta, self.registry, self.repeats = loaded.meta, registry, repeats
-        self._is_in_doubt = False
-        self.fault = ""
         self._listener.reloaded(before.revision)
         _log.info("registry loaded", agents=len(registry), revision=registry.revision, epoch=self.epoch)
 
@@ -207,13 +155,3 @@ class Journal:
         return Registry(
             history_length=self._config.history_length, machine_alive_s=self._config.machine_alive_s
         )
-
-    @staticmethod
-    async def _in_time(work: Coroutine[Any, Any, T], what: str, timeout_s: float) -> T:
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await work
-        except TimeoutError:
-            raise StoreUnavailable(
-                f"The store did not {what} within {timeout_s:g} s.", "Is it running?"
-            ) from None

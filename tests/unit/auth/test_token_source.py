@@ -6,7 +6,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from zejzl_ray.auth.token_source import FixedToken, TokenSource, token_kind
+from zejzl_ray.auth.token_source import TokenSource, token_kind
 from zejzl_ray.contracts.tokens import CredentialGrant, IssueToken, Tokens
 from zejzl_ray.errors import (
     DeadlineExceeded,
@@ -266,14 +266,6 @@ async def test_a_deadline_on_the_way_means_that_the_gateway_is_away(
     gateway.error = DeadlineExceeded("late")
     with pytest.raises(ServiceUnavailable, match="issues no token: late"):
         await source.token()
-
-
-async def test_a_fixed_token_stays_what_it_is() -> None:
-    fixed = FixedToken(SecretStr("a.b.c"))
-    token = await fixed.token()
-    assert token.get_secret_value() == "a.b.c"
-    assert await fixed.renewed(token) is token
-    await fixed.close()
 
 
 @pytest.mark.parametrize(
