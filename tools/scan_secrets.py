@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from detect_secrets.core import baseline
 from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
@@ -58,7 +58,9 @@ def files_of(root: Path) -> list[str]:
 
 def scan(root: Path, names: list[str]) -> SecretsCollection:
     """Return what looks like a secret in these files of a directory."""
-    every = {plugin.__name__ for plugin in get_mapping_from_secret_type_to_class().values()} - _NOT_A_SECRET
+    # Its own type is a variable that nobody binds; mypy takes that amiss when it reads the library for the first time.
+    known: Any = get_mapping_from_secret_type_to_class()
+    every = {str(plugin.__name__) for plugin in known.values()} - _NOT_A_SECRET
     wanted = [name for name in names if name not in _SKIPPED]
     found: SecretsCollection = SecretsCollection(root=str(root))
     invented = {name for name in wanted if name.startswith(_INVENTED)}
