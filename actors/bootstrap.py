@@ -337,6 +337,7 @@ async def _ingress(plan: Plan) -> None:
             namespace=settings.namespace,
             is_auth_required=settings.require_auth,
             config=IngressConfig(version=__version__),
+            logs=settings.logs,
         )
         await asyncio.to_thread(start_ingress, options, timeout_s=settings.start_timeout_s)
 

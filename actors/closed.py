@@ -11,6 +11,7 @@ from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.contracts.services import BY_SERVICE
 from zejzl_ray.errors import InvalidInput
+from zejzl_ray.log import bind_call
 
 A = TypeVar("A", bound=type)
 
@@ -67,7 +68,8 @@ def _checked(operation: Operation, method: Callable[..., Awaitable[Any]]) -> Cal
                 "Call it through the typed client, with the same version of zejzl-ray.",
             )
         door: Door = getattr(self, DOOR)
-        admitted = await door.admit(operation, request, call)
-        return await method(self, request, admitted)
+        with bind_call(call.request_id, call.caused_by):  # refusals are logged with them too
+            admitted = await door.admit(operation, request, call)
+            return await method(self, request, admitted)
 
     return checked

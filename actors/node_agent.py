@@ -13,14 +13,17 @@ from zejzl_ray.clock import SystemClock
 from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
 from zejzl_ray.cluster.gateway_access import GatewayAccess
 from zejzl_ray.cluster.names import MACHINE_LABEL, VRAM_RESOURCE, node_agent_name
+from zejzl_ray.cluster.ray_logs import log_places
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
 from zejzl_ray.contracts.life import Stopped, StopService
+from zejzl_ray.contracts.logs import LogPage, ReadLogs
 from zejzl_ray.contracts.machines import GetSnapshot, MachineSnapshot
 from zejzl_ray.contracts.services import NODE_AGENT
 from zejzl_ray.ids import new_id
-from zejzl_ray.log import configure_logging
+from zejzl_ray.log import configure_logging, files_of
 from zejzl_ray.machine.assembly import build_reporting
+from zejzl_ray.machine.log_files import MachineLogFiles
 from zejzl_ray.machine.settings import NodeAgentSettings
 
 
@@ -54,8 +57,11 @@ class NodeAgentActor:
     """
 
     def __init__(self, options: NodeAgentOptions) -> None:
-        configure_logging(options.settings.log_level, service="node_agent")
+        machine, logs = options.machine, options.settings.logs
+        files = files_of(logs, machine)
+        configure_logging(logs.level, service=NODE_AGENT, machine=machine, files=files)
         clock = SystemClock()
+        self._logs = MachineLogFiles(machine, log_places(files.directory), clock)
         node_id = ray.get_runtime_context().get_node_id()
         self._access = GatewayAccess(options.namespace, options.credential, clock)
         chain = f"{NODE_AGENT}.{options.machine}.{new_id('run')}"  # a restarted one begins a chain of its own
@@ -85,6 +91,11 @@ class NodeAgentActor:
         return await self._reporting.snapshot()
 
     @ray.method
+    async def read_logs(self, request: ReadLogs, call: CallContext) -> LogPage:
+        """Return lines of all processes of the machine, Ray's among them."""
+        return await self._logs.read_logs(request)
+
+    @ray.method
     async def health(self, request: GetHealth, call: CallContext) -> ServiceHealth:
         """Return whether reports get through, how late the news of revocations are, and why not."""
         return self._reporting.health(self._security.checks())
@@ -95,6 +106,7 @@ class NodeAgentActor:
         await self._reporting.stop()
         await self._security.stop()
         await self._access.close()
+        self._logs.close()
         return Stopped()
 
 

@@ -11,7 +11,7 @@ from ray.actor import ActorHandle
 
 from zejzl_ray.cluster.names import MACHINE_LABEL
 from zejzl_ray.cluster.topology import ServicePlace, scheduling_options
-from zejzl_ray.log import configure_logging, get_logger
+from zejzl_ray.log import configure_logging, files_of, flush_logging, get_logger
 from zejzl_ray.settings import Settings
 from zejzl_ray.shell import Identity
 
@@ -74,10 +74,12 @@ def machine_addresses() -> set[str]:
 def end_process(reason: str) -> None:
     """End this worker at once; Ray starts another one. Used when a newer writer has taken over."""
     get_logger("actors").error("process ends", reason=reason)
+    flush_logging()
     sys.stderr.flush()
     os._exit(1)
 
 
-def prepare_process(service: str, settings: Settings) -> None:
-    """Set up logging of a service's process."""
-    configure_logging(settings.log_level, service=service)
+def prepare_process(service: str, settings: Settings, machine: str = "") -> None:
+    """Set up logging of a service's process, with files where the machine is known."""
+    files = files_of(settings.logs, machine) if machine else None
+    configure_logging(settings.log_level, service=service, machine=machine, files=files)

@@ -15,6 +15,7 @@ from zejzl_ray.cluster.gateway_access import GatewayAccess
 from zejzl_ray.cluster.local_plan import LOOPBACK
 from zejzl_ray.cluster.shared_store import require_shared_store, service_store_url
 from zejzl_ray.contracts.audit import AuditPage, Chains, ReadAudit
+from zejzl_ray.contracts.caller import Caller
 from zejzl_ray.contracts.health import ServiceHealth
 from zejzl_ray.contracts.life import Stopped
 from zejzl_ray.log import get_logger
@@ -49,6 +50,11 @@ class Hosted(Generic[S]):
         self._shell = shell
         self._access = access
         self.security = security
+
+    @property
+    def caller(self) -> Caller:
+        """Calls other services in the name of this one; closed by ``stop``."""
+        return self._access.caller
 
     async def service(self) -> S:
         """Return the service once it can work; see ``ServiceShell.service``."""
@@ -147,9 +153,9 @@ def _shell(
     security: ProcessSecurity,
 ) -> ServiceShell[S]:
     settings = options.settings
-    prepare_process(service, settings)
-    port = _HEALTH_PORT.get(service)
     identity = own_identity(service)
+    prepare_process(service, settings, identity.machine)
+    port = _HEALTH_PORT.get(service)
 
     async def open_own_store() -> Store:
         store = await open_namespace(settings, service, service)

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+import ray
 from fastapi import FastAPI
 from pydantic import Field
 from ray import serve
@@ -19,12 +20,14 @@ from zejzl_ray.auth.audit_remote import RemoteAuditSink
 from zejzl_ray.auth.process_security import ProcessSecurity, SecurityOptions
 from zejzl_ray.clock import SystemClock
 from zejzl_ray.cluster.gateway_access import GatewayAccess
-from zejzl_ray.cluster.names import INGRESS_APP, NAMESPACE
+from zejzl_ray.cluster.names import INGRESS_APP, MACHINE_LABEL, NAMESPACE
 from zejzl_ray.cluster.secret_file import read_secret
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.ids import new_id
+from zejzl_ray.log import configure_logging, files_of
+from zejzl_ray.settings import LogSettings
 
 # Replicas listen on loopback only, so they must run beside the proxy, which is on the head node.
 _HEAD_NODE: Final = "node:__internal_head__"
@@ -55,6 +58,7 @@ class IngressOptions(Contract):
     replicas: int = Field(default=1, ge=1, le=64)
     namespace: str = NAMESPACE
     config: IngressConfig = IngressConfig()
+    logs: LogSettings | None = Field(default=None, description="null leaves logging as Serve has it")
 
 
 def build_ingress(options: IngressOptions) -> serve.Application:
@@ -62,6 +66,10 @@ def build_ingress(options: IngressOptions) -> serve.Application:
 
     def build_app() -> FastAPI:
         close_replica_port()
+        if options.logs is not None:
+            machine = str(ray.get_runtime_context().get_node_labels().get(MACHINE_LABEL, ""))
+            files = files_of(options.logs, machine)
+            configure_logging(options.logs.level, service="ingress", machine=machine, files=files)
         clock = SystemClock()
         credential = read_secret(
             options.credential_file, what="ingress credential", remedy="`zejzl up` writes it."

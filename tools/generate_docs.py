@@ -276,7 +276,8 @@ def _link(model: type[BaseModel]) -> str:
 def _error_tree(error: type[ZejzlError], depth: int) -> Iterator[tuple[int, type[ZejzlError]]]:
     yield depth, error
     for child in error.__subclasses__():
-        if child.__module__ == "zejzl_ray.errors":
+        # a class with two parents stands under its first
+        if child.__module__ == "zejzl_ray.errors" and child.__bases__[0] is error:
             yield from _error_tree(child, depth + 1)
 
 

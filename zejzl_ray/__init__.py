@@ -18,6 +18,11 @@ from typing import TYPE_CHECKING, Final
 from zejzl_ray.version import __version__
 
 if TYPE_CHECKING:
+    from zejzl_ray.agents.agent import Agent
+    from zejzl_ray.agents.handlers import LATER, handles
+    from zejzl_ray.agents.health import CheckResult
+    from zejzl_ray.bus.mailbox import Overflow
+    from zejzl_ray.bus.message import Guarantee, Message, MessagePriority
     from zejzl_ray.contracts.machines import Gpu, Machine
     from zejzl_ray.contracts.orchestrator import (
         AgentEvent,
@@ -38,6 +43,14 @@ __all__ = [
     "Client",
     "AsyncClient",
     "Registration",
+    "Agent",
+    "handles",
+    "LATER",
+    "CheckResult",
+    "Message",
+    "MessagePriority",
+    "Guarantee",
+    "Overflow",
     "AgentEvent",
     "AgentKind",
     "AgentState",
@@ -56,6 +69,14 @@ _HOMES: Final = {
     "Client": "zejzl_ray.sdk.client",
     "AsyncClient": "zejzl_ray.sdk.async_client",
     "Registration": "zejzl_ray.sdk.registration",
+    "Agent": "zejzl_ray.agents.agent",
+    "handles": "zejzl_ray.agents.handlers",
+    "LATER": "zejzl_ray.agents.handlers",
+    "CheckResult": "zejzl_ray.agents.health",
+    "Message": "zejzl_ray.bus.message",
+    "MessagePriority": "zejzl_ray.bus.message",
+    "Guarantee": "zejzl_ray.bus.message",
+    "Overflow": "zejzl_ray.bus.mailbox",
     "AgentEvent": "zejzl_ray.contracts.orchestrator",
     "AgentKind": "zejzl_ray.contracts.orchestrator",
     "AgentState": "zejzl_ray.contracts.orchestrator",

@@ -10,10 +10,36 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zejzl_ray.errors import SettingsInvalid
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+class LogSettings(BaseModel):
+    """Which lines a process writes and where; a value that travels to other machines, so ``~`` stays as it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: LogLevel = "INFO"
+    directory: Path = Path("~/.local/share/zejzl/logs")
+    log_file_mib: float = Field(default=10.0, gt=0)
+    log_files_kept: int = Field(default=5, ge=1)
+
+    @property
+    def log_path(self) -> Path:
+        """The directory with ``~`` resolved on this machine, absolute."""
+        return self.directory.expanduser().absolute()
 
 
 class Settings(BaseSettings):
@@ -126,9 +152,14 @@ class Settings(BaseSettings):
     probe_period_s: float = Field(
         default=10.0, gt=0, le=600, description="how often external agents are probed"
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="least level logged"
+    log_level: LogLevel = Field(default="INFO", description="least level logged")
+    log_dir: Path | None = Field(
+        default=None, description="log files, a folder for each machine; unset: logs in data_dir"
     )
+    log_file_mib: float = Field(
+        default=10.0, ge=0.1, le=1024, description="size at which a log file is rotated"
+    )
+    log_files_kept: int = Field(default=5, ge=1, le=99, description="rotated files kept beside each log file")
 
     @field_validator("store_url")
     @classmethod
@@ -152,6 +183,16 @@ class Settings(BaseSettings):
     def data_path(self) -> Path:
         """The data directory with ``~`` resolved, absolute."""
         return self.data_dir.expanduser().absolute()
+
+    @property
+    def logs(self) -> LogSettings:
+        """What is set about logs, as it travels to other machines."""
+        return LogSettings(
+            level=self.log_level,
+            directory=self.log_dir or self.data_dir / "logs",
+            log_file_mib=self.log_file_mib,
+            log_files_kept=self.log_files_kept,
+        )
 
     @property
     def is_exposed(self) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Final
 
+import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve_apps.door import Door
@@ -72,6 +73,7 @@ class AuthenticationMiddleware:
         grant = read_header(authorization.decode("latin-1"), scope["method"], target.decode("latin-1"), body)
         request.token = await self._door.exchange(grant, request.address)
         request.request_id = request_id_of(grant)
+        structlog.contextvars.bind_contextvars(request_id=request.request_id)  # until the request ends
         return _again(body, receive)
 
 

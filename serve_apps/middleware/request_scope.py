@@ -13,6 +13,7 @@ from zejzl_ray.clock import Clock
 from zejzl_ray.contracts.call import REQUEST_ID_PATTERN, TRACEPARENT_PATTERN, CallContext, Forwarded
 from zejzl_ray.errors import InvalidInput
 from zejzl_ray.ids import new_id
+from zejzl_ray.log import bind_call
 
 _SCOPE_KEY: Final = "zejzl.request"
 _REQUEST_ID = re.compile(REQUEST_ID_PATTERN.encode())
@@ -41,6 +42,12 @@ class RequestScope:
     forward: Callable[[str], Awaitable[Forwarded | None]] | None = field(default=None, repr=False)
     status: int = 0
 
+    @property
+    def caused_by(self) -> str:
+        """Request id of the call that led to this one; empty when there is none in the right form."""
+        given = self.headers.get(b"x-caused-by", b"")
+        return given.decode("ascii") if _REQUEST_ID.fullmatch(given) else ""
+
     def call_context(
         self, clock: Clock, default_timeout_s: float = 30.0, max_timeout_s: float = 120.0
     ) -> CallContext:
@@ -53,11 +60,10 @@ class RequestScope:
         given = self.headers.get(b"x-request-timeout-s")
         if given is not None:
             timeout_s = _timeout_s(given, max_timeout_s)
-        caused_by = self.headers.get(b"x-caused-by", b"")
         return CallContext(
             token=None if self.token is None else SecretStr(self.token),
             request_id=self.request_id,
-            caused_by=caused_by.decode("ascii") if _REQUEST_ID.fullmatch(caused_by) else "",
+            caused_by=self.caused_by,
             traceparent=self.traceparent,
             deadline_at_s=clock.now_s() + timeout_s,
         )
@@ -146,4 +152,5 @@ class RequestScopeMiddleware:
                     headers["traceparent"] = request.traceparent
             await send(message)
 
-        await self._app(scope, receive, send_with_id)
+        with bind_call(request.request_id, request.caused_by):
+            await self._app(scope, receive, send_with_id)

@@ -10,6 +10,8 @@ import hypothesis
 import pytest
 import structlog
 
+from zejzl_ray.log import stop_logging
+
 hypothesis.settings.register_profile("unit", deadline=None, max_examples=50, derandomize=True, database=None)
 hypothesis.settings.load_profile("unit")
 
@@ -57,4 +59,5 @@ def no_ray() -> Iterator[None]:
 def own_logs() -> Iterator[None]:
     """Let no test log into the stream of an earlier one, which pytest has closed."""
     yield
+    stop_logging()
     structlog.reset_defaults()

@@ -13,7 +13,8 @@ from zejzl_ray.errors import ZejzlError
 def tree(parent: type[ZejzlError]) -> Iterator[type[ZejzlError]]:
     yield parent
     for child in parent.__subclasses__():
-        if child.__module__ == errors.__name__:
+        # a class with two parents is drawn under its first, and met once
+        if child.__module__ == errors.__name__ and child.__bases__[0] is parent:
             yield from tree(child)
 
 
@@ -75,8 +76,65 @@ def test_an_error_is_documented(cls: type[ZejzlError]) -> None:
     assert cls.__doc__
 
 
+@every_class
+def test_details_for_programs_travel_and_stay_out_of_the_text(cls: type[ZejzlError]) -> None:
+    given = {"to_agent": "planner", "available_agents": ["actor"]}
+    error = cls("no such mailbox", given)
+    given["to_agent"] = "changed later"
+    for back in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert back.details == {"to_agent": "planner", "available_agents": ["actor"]}
+        assert (back.message, back.remedy) == ("no such mailbox", "")
+        assert str(back) == "no such mailbox"
+
+
+@every_class
+def test_an_error_without_details_has_empty_ones(cls: type[ZejzlError]) -> None:
+    assert cls("m", "r").details == {}
+
+
+def test_details_stand_beside_a_remedy() -> None:
+    error = errors.AgentUnreachable("gone", "Ask again.", {"moves_to": "pc2"})
+    back = pickle.loads(pickle.dumps(error))
+    assert (str(back), back.details) == ("gone Ask again.", {"moves_to": "pc2"})
+
+
+def drawn_second_parents() -> dict[str, list[str]]:
+    """Class -> the parents in brackets."""
+    assert errors.__doc__ is not None
+    return {
+        match[1]: match[2].split(", ")
+        for match in re.finditer(r"\+-- (\w+) +\(([\w, ]+)\)", errors.__doc__)
+    }
+
+
+def test_the_parents_in_brackets_are_the_real_ones() -> None:
+    real = {
+        cls.__name__: [parent.__name__ for parent in cls.__bases__[1:]]
+        for cls in CLASSES
+        if len(cls.__bases__) > 1
+    }
+    assert drawn_second_parents() == real
+
+
+def test_the_walk_meets_every_class_once() -> None:
+    own = {
+        cls
+        for cls in vars(errors).values()
+        if isinstance(cls, type) and issubclass(cls, ZejzlError) and cls.__module__ == errors.__name__
+    }
+    assert len(CLASSES) == len(own)
+    assert set(CLASSES) == own
+
+
+@pytest.mark.parametrize("cls", [errors.TimedOut, errors.RequestTimedOut])
+def test_a_wait_that_took_too_long_is_the_built_in_time_out_too(cls: type[ZejzlError]) -> None:
+    with pytest.raises(TimeoutError, match="no reply within 3 s"):
+        raise cls("no reply within 3 s")
+    assert issubclass(cls, errors.DeadlineExceeded)
+
+
 def test_the_drawn_tree_is_the_real_one() -> None:
-    real = {cls.__name__: cls.__mro__[1].__name__ for cls in CLASSES if cls is not ZejzlError}
+    real = {cls.__name__: cls.__bases__[0].__name__ for cls in CLASSES if cls is not ZejzlError}
     assert drawn_parents() == real
 
 

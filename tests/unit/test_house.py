@@ -218,7 +218,7 @@ def test_operations_are_closed_unless_frozen_as_public() -> None:
 def test_what_ends_a_service_is_no_route() -> None:
     over_handles_only = {operation.key for operation in ALL if not operation.path}
     assert over_handles_only == {
-        *(f"{service}.stop" for service in ACTORS), "node_agent.health", "node_agent.snapshot",
+        *(f"{service}.stop" for service in ACTORS), "node_agent.health", "node_agent.read_logs", "node_agent.snapshot",
     }  # fmt: skip
 
 

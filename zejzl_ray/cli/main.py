@@ -10,13 +10,16 @@ import sys
 import typer
 
 from zejzl_ray.cli import (
+    agent,
     audit,
     auth,
     doors,
     down,
     fleet,
     login,
+    logs,
     node,
+    performance,
     secrets,
     status,
     tls,
@@ -42,8 +45,11 @@ app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("status")(status.status)
 app.command("doors")(doors.doors)
+app.command("performance")(performance.performance)
+app.command("logs")(logs.logs)
 app.command("login")(login.login)
 app.command("logout")(login.logout)
+app.add_typer(agent.app, name="agent", help="Write a new agent.")
 app.add_typer(fleet.app, name="fleet", help="Read, check and convert startup configurations.")
 app.add_typer(tls.app, name="tls", help="Make, renew and show the certificates of the machines.")
 app.add_typer(audit.app, name="audit", help="Read, check and export the audit trail of all services.")

@@ -26,7 +26,7 @@ from zejzl_ray.cluster.supervisor import SERVICES_LOG_FILE, Supervisor, start_se
 from zejzl_ray.cluster.supervisor_record import read_supervisor_record
 from zejzl_ray.cluster.this_machine import address_towards, machine_of, resolve
 from zejzl_ray.errors import ClusterError, InvalidInput
-from zejzl_ray.log import configure_logging, get_logger
+from zejzl_ray.log import configure_logging, files_of, get_logger
 from zejzl_ray.settings import Settings, load_settings
 from zejzl_ray.tls.policy import RAY_WITHOUT_TLS, ingress_credentials, ray_credentials
 
@@ -144,8 +144,10 @@ def run() -> None:
     from actors.launched_system import node_environment, node_leftovers
 
     settings = load_settings()
-    configure_logging(settings.log_level, service="supervisor")
     plan = SupervisedPlan.model_validate_json(sys.stdin.read())
+    machine = plan.node.machine
+    files = files_of(settings.logs, machine)
+    configure_logging(settings.log_level, service="supervisor", machine=machine, files=files)
     # Made here and not by `start`: the node before this one removes its own directories while it ends.
     own = {"environment": node_environment(settings), "leftovers": node_leftovers(settings)}
     Supervisor(plan.model_copy(update=own), settings.data_path).run()

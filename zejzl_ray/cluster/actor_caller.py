@@ -17,7 +17,7 @@ from zejzl_ray.cluster.names import NAMESPACE
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.operation import Operation
-from zejzl_ray.errors import DeadlineExceeded, Overloaded, ServiceUnavailable, ZejzlError
+from zejzl_ray.errors import DeadlineExceeded, Overloaded, ServiceUnavailable, TimedOut, ZejzlError
 
 LOOK_UP_TIMEOUT_S = 5.0
 _BACKOFF = wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.05)
@@ -97,6 +97,8 @@ class ActorCaller:
                             away = error
                             is_waiting = False
                             raise
+        except TimedOut:  # the answer itself, and not that none came
+            raise
         except TimeoutError:
             if away is not None and not is_waiting:
                 raise away from None

@@ -36,6 +36,12 @@ class CoreOrchestratorClient:
         """Register many agents, all or none."""
         return await self._call("register_agents", request, call, wire.AgentsRegistered)
 
+    async def deregister_agent(
+        self, request: wire.DeregisterAgent, call: CallContext | None = None
+    ) -> wire.AgentDeregistered:
+        """Remove an agent on purpose; safe to repeat."""
+        return await self._call("deregister_agent", request, call, wire.AgentDeregistered)
+
     async def get_agent(self, request: wire.GetAgent, call: CallContext | None = None) -> wire.Agent:
         """Look an agent up by name or alias."""
         return await self._call("get_agent", request, call, wire.Agent)

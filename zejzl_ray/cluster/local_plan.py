@@ -77,7 +77,7 @@ def node_agent_settings(
     return NodeAgentSettings(
         gpus=gpu_settings(settings, machine, is_first=is_first),
         report_period_s=settings.report_period_s,
-        log_level=settings.log_level,
+        logs=settings.logs,
         cpu_count=cpus,
     )
 

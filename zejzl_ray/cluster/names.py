@@ -26,6 +26,11 @@ def card_resource(uuid: str) -> str:
     return f"{VRAM_RESOURCE}:{uuid}"
 
 
+def agent_host_name(host: str) -> str:
+    """Return the actor name of a host of agents."""
+    return f"agent_host:{host}"
+
+
 def node_agent_name(machine: str) -> str:
     """Return the actor name of the node agent of a machine."""
     return f"node_agent:{machine}"

@@ -79,14 +79,15 @@ class GroupWriter(Generic[D]):
         """Return how many commands wait."""
         return len(self._queue)
 
-    async def submit(self, decide: Callable[[D], Any], timeout_s: float) -> Any:
+    async def submit(self, decide: Callable[[D], Any], timeout_s: float | None) -> Any:
         """Have a command decided and committed.
 
         Args:
             decide: called once its turn comes, and again when the group has to be redecided; records what it
                 decides
                 in the draft and returns the answer, or raises to refuse. Must not change anything else.
-            timeout_s: longest wait. After it the command may still take effect.
+            timeout_s: longest wait. After it the command may still take effect. None leaves the limit to the target's
+                commits, each of which has one; a timer for every command costs more than the rest of this call.
 
         Returns:
             What ``decide`` returned, once the commit is durable.
@@ -106,6 +107,8 @@ class GroupWriter(Generic[D]):
         self._queue.append(_Waiting(decide, future))
         if self._task is None:
             self._task = asyncio.create_task(self._drain(), name="group-writer")
+        if timeout_s is None:
+            return await future
         async with asyncio.timeout(timeout_s):
             return await future
 

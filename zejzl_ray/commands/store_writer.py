@@ -49,8 +49,13 @@ class StoreWriter:
         """
         self.epoch = await _in_time(self._store.take_epoch(), "give an epoch", self._commit_timeout_s)
 
-    async def _store_ops(self, ops: Sequence[Op], expect: Mapping[str, int]) -> None:
+    async def _store_ops(self, ops: Sequence[Op], expect: Mapping[str, int], commit_id: str = "") -> None:
         """Commit; after a failure of unknown outcome ``is_in_doubt`` stays set.
+
+        Args:
+            ops: applied together.
+            expect: key -> version that it must have.
+            commit_id: of an earlier call with the same ``ops`` that is repeated; empty for a new commit.
 
         Raises:
             StoreUnavailable: it may or may not have happened.
@@ -61,7 +66,9 @@ class StoreWriter:
         self.is_in_doubt = True
         try:
             async with asyncio.timeout(self._commit_timeout_s):
-                await self._store.commit(ops, epoch=self.epoch, expect=expect, commit_id=new_id("commit"))
+                await self._store.commit(
+                    ops, epoch=self.epoch, expect=expect, commit_id=commit_id or new_id("commit")
+                )
         except TimeoutError:
             error = StoreUnavailable(
                 f"The store did not finish a commit within {self._commit_timeout_s:g} s.",

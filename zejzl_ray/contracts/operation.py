@@ -5,7 +5,7 @@ nobody writes them a second time.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from zejzl_ray.contracts.access import CALM_ACTIONS, SCOPE_PATTERN
@@ -65,6 +65,10 @@ class Operation:
     def is_calm(self) -> bool:
         """Whether it changes nothing that others rely on: allowed with late news and with little trust."""
         return self.is_public or self.scope.rpartition(":")[2] in CALM_ACTIONS
+
+    def at(self, actor: str) -> "Operation":
+        """Return the same operation of one of several actors of its service, such as ``agent_host:mainpc``."""
+        return replace(self, service=actor)
 
     @property
     def key(self) -> str:

@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from zejzl_ray.contracts import orchestrator, security_gateway
+from zejzl_ray.contracts import agent_host, observability_hub, orchestrator, security_gateway
 from zejzl_ray.contracts.audit import AuditPage, Chains, ListChains, ReadAudit
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
 from zejzl_ray.contracts.life import Stopped, StopService
+from zejzl_ray.contracts.logs import NODE_OPERATIONS
 from zejzl_ray.contracts.machines import GetSnapshot, MachineSnapshot
 from zejzl_ray.contracts.operation import Operation
 
@@ -99,13 +100,28 @@ NODE_AGENT_OPERATIONS: Final = (
         verb="GET",
         path="",
     ),
+    *NODE_OPERATIONS,
     stop_operation(NODE_AGENT),
+)
+
+AGENT_HOST_OPERATIONS: Final = (
+    *agent_host.OPERATIONS,
+    Operation(
+        name="health",
+        service=agent_host.SERVICE,
+        request=GetHealth,
+        reply=ServiceHealth,
+        scope="agent_host:health:read",
+        verb="GET",
+        path="",
+    ),
+    stop_operation(agent_host.SERVICE),
 )
 
 SERVICE_NAMES: Final = (
     orchestrator.SERVICE,
     "resource_manager",
-    "observability_hub",
+    observability_hub.SERVICE,
     "error_bus",
     security_gateway.SERVICE,
 )
@@ -113,11 +129,15 @@ SERVICE_NAMES: Final = (
 OPERATIONS: Final[tuple[Operation, ...]] = (
     *orchestrator.OPERATIONS,
     *security_gateway.OPERATIONS,
+    *observability_hub.OPERATIONS,
     *(operation for service in SERVICE_NAMES for operation in common_operations(service)),
 )
 
-# service -> operation name -> operation; node agents too
+# service -> operation name -> operation; node agents and hosts of agents too
 BY_SERVICE: Final[dict[str, dict[str, Operation]]] = {
     service: {operation.name: operation for operation in OPERATIONS if operation.service == service}
     for service in SERVICE_NAMES
-} | {NODE_AGENT: {operation.name: operation for operation in NODE_AGENT_OPERATIONS}}
+} | {
+    NODE_AGENT: {operation.name: operation for operation in NODE_AGENT_OPERATIONS},
+    agent_host.SERVICE: {operation.name: operation for operation in AGENT_HOST_OPERATIONS},
+}

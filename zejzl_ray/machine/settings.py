@@ -1,7 +1,5 @@
 """What can be set for the node agent of one machine."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from zejzl_ray.contracts.base import Contract
@@ -9,6 +7,7 @@ from zejzl_ray.errors import SettingsInvalid
 from zejzl_ray.machine.gpus import ALL_CARDS, GpuBackend, NoCards, SelectedCards, parse_cards
 from zejzl_ray.machine.nvml import NvmlBackend
 from zejzl_ray.machine.simulated import SimulatedBackend
+from zejzl_ray.settings import LogSettings
 
 
 class GpuSettings(Contract):
@@ -33,7 +32,7 @@ class NodeAgentSettings(Contract):
     disk_path: str = Field(
         default="/", description="the disk that is reported is the one that holds this path"
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    logs: LogSettings = LogSettings()
     cpu_count: int | None = Field(
         default=None, ge=1, description="CPUs of this machine; null: all of the computer"
     )

@@ -19,7 +19,7 @@ from zejzl_ray.contracts.health import GetHealth, ServiceHealth
 from zejzl_ray.contracts.machines import Machine
 from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.contracts.services import OPERATIONS
-from zejzl_ray.errors import DeadlineExceeded, NotFound, ZejzlError
+from zejzl_ray.errors import DeadlineExceeded, NotFound, TimedOut, ZejzlError
 from zejzl_ray.ids import new_id
 from zejzl_ray.sdk.fields import AgentChanges, AgentFields, AgentFilters, build
 from zejzl_ray.sdk.patience import Patience
@@ -110,6 +110,8 @@ class AsyncClient:
         try:
             async with asyncio.timeout(limit_s):
                 return [agent async for agent in self.agents(timeout_s=timeout_s, **filters)]
+        except TimedOut:  # the answer itself, and not that none came
+            raise
         except TimeoutError:
             raise DeadlineExceeded(
                 f"The list of agents was not complete within {limit_s:.1f} s.", "Filter it, or wait longer."

@@ -21,6 +21,7 @@ from zejzl_ray.errors import (
     PayloadTooLarge,
     RateLimited,
     ServiceUnavailable,
+    TimedOut,
     Unauthenticated,
     ZejzlError,
 )
@@ -107,6 +108,8 @@ class HttpCaller:
         try:
             async with asyncio.timeout(deadline_at_s - now_s):
                 reply = await self._with_retries(operation, self._http(operation, request), call)
+        except TimedOut:  # the answer itself, and not that none came
+            raise
         except TimeoutError:
             raise DeadlineExceeded(
                 f"{operation.name} got no answer from {self._url} within {deadline_at_s - now_s:.1f} s.",

@@ -117,7 +117,8 @@ def _rights_of(draft: SecurityDraft, subject: str) -> tuple[tuple[str, ...] | No
         for _, record in draft.all(CredentialRecord)
         if record.subject == subject and record.is_active(draft.now_s)
     ]
-    if not own and kind != "machine":  # a machine of the cluster has a credential of which nothing is stored
+    # A machine of the cluster and an agent of a host have credentials of which nothing is stored.
+    if not own and kind not in ("machine", "agent"):
         return None, ()
     roles = tuple(dict.fromkeys(role for record in own for role in record.roles))
     return roles, tuple(dict.fromkeys(scope for record in own for scope in record.scopes))

@@ -1,4 +1,4 @@
-"""Credentials of the cluster's own services and machines: derived from the master key, so that nothing is stored.
+"""Credentials of the cluster's own services, machines and hosted agents: derived from the master key, so that nothing is stored.
 
 ``zs_<kind>.<name>_<64 hexadecimal digits>``, such as ``zs_service.error_bus_...`` or ``zs_machine.pc2_...``.
 ``zs_service.root_...`` is that of the composition root, of ``zejzl up``. HKDF-SHA256 (RFC 5869) with the subject in
@@ -14,11 +14,11 @@ from pydantic import SecretStr
 from zejzl_ray.security.at_rest import MasterKeys
 
 PREFIX: Final = "zs_"
-_TEXT: Final = re.compile(r"zs_(service|machine)\.([A-Za-z][A-Za-z0-9_.-]{0,127})_([0-9a-f]{64})")
+_TEXT: Final = re.compile(r"zs_(service|machine|agent)\.([A-Za-z][A-Za-z0-9_.-]{0,127})_([0-9a-f]{64})")
 
 
 def derive(master: MasterKeys, subject: str) -> SecretStr:
-    """Return the credential of a service or machine (``kind:name``) under the newest master key."""
+    """Return the credential of a service, machine or agent (``kind:name``) under the newest master key."""
     return SecretStr(_text(subject, master.derived(_purpose(subject))[0]))
 
 

@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+import structlog
 
 from actors.closed import closed
 from actors.core_orchestrator import CoreOrchestratorActor
@@ -9,6 +10,7 @@ from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
 from zejzl_ray.contracts.life import Stopped, StopService
+from zejzl_ray.contracts.logs import LogPage, ReadLogs
 from zejzl_ray.contracts.machines import GetSnapshot, MachineSnapshot
 from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.errors import InvalidInput, Unauthenticated
@@ -45,6 +47,11 @@ class Agent:
         self.calls.append(call)
         return ServiceHealth(service="node_agent", is_ready=True)
 
+    async def read_logs(self, request: ReadLogs, call: CallContext) -> LogPage:
+        """Say which request the lines of this call carry."""
+        bound = structlog.contextvars.get_contextvars()
+        return LogPage(lines=(), cursor=f"{bound['request_id']} {bound['caused_by']}")
+
     async def stop(self, request: StopService, call: CallContext) -> Stopped:
         self.calls.append(call)
         return Stopped()
@@ -59,6 +66,13 @@ async def test_a_method_runs_with_the_caller_that_the_door_has_proved() -> None:
     assert isinstance(call, AuthenticatedCall)
     assert call.principal == ADA
     assert agent._security.asked == ["node_agent.health"]
+
+
+async def test_lines_inside_of_a_call_carry_its_request_and_its_cause() -> None:
+    agent = Agent(is_open=True)
+    page = await agent.read_logs(ReadLogs(), CallContext(request_id="r-2", caused_by="r-1"))
+    assert page.cursor == "r-2 r-1"
+    assert structlog.contextvars.get_contextvars() == {}
 
 
 async def test_nothing_is_done_for_a_caller_that_is_not_admitted() -> None:
@@ -115,7 +129,7 @@ def test_an_operation_without_a_method_fails_at_start() -> None:
         async def health(self, request: GetHealth, call: CallContext) -> ServiceHealth:
             raise NotImplementedError
 
-    with pytest.raises(TypeError, match="operations without a method: snapshot, stop"):
+    with pytest.raises(TypeError, match="operations without a method: read_logs, snapshot, stop"):
         closed("node_agent")(Mute)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from zejzl_ray.auth.process_security import ProcessSecurity
 from zejzl_ray.cluster.names import MACHINE_LABEL, SERVICES
 from zejzl_ray.cluster.topology import PLACES
 from zejzl_ray.errors import ClusterError, StoreUnavailable
+from zejzl_ray.log import LogFiles
 from zejzl_ray.settings import Settings
 from zejzl_ray.shell import BareService, Identity, ServiceShell
 from zejzl_ray.store import Durability, MemoryStore
@@ -173,7 +175,13 @@ async def test_a_store_is_closed_when_its_opening_is_cancelled(
 
 
 def test_a_service_process_logs_under_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[str, str]] = []
-    monkeypatch.setattr(place, "configure_logging", lambda level, service: seen.append((level, service)))
-    place.prepare_process("error_bus", Settings(log_level="DEBUG"))
-    assert seen == [("DEBUG", "error_bus")]
+    seen: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.setattr(place, "configure_logging", lambda level, **given: seen.append((level, given)))
+    settings = Settings(log_level="DEBUG", data_dir=Path("/data"), log_file_mib=1, log_files_kept=2)
+    place.prepare_process("error_bus", settings, "pc2")
+    place.prepare_process("error_bus", settings)
+    files = LogFiles(Path("/data/logs/pc2"), file_bytes=2**20, kept=2)
+    assert seen == [
+        ("DEBUG", {"service": "error_bus", "machine": "pc2", "files": files}),
+        ("DEBUG", {"service": "error_bus", "machine": "", "files": None}),
+    ]

@@ -20,7 +20,14 @@ from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
 from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.contracts.services import health_operation
-from zejzl_ray.errors import AgentNotFound, DeadlineExceeded, Overloaded, ServiceUnavailable, ZejzlError
+from zejzl_ray.errors import (
+    AgentNotFound,
+    DeadlineExceeded,
+    Overloaded,
+    RequestTimedOut,
+    ServiceUnavailable,
+    ZejzlError,
+)
 
 HEALTH = health_operation("error_bus")
 ONCE = Operation(
@@ -104,6 +111,13 @@ async def test_the_services_own_error_arrives_as_it_was_raised() -> None:
         await call(ActorCaller(find=Finder(handle)))
     assert (caught.value.message, caught.value.remedy) == ("No agent 'x'.", "Register it.")
     assert handle.health.calls == 1
+
+
+async def test_a_time_out_that_the_service_reports_is_not_taken_for_no_answer() -> None:
+    reported = RequestTimedOut("no reply from planner", details={"to_agent": "planner"})
+    with pytest.raises(RequestTimedOut, match="no reply from planner") as info:
+        await call(ActorCaller(find=Finder(FakeHandle(raised(reported)))))
+    assert info.value.details == {"to_agent": "planner"}
 
 
 async def test_a_foreign_error_shows_its_class_only() -> None:

@@ -178,5 +178,5 @@ def test_declared_memory_is_per_machine_and_a_whole_number() -> None:
 def test_a_node_agent_gets_the_settings_of_its_machine() -> None:
     settings = Settings(report_period_s=3, log_level="DEBUG", simulated_gpus="pc2=RTX 3060:12288")
     agent = node_agent_settings(settings, "pc2", is_first=False, cpus=2)
-    assert (agent.report_period_s, agent.log_level, agent.cpu_count) == (3, "DEBUG", 2)
+    assert (agent.report_period_s, agent.logs.level, agent.cpu_count) == (3, "DEBUG", 2)
     assert agent.gpus.simulated == "RTX 3060:12288"

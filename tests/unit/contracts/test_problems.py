@@ -17,7 +17,7 @@ from zejzl_ray.errors import ZejzlError
 
 def _tree(parent: type[ZejzlError] = ZejzlError) -> Iterator[type[ZejzlError]]:
     for child in parent.__subclasses__():
-        if child.__module__ == errors.__name__:
+        if child.__module__ == errors.__name__ and child.__bases__[0] is parent:
             yield child
             yield from _tree(child)
 

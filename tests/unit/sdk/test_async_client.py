@@ -176,6 +176,14 @@ async def test_a_list_as_a_whole_has_a_limit(make_agent: Callable[..., Agent]) -
         await AsyncClient(Slow()).list_agents(timeout_s=0.001)
 
 
+async def test_a_time_out_that_a_service_reports_for_a_page_is_raised_as_it_is(caller: Any) -> None:
+    reported = errors.RequestTimedOut("no reply from planner")
+    caller.on("list_agents", reported)
+    with pytest.raises(errors.RequestTimedOut) as info:
+        await AsyncClient(caller).list_agents()
+    assert info.value is reported
+
+
 async def test_a_call_carries_token_deadline_and_the_id_of_its_request(
     caller: Any, clock: ManualClock, make_agent: Callable[..., Agent]
 ) -> None:
@@ -227,7 +235,11 @@ async def test_a_closed_client_says_so(caller: Any) -> None:
 
 
 def _classes(parent: type[ZejzlError] = ZejzlError) -> list[type[ZejzlError]]:
-    own = [child for child in parent.__subclasses__() if child.__module__ == errors.__name__]
+    own = [
+        child
+        for child in parent.__subclasses__()
+        if child.__module__ == errors.__name__ and child.__bases__[0] is parent
+    ]
     return [parent, *(found for child in own for found in _classes(child))]
 
 

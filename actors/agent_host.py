@@ -1,0 +1,116 @@
+"""The host of agents: an actor that holds one or many agents in one process, so that those who talk much are neighbours."""
+
+import sys
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+
+from actors.closed import closed
+from actors.place import MAX_CONCURRENCY, prepare_process
+from zejzl_ray.cluster.agent_host import AgentHost, AgentHostOptions
+from zejzl_ray.cluster.names import MACHINE_LABEL, VRAM_RESOURCE, agent_host_name
+from zejzl_ray.contracts import agent_host as wire
+from zejzl_ray.contracts.agent_life import AgentInfo
+from zejzl_ray.contracts.call import CallContext
+from zejzl_ray.contracts.health import GetHealth, ServiceHealth
+from zejzl_ray.contracts.life import Stopped, StopService
+
+
+@closed(wire.SERVICE)
+class AgentHostActor:
+    """Holds agents from its start until ``stop``; Ray starts it anew when its process dies.
+
+    Args:
+        options: from the starter.
+    """
+
+    def __init__(self, options: AgentHostOptions) -> None:
+        prepare_process(agent_host_name(options.name), options.settings)
+        sys.path[:0] = [folder for folder in options.path if folder not in sys.path]
+        self._host = AgentHost(options, ray.util.get_node_ip_address())
+        self._security = self._host.security
+        self._host.launch()
+
+    @ray.method
+    async def open_mail(self, request: wire.OpenMail, call: CallContext) -> wire.MailOpened:
+        """Open or renew the connection of another host."""
+        return await self._host.open_mail(request, call)
+
+    @ray.method
+    async def deliver_mail(self, request: wire.DeliverMail, call: CallContext) -> wire.MailDelivered:
+        """Take a batch of another host, and give it what is there for it."""
+        return await self._host.deliver_mail(request, call)
+
+    @ray.method
+    async def hold_line(self, request: wire.HoldLine, call: CallContext) -> wire.LineHeld:
+        """Answer after a while; the caller hears at once when this process ends meanwhile."""
+        return await self._host.hold_line(request)
+
+    @ray.method
+    async def list_held_agents(self, request: wire.ListHeldAgents, call: CallContext) -> wire.HeldAgents:
+        """Return the agents and how they are."""
+        return await self._host.list_held_agents()
+
+    @ray.method
+    async def start_agent(self, request: wire.ControlAgent, call: CallContext) -> AgentInfo:
+        """Start an agent that was stopped."""
+        return await self._host.start_agent(request)
+
+    @ray.method
+    async def stop_agent(self, request: wire.ControlAgent, call: CallContext) -> AgentInfo:
+        """Stop an agent after it has handled its mail."""
+        return await self._host.stop_agent(request)
+
+    @ray.method
+    async def restart_agent(self, request: wire.ControlAgent, call: CallContext) -> AgentInfo:
+        """Start an agent anew; what is in its mailbox stays there."""
+        return await self._host.restart_agent(request)
+
+    @ray.method
+    async def health(self, request: GetHealth, call: CallContext) -> ServiceHealth:
+        """Return whether this host can work, and what of its agents is not well."""
+        return await self._host.health()
+
+    @ray.method
+    async def stop(self, request: StopService, call: CallContext) -> Stopped:
+        """Stop all agents after they have handled their mail; safe to repeat."""
+        return await self._host.stop()
+
+
+def start(
+    options: AgentHostOptions,
+    *,
+    cpus: float = 0.1,
+    vram_mib: int = 0,
+    resources: dict[str, float] | None = None,
+) -> "ActorHandle[Any]":
+    """Start a host on its machine, or return the running one of that name; safe to repeat.
+
+    Args:
+        options: what it holds.
+        cpus: cores that it asks of Ray.
+        vram_mib: video memory that it asks of Ray, of the machine as a whole.
+        resources: other resources.
+    """
+    wanted = dict(resources or {})
+    if vram_mib:
+        wanted[VRAM_RESOURCE] = vram_mib
+    actor: type[Any] = AgentHostActor
+    handle: ActorHandle[Any] = (
+        ray.remote(actor)
+        .options(
+            name=agent_host_name(options.name),
+            namespace=options.settings.namespace,
+            get_if_exists=True,
+            lifetime="detached",
+            max_restarts=-1,
+            max_task_retries=0,
+            max_concurrency=MAX_CONCURRENCY,
+            num_cpus=cpus,
+            resources=wanted,
+            label_selector={MACHINE_LABEL: options.machine},
+        )
+        .remote(options)
+    )
+    return handle

@@ -1,0 +1,1 @@
+"""What the bus is measured against: other ways to carry the same message."""

@@ -1,0 +1,164 @@
+"""An hour of mixed mail between two hosts of agents, and the resident memory of every process meanwhile.
+
+Run: ``python -m benchmarks.soak [--minutes 60] [--per-s 3000] [--output build/soak]``. Local and remote mail, requests,
+a topic and mail that is sent at least once flow all the time. Every 10 s the memory of every process of the cluster is
+sampled; the bar is for what it grows by after the first quarter. Writes ``memory.png`` and ``soak.json``.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from benchmarks.bus_machine import machine_line
+from benchmarks.own_hosts import MACHINES, AgentToRun, Host, OwnHosts, own_hosts
+from benchmarks.report import Row, print_rows, spread
+from benchmarks.soak_memory import MemoryLine, MemorySampler, draw
+from zejzl_ray.cluster.node_processes import find_node_processes
+from zejzl_ray.log import configure_logging
+
+TALKERS: Final = 4  # of each host
+BEAT_S: Final = 0.02
+SAMPLE_S: Final = 10.0
+SETTLE_S: Final = 5.0
+BAR_MB: Final = 1.0
+_ENTRY: Final = "benchmarks.soak_agents:Talker"
+
+
+def start_talkers(hosts: OwnHosts, per_s: float) -> tuple[Host, ...]:
+    """Start both hosts; each talker has a neighbour and somebody far away, and all talk ``per_s`` messages together."""
+    burst = max(1, round(per_s * BEAT_S / (2 * TALKERS * 2)))
+    names = [[f"{side}{number}" for number in range(TALKERS)] for side in ("East", "West")]
+    started = []
+    for side, (own, others) in enumerate((names, names[::-1])):
+        agents = tuple(
+            AgentToRun(
+                name,
+                _ENTRY,
+                {
+                    "near": own[(number + 1) % TALKERS], "far": others[number], "beat_s": BEAT_S, "burst": burst,
+                },
+            )
+            for number, name in enumerate(own)
+        )  # fmt: skip
+        started.append(hosts.start(("East", "West")[side], MACHINES[side], agents))
+    return tuple(started)
+
+
+def process_names(hosts: OwnHosts, talking: Sequence[Host]) -> dict[int, str]:
+    """Return all processes of the cluster and this one: process id -> name."""
+    own = {int(host.call("pid")): f"host {host.name}" for host in talking}
+    found = {psutil.Process().pid: "this benchmark"}
+    for process in find_node_processes(hosts.cluster_id):
+        try:
+            words = process.cmdline()
+            name = process.name()
+        except psutil.Error:
+            continue
+        title = words[0] if words else name
+        if title.startswith("ray::IDLE"):
+            continue  # comes and goes
+        found[process.pid] = own.get(process.pid) or (title if title.startswith("ray::") else name)
+    return found
+
+
+def totals(talking: Sequence[Host]) -> Counter[str]:
+    """Return the sums of what all talkers count."""
+    found: Counter[str] = Counter()
+    for host in talking:
+        metrics: Mapping[str, Mapping[str, Any]] = host.call("metrics")
+        for counts in metrics.values():
+            found.update({name: count for name, count in counts.items() if isinstance(count, int)})
+    return found
+
+
+def soak(hosts: OwnHosts, per_s: float, minutes: float) -> tuple[list[MemoryLine], Counter[str], float]:
+    """Let them talk.
+
+    Returns:
+        The memory of each process, the counts after all mail has arrived, and how long they talked, seconds.
+    """
+    talking = start_talkers(hosts, per_s)
+    sampler = MemorySampler(process_names(hosts, talking))
+    began_s = time.monotonic()
+    samples = max(1, round(minutes * 60 / SAMPLE_S))
+    for number in range(1, samples + 1):
+        time.sleep(max(0.0, began_s + number * SAMPLE_S - time.monotonic()))
+        for ended in sampler.sample(time.monotonic() - began_s):
+            sys.stderr.write(f"{ended} has ended\n")
+        if not number % 30 or number == samples:
+            sys.stderr.write(f"minute {number * SAMPLE_S / 60:g}: {dict(totals(talking))}\n")
+    took_s = time.monotonic() - began_s
+    for host in talking:
+        host.call("tell_all", "hush")
+    time.sleep(SETTLE_S)
+    return list(sampler.lines.values()), totals(talking), took_s
+
+
+def rows_of(lines: Sequence[MemoryLine], counts: Counter[str], took_s: float, since_s: float) -> list[Row]:
+    """Return the growth of each process, and whether all mail arrived."""
+    rows = []
+    for line in sorted(lines, key=lambda each: each.growth_bytes(since_s), reverse=True):
+        is_ours = line.name.startswith(("host ", "ray::"))
+        last_mb = line.resident_bytes[-1] / 1e6 if line.resident_bytes else 0.0
+        rows.append(
+            Row(
+                f"{line.name}: growth of resident memory after minute {since_s / 60:g}", "MB",
+                spread([line.growth_bytes(since_s) / 1e6]), bar=BAR_MB if is_ours else None,
+                note=f"{last_mb:.0f} MB at the end{'' if is_ours else '; not a process of the project'}",
+            )
+        )  # fmt: skip
+    expected = {"chat": 1, "question": 1, "kept": 1, "news": 2 * TALKERS - 1}
+    for kind, copies in expected.items():
+        sent, got = counts[f"sent{{{kind}}}"] * copies, counts[f"got{{{kind}}}"]
+        rows.append(
+            Row(
+                f"mail of kind {kind} that did not arrive", "messages", spread([float(sent - got)]), bar=0,
+                note=f"{got:,} arrived, {got / took_s:,.0f} a second",
+            )
+        )  # fmt: skip
+    refused = {name: count for name, count in counts.items() if name.startswith("refused")}
+    rows.append(Row("refused", "messages", spread([float(sum(refused.values()))]), bar=0, note=str(refused)))
+    return rows
+
+
+def main() -> int:
+    """Run and print; exit code 1 when a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument(
+        "--per-s", type=float, default=3000.0, help="plain messages a second, half of them across"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("build/soak"), help="folder for picture and figures"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments = parser.parse_args()
+    if arguments.minutes <= 0 or arguments.per_s <= 0:
+        parser.error("--minutes and --per-s are above 0")
+    configure_logging("WARNING")
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    machine = machine_line()
+    with own_hosts() as hosts:
+        lines, counts, took_s = soak(hosts, arguments.per_s, arguments.minutes)
+    since_s = took_s / 4
+    rows = rows_of(lines, counts, took_s, since_s)
+    figures = {
+        "machine": machine, "seconds": took_s, "since_s": since_s, "counts": dict(counts),
+        "memory": [asdict(line) for line in lines],
+    }  # fmt: skip
+    (arguments.output / "soak.json").write_text(json.dumps(figures))
+    draw(lines, since_s, arguments.output / "memory.png")
+    title = f"soak, {took_s / 60:.0f} minutes; {machine}"
+    return 0 if print_rows(title, rows, is_json=arguments.json) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Messages as bytes: MessagePack, each with an upper size; a batch is one array of them."""
+
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from zejzl_ray.bus.message import Message
+from zejzl_ray.errors import InvalidInput, MessageTooLarge, NotSerialisable
+
+MAX_MESSAGE_BYTES: Final = 1_048_576
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode_batch: Final = msgspec.msgpack.Decoder(list[Message]).decode
+_decode: Final = msgspec.msgpack.Decoder(Message).decode
+_ARRAY_32: Final = b"\xdd"  # MessagePack: an array whose length follows in four bytes
+
+
+def encode(message: Message, max_bytes: int = MAX_MESSAGE_BYTES) -> bytes:
+    """Return a message as bytes.
+
+    Raises:
+        NotSerialisable: its content or metadata holds what MessagePack cannot.
+        MessageTooLarge: it is longer than ``max_bytes``.
+    """
+    try:
+        encoded = _encode(message)
+    except (TypeError, ValueError, OverflowError, RecursionError, UnicodeEncodeError) as error:
+        raise NotSerialisable(
+            f"The {message.message_type!r} message of {message.from_agent} to {message.to_agent} cannot leave this "
+            f"process: {error}.",
+            "Send texts, numbers, bytes, lists and dictionaries.",
+        ) from None
+    if len(encoded) > max_bytes:
+        raise MessageTooLarge(
+            f"The {message.message_type!r} message of {message.from_agent} to {message.to_agent} has {len(encoded)} "
+            f"bytes; {max_bytes} are allowed.",
+            "Send the name of a file or of an object in Ray's store instead.",
+        )
+    return encoded
+
+
+def decode(data: bytes) -> Message:
+    """Return the message that ``encode`` wrote.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    try:
+        return _decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"These bytes are no message: {error}.") from None
+
+
+def join(encoded: Sequence[bytes]) -> bytes:
+    """Return one batch of messages that are encoded already."""
+    return _ARRAY_32 + struct.pack(">I", len(encoded)) + b"".join(encoded)
+
+
+def decode_batch(data: bytes) -> list[Message]:
+    """Return the messages of a batch, in its order.
+
+    Raises:
+        InvalidInput: the bytes are no batch.
+    """
+    try:
+        return _decode_batch(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"These bytes are no batch of messages: {error}.") from None

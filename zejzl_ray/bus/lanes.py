@@ -1,0 +1,130 @@
+"""The order in which a mailbox is read: by priority, fair between senders, and nobody starves.
+
+Within a priority and sender first in is first out; senders of one priority take turns, a message each. Mail of a
+lower priority that waits is read at the latest after 63 messages of higher ones, so at least 1 in 64.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+from zejzl_ray.bus.message import LOW, Message
+
+PATIENCE: Final = 63  # messages of higher priority that may go first
+
+
+class FairLane:
+    """Mail of one priority: a queue for each sender, and whose turn it is."""
+
+    __slots__ = ("_queues", "_turns")
+
+    def __init__(self) -> None:
+        self._queues: dict[str, deque[Message]] = {}
+        self._turns: deque[deque[Message]] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._turns)
+
+    def push(self, message: Message) -> None:
+        """Put a message behind the others of its sender."""
+        queue = self._queues.get(message.from_agent)
+        if queue is None:
+            queue = self._queues[message.from_agent] = deque()
+            self._turns.append(queue)
+        queue.append(message)
+
+    def push_first(self, message: Message) -> None:
+        """Put a message that was taken by mistake back to where it was: it is the next to be taken."""
+        queue = self._queues.get(message.from_agent)
+        if queue is None:
+            queue = self._queues[message.from_agent] = deque()
+        else:
+            self._turns.remove(queue)
+        self._turns.appendleft(queue)
+        queue.appendleft(message)
+
+    def pop(self) -> Message:
+        """Take the next message; the lane must not be empty."""
+        turns = self._turns
+        queue = turns[0]
+        message = queue.popleft()
+        if not queue:
+            turns.popleft()
+            del self._queues[message.from_agent]
+        elif len(turns) > 1:
+            turns.rotate(-1)
+        return message
+
+    def drop_oldest(self) -> Message:
+        """Take the message that was sent first, whoever sent it; the lane must not be empty."""
+        queue = min(self._turns, key=lambda each: each[0].sent_at_s)
+        message = queue.popleft()
+        if not queue:
+            self._turns.remove(queue)
+            del self._queues[message.from_agent]
+        return message
+
+    def __iter__(self) -> Iterator[Message]:
+        for queue in self._turns:
+            yield from queue
+
+
+class Lanes:
+    """Three lanes and the rule between them.
+
+    Attributes:
+        size: how many messages wait in all.
+    """
+
+    __slots__ = ("_high", "_lanes", "_low", "_normal", "_skipped", "size")
+
+    def __init__(self) -> None:
+        self._high, self._normal, self._low = FairLane(), FairLane(), FairLane()
+        self._lanes = (self._high, self._normal, self._low)
+        self._skipped = [0, 0, 0]  # messages of higher lanes taken while this one waited
+        self.size = 0
+
+    def push(self, message: Message) -> None:
+        """Put a message into the lane of its priority."""
+        self._lanes[message.priority].push(message)
+        self.size += 1
+
+    def push_first(self, message: Message) -> None:
+        """Put a message back in front of its lane."""
+        self._lanes[message.priority].push_first(message)
+        self.size += 1
+
+    def pop(self) -> Message:
+        """Take the message whose turn it is; there must be one."""
+        self.size -= 1
+        high, normal, low = self._lanes
+        skipped = self._skipped
+        if low:
+            if skipped[2] >= PATIENCE or not (high or normal):
+                skipped[2] = 0
+                return low.pop()
+            skipped[2] += 1
+        if normal:
+            if skipped[1] >= PATIENCE or not high:
+                skipped[1] = 0
+                return normal.pop()
+            skipped[1] += 1
+        return high.pop()
+
+    def drop_oldest_low(self) -> Message | None:
+        """Take the LOW message that was sent first; None when there is none."""
+        if not self._low:
+            return None
+        self.size -= 1
+        return self._lanes[LOW].drop_oldest()
+
+    def clear(self) -> list[Message]:
+        """Take everything, in the order in which it would have been read."""
+        taken = []
+        while self.size:
+            taken.append(self.pop())
+        return taken
+
+    def __iter__(self) -> Iterator[Message]:
+        for lane in self._lanes:
+            yield from lane

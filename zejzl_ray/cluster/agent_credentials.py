@@ -1,0 +1,114 @@
+"""The tokens of a host's agents: each agent is somebody, not its host."""
+
+import asyncio
+from collections.abc import Mapping
+
+from pydantic import JsonValue, SecretStr
+
+from zejzl_ray.auth.authorised_caller import AuthorisedCaller
+from zejzl_ray.auth.token_source import TokenSource
+from zejzl_ray.clock import Clock
+from zejzl_ray.cluster.gateway_ports import GatewayIssuer
+from zejzl_ray.cluster.security_gateway import SecurityGatewayClient
+from zejzl_ray.contracts.agent_host import Speaker
+from zejzl_ray.contracts.caller import Caller
+from zejzl_ray.contracts.orchestrator import (
+    AgentKind,
+    DeregisterAgent,
+    HealthStatus,
+    Heartbeat,
+    RegisterAgent,
+)
+from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
+from zejzl_ray.errors import ZejzlError
+from zejzl_ray.log import get_logger
+
+_log = get_logger("agent_host")
+
+
+class AgentCredentials:
+    """Access tokens of agents, made from their credentials and renewed by themselves.
+
+    Args:
+        actors: calls that bring their own token.
+        credentials: agent -> credential.
+        clock: source of time.
+        is_required: false leaves tokens out, where authentication is off.
+    """
+
+    def __init__(
+        self, actors: Caller, credentials: Mapping[str, SecretStr], clock: Clock, *, is_required: bool = True
+    ) -> None:
+        issuer = GatewayIssuer(SecurityGatewayClient(actors))
+        self._is_required = is_required
+        self._sources = {
+            name: TokenSource(credential, issuer, clock) for name, credential in credentials.items()
+        }
+        self.callers: dict[str, Caller] = {
+            name: AuthorisedCaller(actors, source) for name, source in self._sources.items()
+        }
+
+    async def proofs(self, agents: tuple[str, ...]) -> tuple[Speaker, ...]:
+        """Return a proof of each of these agents; one whose token cannot be had is left out and logged."""
+        if not self._is_required:
+            return tuple(Speaker(agent=agent) for agent in agents)
+        found = await asyncio.gather(*(self._proof(agent) for agent in agents))
+        return tuple(speaker for speaker in found if speaker is not None)
+
+    async def _proof(self, agent: str) -> Speaker | None:
+        source = self._sources.get(agent)
+        if source is None:
+            return None
+        try:
+            return Speaker(agent=agent, token=await source.token())
+        except ZejzlError as error:
+            _log.warning(
+                "no token for an agent: its mail cannot leave this host", agent=agent, reason=error.message
+            )
+            return None
+
+    async def close(self) -> None:
+        """Stop renewing; safe to repeat."""
+        await asyncio.gather(*(source.close() for source in self._sources.values()))
+
+
+class AgentRegistrar:
+    """A ``Registrar`` of the agents' runner: each agent registers itself, under its own name.
+
+    Args:
+        callers: agent -> calls in its name.
+        machine: where the host is.
+        address: of that machine.
+    """
+
+    def __init__(self, callers: Mapping[str, Caller], machine: str, address: str) -> None:
+        self._clients = {name: CoreOrchestratorClient(caller) for name, caller in callers.items()}
+        self._callers = callers
+        self._machine = machine
+        self._address = address
+
+    async def register(
+        self, name: str, capabilities: tuple[str, ...], metadata: Mapping[str, JsonValue], lease_s: float
+    ) -> object:
+        """Register an agent, or renew the same registration."""
+        return await self._clients[name].register_agent(
+            RegisterAgent(
+                name=name,
+                kind=AgentKind.ACTOR,
+                machine=self._machine,
+                host=self._address,
+                capabilities=capabilities,
+                metadata=dict(metadata),
+                lease_s=min(3600.0, max(1.0, lease_s)),
+            )
+        )
+
+    async def heartbeat(self, name: str, status: HealthStatus, reason: str) -> object:
+        """Renew the lease and say how the agent is."""
+        return await self._clients[name].heartbeat(Heartbeat(name=name, status=status, reason=reason))
+
+    async def deregister(self, name: str) -> object:
+        """Say that the agent has stopped."""
+        return await self._clients[name].deregister_agent(
+            DeregisterAgent(name=name, reason="its host stopped it")
+        )

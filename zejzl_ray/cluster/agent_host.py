@@ -1,0 +1,338 @@
+"""The process that holds agents: its bus, its agents, and what it tells the services."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from zejzl_ray.agents.host import AgentSet, AgentSpec
+from zejzl_ray.agents.runner import RunnerParts
+from zejzl_ray.auth.audit_remote import RemoteAuditSink
+from zejzl_ray.auth.process_security import ProcessSecurity, SecurityOptions
+from zejzl_ray.bus.frames import decode_outgoing, encode_frame
+from zejzl_ray.bus.options import BusOptions
+from zejzl_ray.bus.post_office import PostOffice
+from zejzl_ray.clock import SystemClock
+from zejzl_ray.cluster.agent_credentials import AgentCredentials, AgentRegistrar
+from zejzl_ray.cluster.agent_host_reports import HostReports
+from zejzl_ray.cluster.gateway_access import GatewayAccess
+from zejzl_ray.cluster.mail_directory import HOST_KEY, MailDirectory
+from zejzl_ray.cluster.mail_reception import Reception
+from zejzl_ray.cluster.mail_transport import MailTransport
+from zejzl_ray.cluster.observability_hub import ObservabilityHubClient
+from zejzl_ray.contracts import agent_host as wire
+from zejzl_ray.contracts.access import principal_of
+from zejzl_ray.contracts.agent_life import AgentHealth, AgentInfo, LifeState
+from zejzl_ray.contracts.call import CallContext
+from zejzl_ray.contracts.health import Check, CheckStatus, ServiceHealth
+from zejzl_ray.contracts.life import Stopped
+from zejzl_ray.contracts.orchestrator import HealthStatus
+from zejzl_ray.errors import AgentNotFound, ZejzlError
+from zejzl_ray.ids import new_id
+from zejzl_ray.log import get_logger
+from zejzl_ray.settings import Settings
+from zejzl_ray.version import __version__
+
+LINGER_S: Final = 0.002  # how long a lone request's answer may bring the reply along
+_log = get_logger("agent_host")
+
+
+@dataclass(frozen=True, slots=True)
+class HostedAgent:
+    """One agent of a host, as it is started.
+
+    Attributes:
+        name: of the agent.
+        entry: ``module:Class``.
+        settings: handed to the agent as ``self.settings``.
+        credential: proof of which agent it is; exchanged for short-lived tokens.
+    """
+
+    name: str
+    entry: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    credential: SecretStr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentHostOptions:
+    """What a host is started with.
+
+    Attributes:
+        name: of the host; its actor is ``agent_host:NAME``.
+        machine: where it is meant to run.
+        settings: of the cluster.
+        credential: proof of which host it is.
+        agents: whom it holds, in the order in which they start.
+        bus: sizes and time limits of its mail.
+        path: folders that agents' modules are imported from.
+    """
+
+    name: str
+    machine: str
+    settings: Settings
+    credential: SecretStr
+    agents: tuple[HostedAgent, ...] = ()
+    bus: BusOptions = BusOptions()
+    path: tuple[str, ...] = ()
+
+
+class AgentHost:
+    """Holds the agents of one process; begins to work at once and goes on until ``stop``.
+
+    Needs a running event loop and a process that is connected to Ray. Mail comes in as soon as the gateway was heard of;
+    a host that was killed and started anew by Ray starts its agents again, with the state that they had saved.
+
+    Args:
+        options: from the starter.
+        node_address: address of the machine, told to the registry.
+
+    Attributes:
+        security: checks the calls of this process.
+        office: the bus of this process.
+    """
+
+    def __init__(self, options: AgentHostOptions, node_address: str) -> None:
+        clock = SystemClock()
+        settings = options.settings
+        self._options = options
+        self._clock = clock
+        self._access = GatewayAccess(settings.namespace, options.credential, clock)
+        self.security = ProcessSecurity(
+            wire.SERVICE,
+            f"{wire.SUBJECT_PREFIX}{options.name}.{new_id('run')}",  # a restarted one begins a chain of its own
+            self._access.ports(RemoteAuditSink(self._access.audit.record)),
+            clock,
+            SecurityOptions(is_required=settings.require_auth, max_feed_age_s=settings.max_feed_age_s),
+        )
+        credentials = {
+            agent.name: agent.credential for agent in options.agents if agent.credential is not None
+        }
+        self._credentials = AgentCredentials(
+            self._access.actors, credentials, clock, is_required=settings.require_auth
+        )
+        self._directory = MailDirectory(self._access.caller)
+        self.office = PostOffice(
+            clock=clock, options=options.bus, host=options.name, directory=self._directory
+        )
+        self._transport = MailTransport(
+            options.name,
+            self.office.boot,
+            caller=self._access.caller,
+            guard=self.security.guard,
+            proofs=self._proofs,
+            agents=self.office.agents,
+            on_gone=self._gone,
+            clock=clock,
+        )
+        self.office.connect(self._transport)
+        self._reception = Reception(self.security.guard, clock)
+        registrar = AgentRegistrar(self._credentials.callers, options.machine, node_address)
+        parts = RunnerParts(
+            mail=self.office,
+            clock=clock,
+            figures=self.office.figures,
+            handlings=self.office.handlings,
+            metadata={HOST_KEY: options.name},
+        )
+        self._specs = {
+            agent.name: AgentSpec(agent.name, agent.entry, agent.settings) for agent in options.agents
+        }
+        # agent -> why it could not be started
+        self._faults: dict[str, str] = {}
+        self.agents = AgentSet(parts, registrar=registrar)
+        self.office.dead_letters.on_letter(self.agents.undelivered)
+        hub = ObservabilityHubClient(self._access.caller)
+        self._reports = HostReports(self.office, hub, options.machine, clock)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_started = False
+        self._is_stopped = False
+
+    def launch(self) -> None:
+        """Begin to work; safe to repeat."""
+        if self._tasks:
+            return
+        self.security.launch()
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._directory.run(), name="mail-directory"),
+            loop.create_task(self._reports.run(), name="host-reports"),
+            loop.create_task(self._start_agents(), name="start-agents"),
+        ]
+
+    async def open_mail(self, request: wire.OpenMail, call: CallContext) -> wire.MailOpened:
+        """Open or renew the connection of another host."""
+        connection = await self._reception.open(request, principal_of(call))
+        link = self.office.link(request.host)
+        shown = await self._proofs()
+        link.can_go_back = frozenset(speaker.agent for speaker in shown)
+        return wire.MailOpened(
+            connection=connection.id, boot=self.office.boot, valid_s=self._reception.valid_s, speakers=shown
+        )
+
+    async def deliver_mail(self, request: wire.DeliverMail, call: CallContext) -> wire.MailDelivered:
+        """Take a batch of another host, and give it what is there for it."""
+        connection = self._reception.find(request.connection, principal_of(call))
+        await connection.speakers.refresh()
+        outgoing = decode_outgoing(request.frame)
+        delivered = await self.office.accept(
+            connection.host, outgoing, connection.speakers, linger_s=LINGER_S
+        )
+        return wire.MailDelivered(frame=encode_frame(delivered))
+
+    async def hold_line(self, request: wire.HoldLine) -> wire.LineHeld:
+        """Answer after a while; the caller hears at once when this process ends meanwhile."""
+        await asyncio.sleep(request.timeout_s)
+        return wire.LineHeld(boot=self.office.boot)
+
+    async def list_held_agents(self) -> wire.HeldAgents:
+        """Return the agents and how they are."""
+        return wire.HeldAgents(
+            host=self._options.name,
+            machine=self._options.machine,
+            boot=self.office.boot,
+            agents=(*await self.agents.list(), *self._absent()),
+        )
+
+    async def start_agent(self, request: wire.ControlAgent) -> AgentInfo:
+        """Start an agent that was stopped; safe to repeat.
+
+        Raises:
+            AgentNotFound: it is none of this host's.
+            InvalidInput: it cannot be loaded or built.
+        """
+        spec = self._spec(request.name)
+        if request.name in self.agents.names():
+            return await self.agents.info(request.name)
+        return await self._start(spec)
+
+    async def stop_agent(self, request: wire.ControlAgent) -> AgentInfo:
+        """Stop an agent after it has handled its mail; safe to repeat.
+
+        Raises:
+            AgentNotFound: it is none of this host's.
+        """
+        self._spec(request.name)
+        if request.name in self.agents.names():
+            await self.agents.stop(request.name, "stopped by hand")
+        self._faults.pop(request.name, None)
+        return next(info for info in self._absent() if info.name == request.name)
+
+    async def restart_agent(self, request: wire.ControlAgent) -> AgentInfo:
+        """Start an agent anew; what is in its mailbox stays there.
+
+        Raises:
+            AgentNotFound: it is none of this host's.
+            InvalidInput: it cannot be loaded or built.
+        """
+        spec = self._spec(request.name)
+        if request.name in self.agents.names():
+            return await self.agents.restart(request.name, "restarted by hand")
+        return await self._start(spec)
+
+    async def health(self) -> ServiceHealth:
+        """Return whether this host can work, and what of its agents is not well."""
+        checks = [*self.security.checks()]
+        is_known = self._directory.is_read
+        checks.append(
+            Check(
+                name="directory",
+                status=CheckStatus.OK if is_known else CheckStatus.DEGRADED,
+                reason="" if is_known else "core_orchestrator was not heard of yet: mail stays in this host",
+            )
+        )
+        for info in (*await self.agents.list(), *self._absent()):
+            status = _CHECK_OF[info.health.status]
+            checks.append(
+                Check(name=f"agent:{info.name}", status=status, reason="; ".join(info.health.reasons))
+            )
+        worst = (
+            CheckStatus.FAILED if any(c.status is CheckStatus.FAILED for c in checks[:1]) else CheckStatus.OK
+        )
+        return ServiceHealth(
+            service=wire.SERVICE,
+            is_ready=worst is CheckStatus.OK and self._is_started,
+            checks=tuple(checks),
+            machine=self._options.machine,
+            version=__version__,
+        )
+
+    async def stop(self) -> Stopped:
+        """Stop all agents after they have handled their mail, then the mail itself; safe to repeat."""
+        if not self._is_stopped:
+            self._is_stopped = True
+            await self.agents.close()
+            for task in self._tasks:
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=2)
+            await self._transport.close()
+            await self.office.close()
+            await self.security.stop()
+            await self._credentials.close()
+            await self._access.close()
+        return Stopped()
+
+    async def _start_agents(self) -> None:
+        """Start the agents in their order; one that cannot be started does not keep the others from it."""
+        for spec in self._specs.values():
+            try:
+                await self._start(spec)
+            except Exception as error:
+                _log.error("agent could not be started", agent=spec.name, exc_info=error)
+        self._is_started = True
+
+    async def _start(self, spec: AgentSpec) -> AgentInfo:
+        try:
+            info = await self.agents.start(spec)
+        except Exception as error:
+            self._faults[spec.name] = error.message if isinstance(error, ZejzlError) else repr(error)
+            raise
+        self._faults.pop(spec.name, None)
+        return info
+
+    def _spec(self, name: str) -> AgentSpec:
+        spec = self._specs.get(name)
+        if spec is None:
+            raise AgentNotFound(
+                f"Host {self._options.name} holds no agent {name}.",
+                f"It holds: {', '.join(self._specs) or 'none'}.",
+            )
+        return spec
+
+    def _absent(self) -> list[AgentInfo]:
+        """The agents of this host that do not run."""
+        running = set(self.agents.names())
+        now_s = self._clock.now_s()
+        return [
+            AgentInfo(
+                name=name,
+                entry=spec.entry,
+                state=LifeState.FAILED if name in self._faults else LifeState.STOPPED,
+                reason=self._faults.get(name, "stopped"),
+                state_since_s=now_s,
+                health=AgentHealth(
+                    agent=name,
+                    score=0.0,
+                    status=HealthStatus.UNHEALTHY if name in self._faults else HealthStatus.HEALTHY,
+                    reasons=(self._faults[name],) if name in self._faults else (),
+                ),
+            )
+            for name, spec in self._specs.items()
+            if name not in running
+        ]
+
+    async def _proofs(self) -> tuple[wire.Speaker, ...]:
+        return await self._credentials.proofs(tuple(self.office.agents()))
+
+    def _gone(self, host: str, why: str) -> None:
+        self.office.link(host).peer_gone(why)
+
+
+_CHECK_OF: Final = {
+    HealthStatus.HEALTHY: CheckStatus.OK,
+    HealthStatus.DEGRADED: CheckStatus.DEGRADED,
+    HealthStatus.UNHEALTHY: CheckStatus.DEGRADED,
+}

@@ -1,0 +1,105 @@
+"""What a host of agents tells observability_hub: who waits for whom, and its figures."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from zejzl_ray.bus.message import Message
+from zejzl_ray.bus.post_office import PostOffice
+from zejzl_ray.bus.waits import WaitsReporter
+from zejzl_ray.clock import Clock
+from zejzl_ray.cluster.observability_hub import ObservabilityHubClient
+from zejzl_ray.contracts.waits import Deadlock, WaitsReported
+from zejzl_ray.errors import DeadlockDetected, ZejzlError
+from zejzl_ray.log import get_logger
+from zejzl_ray.observability.performance_reporter import PerformanceReporter
+
+WAITS_PERIOD_S: Final = 0.5
+FIGURES_PERIOD_S: Final = 5.0
+DEADLOCK_TOPIC: Final = "zejzl.deadlocks"
+_log = get_logger("agent_host")
+
+
+class HostReports:
+    """Reports of one host, and what follows from the answers.
+
+    While the hub is away nothing is lost but time: figures come with a later report, and deadlocks stay until they are
+    found.
+
+    Args:
+        office: the host's bus.
+        hub: in the host's name.
+        machine: where the host is.
+        clock: source of time.
+    """
+
+    def __init__(self, office: PostOffice, hub: ObservabilityHubClient, machine: str, clock: Clock) -> None:
+        self._office = office
+        self._hub = hub
+        self._clock = clock
+        self._waits = WaitsReporter(office)
+        self._figures = PerformanceReporter(
+            office.figures, host=office.host, machine=machine, boot=office.boot, now_s=clock.now_s()
+        )
+        self.problem = ""
+
+    async def run(self) -> None:
+        """Report until cancelled."""
+        await asyncio.gather(
+            self._repeat(self._report_waits, WAITS_PERIOD_S),
+            self._repeat(self._report_figures, FIGURES_PERIOD_S),
+        )
+
+    async def _repeat(self, report: "type[Any] | Any", period_s: float) -> None:
+        while True:
+            await asyncio.sleep(period_s)
+            try:
+                work: Coroutine[Any, Any, None] = report()
+                await work
+            except ZejzlError as error:
+                if not self.problem:
+                    _log.warning("observability_hub does not hear of this host", reason=error.message)
+                self.problem = error.message
+            else:
+                self.problem = ""
+
+    async def _report_figures(self) -> None:
+        report = self._figures.next_report(self._clock.now_s())
+        self._figures.accepted(await self._hub.report_performance(report))
+
+    async def _report_waits(self) -> None:
+        has_stacks = False
+        for _ in range(2):
+            report = self._waits.next_report(self._clock.now_s(), has_stacks=has_stacks)
+            if report is None:
+                return
+            answer = await self._hub.report_waits(report)
+            self._waits.answered(report)
+            await self._act_on(answer)
+            if not answer.wants_stacks or has_stacks:
+                return
+            has_stacks = True
+
+    async def _act_on(self, answer: WaitsReported) -> None:
+        for fail in answer.fail:
+            details = {"agents": list(fail.agents), "correlation_id": fail.correlation_id}
+            self._office.pending.fail(
+                fail.correlation_id, DeadlockDetected(fail.reason, "See zejzl deadlocks.", details)
+            )
+        for deadlock in answer.deadlocks:
+            await self._publish(deadlock)
+
+    async def _publish(self, deadlock: Deadlock) -> None:
+        """Tell the subscribers, once: the host of the circle's first agent does it."""
+        first = deadlock.parties[0] if deadlock.parties else None
+        if first is None or first.host != self._office.host:
+            return
+        _log.error(
+            "deadlock",
+            agents=deadlock.agents,
+            correlation_ids=deadlock.correlation_ids,
+            broken=deadlock.broken,
+        )
+        self._office.figures.events.add("deadlocks_total")
+        event = Message(first.agent, "all", "deadlock_detected", deadlock.model_dump(mode="json"))
+        await self._office.publish(DEADLOCK_TOPIC, event)

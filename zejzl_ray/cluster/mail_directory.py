@@ -1,0 +1,118 @@
+"""Where mailboxes are: a copy of the registry's entries of hosted agents, kept up to date by its watch."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from zejzl_ray.bus.topics import TopicTable
+from zejzl_ray.contracts import orchestrator as wire
+from zejzl_ray.contracts.call import CallContext
+from zejzl_ray.contracts.caller import Caller
+from zejzl_ray.contracts.services import BY_SERVICE
+from zejzl_ray.errors import RevisionCompacted, ZejzlError
+from zejzl_ray.log import get_logger
+
+HOST_KEY: Final = "agent_host"
+SUBSCRIPTIONS_KEY: Final = "subscriptions"
+_ABSENT: Final = frozenset({wire.AgentState.DECLARED, wire.AgentState.STOPPED})
+_WATCH_S: Final = 20.0
+_PAUSE_S: Final = 0.5
+_log = get_logger("bus")
+
+
+class MailDirectory:
+    """A ``Directory`` of the bus that follows core_orchestrator.
+
+    While the orchestrator is away the copy stays as it was.
+
+    Args:
+        caller: calls in this host's name.
+    """
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._operations = BY_SERVICE[wire.SERVICE]
+        self._hosts: dict[str, str] = {}
+        self._topics = TopicTable()
+        self._revision = 0
+        self._boot = ""
+        self.is_read = False
+
+    def locate(self, agent: str) -> str | None:
+        """Return the host of an agent, None when no host is known to hold it."""
+        return self._hosts.get(agent)
+
+    def known_agents(self) -> Sequence[str]:
+        """Return the agents that hosts hold, sorted."""
+        return sorted(self._hosts)
+
+    def subscribers(self, topic: str) -> Sequence[tuple[str, str]]:
+        """Return (agent, host) of the subscribers of a topic."""
+        return [(agent, self._hosts[agent]) for agent in self._topics.matching(topic) if agent in self._hosts]
+
+    async def run(self) -> None:
+        """Follow the registry until cancelled; begins anew after whatever goes wrong."""
+        while True:
+            try:
+                if not self.is_read:
+                    await self._read_all()
+                await self._follow_once()
+            except RevisionCompacted:
+                self.is_read = False
+            except ZejzlError as error:
+                _log.warning(
+                    "the registry cannot be followed; mail goes by what is known", reason=error.message
+                )
+                await asyncio.sleep(_PAUSE_S)
+                self.is_read = False
+
+    async def _read_all(self) -> None:
+        snapshot = await self._caller.call(
+            self._operations["get_snapshot"], wire.GetSnapshot(), CallContext()
+        )
+        assert isinstance(snapshot, wire.RegistrySnapshot)
+        self._replace(snapshot.agents)
+        self._revision, self._boot = snapshot.revision, snapshot.boot
+        self.is_read = True
+
+    async def _follow_once(self) -> None:
+        request = wire.WatchAgents(from_revision=self._revision, timeout_s=_WATCH_S)
+        batch = await self._caller.call(self._operations["watch_agents"], request, CallContext())
+        assert isinstance(batch, wire.WatchBatch)
+        for event in batch.events:
+            if event.agent is None:
+                self._forget(event.name)
+            else:
+                self._learn(event.agent)
+        self._revision = batch.revision
+
+    def _replace(self, agents: Iterable[wire.Agent]) -> None:
+        known = set(self._hosts)
+        for agent in agents:
+            self._learn(agent)
+            known.discard(agent.name)
+        for name in known:
+            self._forget(name)
+
+    def _learn(self, agent: wire.Agent) -> None:
+        host = agent.metadata.get(HOST_KEY)
+        if not isinstance(host, str) or not host or agent.state in _ABSENT:
+            self._forget(agent.name)
+            return
+        self._hosts[agent.name] = host
+        patterns = agent.metadata.get(SUBSCRIPTIONS_KEY)
+        wanted = {each for each in patterns if isinstance(each, str)} if isinstance(patterns, list) else set()
+        had = {pattern for pattern, names in self._topics.patterns().items() if agent.name in names}
+        for pattern in had - wanted:
+            self._topics.unsubscribe(agent.name, pattern)
+        for pattern in wanted - had:
+            try:
+                self._topics.subscribe(agent.name, pattern)
+            except ZejzlError as error:
+                _log.warning(
+                    "a subscription cannot be used", agent=agent.name, pattern=pattern, reason=error.message
+                )
+
+    def _forget(self, name: str) -> None:
+        self._hosts.pop(name, None)
+        self._topics.remove(name)

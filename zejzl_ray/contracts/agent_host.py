@@ -1,0 +1,122 @@
+"""Hosts of agents on the wire: processes that hold mailboxes and run agents, and the mail between them.
+
+A host proves once a connection for which agents it speaks, with an access token of each; after that a batch needs the
+host's own token alone. Over actor handles only.
+"""
+
+from typing import Annotated, Final
+
+from pydantic import Field, StringConstraints
+
+from zejzl_ray.contracts.agent_life import AgentInfo
+from zejzl_ray.contracts.base import Contract
+from zejzl_ray.contracts.operation import Operation
+from zejzl_ray.contracts.orchestrator import AgentName, RequestId
+from zejzl_ray.contracts.wire_secret import WireSecret
+from zejzl_ray.ids import new_id
+
+SERVICE: Final = "agent_host"
+# A host's subject is service:host.NAME.
+SUBJECT_PREFIX: Final = "host."
+
+MAX_SPEAKERS: Final = 10_000
+MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
+MAIL_SCOPE_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,63}$"
+
+Boot = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+
+
+class Speaker(Contract):
+    """An agent that a host speaks for, and the proof."""
+
+    agent: AgentName
+    token: WireSecret | None = Field(
+        default=None, description="access token of the agent; null where authentication is off"
+    )
+
+
+class OpenMail(Contract):
+    """Open a connection to a host, or renew it: mail of these agents may come in, and of its own go back."""
+
+    request_id: RequestId = Field(default_factory=new_id)
+    host: AgentName = Field(description="the host that asks; its own token must say so")
+    boot: Boot
+    speakers: Annotated[tuple[Speaker, ...], Field(max_length=MAX_SPEAKERS)] = ()
+
+
+class MailOpened(Contract):
+    """The connection is open for ``valid_s``; open it again before."""
+
+    connection: str
+    boot: str
+    valid_s: float
+    speakers: tuple[Speaker, ...] = Field(default=(), description="for whom the other side speaks")
+
+
+class DeliverMail(Contract):
+    """Bring a batch; ``frame`` is a ``zejzl_ray.bus.ports.Outgoing`` as MessagePack."""
+
+    connection: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    frame: Annotated[bytes, Field(max_length=MAX_FRAME_BYTES)]
+
+
+class MailDelivered(Contract):
+    """What became of it; ``frame`` is a ``zejzl_ray.bus.ports.Delivered`` as MessagePack."""
+
+    frame: bytes
+
+
+class HoldLine(Contract):
+    """Wait with the host for as long as it lives, at most ``timeout_s``: whoever waits hears at once that it died."""
+
+    timeout_s: Annotated[float, Field(ge=0, le=60)] = 20.0
+
+
+class LineHeld(Contract):
+    """The host is alive."""
+
+    boot: str
+
+
+class ListHeldAgents(Contract):
+    """Ask which agents a host holds."""
+
+
+class HeldAgents(Contract):
+    """The agents of one host."""
+
+    host: str
+    machine: str
+    boot: str
+    agents: tuple[AgentInfo, ...]
+
+
+class ControlAgent(Contract):
+    """Start, stop or restart one agent of a host. Safe to repeat."""
+
+    request_id: RequestId = Field(default_factory=new_id)
+    name: AgentName
+
+
+def _op(
+    name: str, request: type[Contract], reply: type[Contract], scope: str, *, is_repeatable: bool = True
+) -> Operation:
+    return Operation(
+        name=name, service=SERVICE, request=request, reply=reply, scope=scope, verb="POST", path="",
+        is_repeatable=is_repeatable,
+    )  # fmt: skip
+
+
+# To open a connection is a write: it is written down, and refused while news of revocations are late. Batches of an open
+# one are counted only; a connection lives for minutes.
+_MAIL: Final = "agent_host:mail:report"
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    _op("open_mail", OpenMail, MailOpened, "agent_host:mail:write"),
+    _op("deliver_mail", DeliverMail, MailDelivered, _MAIL, is_repeatable=False),
+    _op("hold_line", HoldLine, LineHeld, _MAIL, is_repeatable=False),
+    _op("list_held_agents", ListHeldAgents, HeldAgents, "agent_host:agents:read"),
+    _op("start_agent", ControlAgent, AgentInfo, "agent_host:agents:write"),
+    _op("stop_agent", ControlAgent, AgentInfo, "agent_host:agents:write"),
+    _op("restart_agent", ControlAgent, AgentInfo, "agent_host:agents:write"),
+)

@@ -1,0 +1,120 @@
+"""The log files of one directory: each with its rotated predecessors, opened without following anything."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from zejzl_ray.log.files import EXTRACTS
+
+_NAME: Final = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,200}?\.(?:log|out|err))(?:\.(?P<number>\d{1,3}))?"
+)
+_MAX_ROTATED: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LogPlace:
+    """A directory with log files.
+
+    Attributes:
+        directory: need not be there.
+        is_ray: the files are Ray's.
+    """
+
+    directory: Path
+    is_ray: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogChain:
+    """A file that grows, and those that it was rotated into.
+
+    Attributes:
+        source: name of the file that grows.
+        changed_at_s: wall time of the newest change.
+        size: of the file that grows, bytes, when it was listed.
+        key: of the file that grows, when it was listed; 0 when there was none.
+    """
+
+    directory: Path
+    source: str
+    is_ray: bool
+    changed_at_s: float
+    size: int
+    key: int
+
+    def opened(self, stack: ExitStack) -> Iterator["OpenFile"]:
+        """Yield the files, newest first; each as it was when it was opened, whatever it is called afterwards."""
+        seen: set[int] = set()
+        # Newest first: a rotation meanwhile shows a file twice, which is seen; the other way round one would be missed.
+        for number in range(_MAX_ROTATED + 1):
+            name = f"{self.source}.{number}" if number else self.source
+            file = _open(self.directory / name, is_ray=self.is_ray)
+            if file is None:
+                if number:
+                    return
+                continue  # rotated away just now, or not made yet
+            stack.callback(file.stream.close)
+            if file.key not in seen:
+                seen.add(file.key)
+                yield file
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """An open file, what tells it from others whatever it is called, and its size when it was opened."""
+
+    stream: BinaryIO
+    key: int
+    size: int
+
+
+def list_chains(place: LogPlace) -> list[LogChain]:
+    """Return the files of a place; extracts are left out, since their lines are in the other files too."""
+    newest: dict[str, LogChain] = {}
+    try:
+        entries = list(os.scandir(place.directory))
+    except OSError:
+        return []
+    for entry in entries:
+        found = _NAME.fullmatch(entry.name)
+        if found is None or (not place.is_ray and found["name"].endswith(EXTRACTS)):
+            continue
+        try:
+            facts = entry.stat(follow_symlinks=False)
+        except OSError:  # gone meanwhile
+            continue
+        if not stat.S_ISREG(facts.st_mode):
+            continue
+        known = newest.get(found["name"])
+        is_growing = found["number"] is None
+        if known is None or is_growing:
+            changed_at_s = max(facts.st_mtime, known.changed_at_s if known else 0.0)
+            size, key = (facts.st_size, _key(facts, place.is_ray)) if is_growing else (0, 0)
+            newest[found["name"]] = LogChain(
+                place.directory, found["name"], place.is_ray, changed_at_s, size, key
+            )
+    return list(newest.values())
+
+
+def _open(path: Path, *, is_ray: bool) -> OpenFile | None:
+    try:
+        # without waiting for the other end of a pipe that somebody put there
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(descriptor)
+        return None
+    return OpenFile(os.fdopen(descriptor, "rb"), _key(facts, is_ray), facts.st_size)
+
+
+def _key(facts: os.stat_result, is_ray: bool) -> int:
+    """Return the inode with a bit for the place: Ray's files may lie on another file system."""
+    return facts.st_ino * 2 + is_ray

@@ -1,0 +1,1 @@
+"""What keeps work going when others fail: retries, declared fallbacks, limits on how often somebody is called."""
