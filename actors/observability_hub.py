@@ -7,12 +7,14 @@ from actors.place import ServiceOptions
 from actors.shells import host
 from zejzl_ray.clock import SystemClock
 from zejzl_ray.cluster.fleet_standings import RegistryFleet
+from zejzl_ray.cluster.machine_logs import NodeAgentLogs
 from zejzl_ray.cluster.names import OBSERVABILITY_HUB
 from zejzl_ray.contracts import observability_hub as wire
 from zejzl_ray.contracts.audit import AuditPage, Chains, ListChains, ReadAudit
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
 from zejzl_ray.contracts.life import Stopped, StopService
+from zejzl_ray.contracts.logs import FleetLogPage, ReadFleetLogs
 from zejzl_ray.contracts.performance import (
     GetPerformance,
     Performance,
@@ -30,7 +32,10 @@ class ObservabilityHubActor:
 
     def __init__(self, options: ServiceOptions) -> None:
         def build(store: Store) -> ObservabilityHub:  # once the store is open, so after all of this
-            return ObservabilityHub(store, SystemClock(), fleet=RegistryFleet(self._here.caller))
+            caller = self._here.caller
+            return ObservabilityHub(
+                store, SystemClock(), fleet=RegistryFleet(caller), machines=NodeAgentLogs(caller)
+            )
 
         self._here = host(OBSERVABILITY_HUB, options, build)
         self._security = self._here.security
@@ -66,6 +71,11 @@ class ObservabilityHubActor:
     async def get_performance(self, request: GetPerformance, call: CallContext) -> Performance:
         """Return how much mail flows and how fast."""
         return await (await self._here.service()).get_performance(request, call)
+
+    @ray.method
+    async def read_logs(self, request: ReadFleetLogs, call: CallContext) -> FleetLogPage:
+        """Return lines of the logs of all machines."""
+        return await (await self._here.service()).read_logs(request, call)
 
     @ray.method
     async def health(self, request: GetHealth, call: CallContext) -> ServiceHealth:

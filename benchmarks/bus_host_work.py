@@ -57,9 +57,7 @@ class HostWork:
             TimeoutError: they do not in time.
         """
         async with asyncio.timeout(limit_s):
-            while not set(names) <= {
-                name for name in self._host.agents.names() if self._office.is_local(name)
-            }:
+            while not self._are_up(names):  # noqa: ASYNC110 - the host tells nobody when its agents are up
                 await asyncio.sleep(0.05)
 
     def _are_up(self, names: tuple[str, ...]) -> bool:
@@ -83,7 +81,7 @@ class HostWork:
 
     async def metrics(self) -> dict[str, dict[str, Any]]:
         """Return what the agents count."""
-        return {info.name: dict(info.metrics) for info in await self._host.agents.infos()}
+        return {info.name: dict(info.metrics) for info in await self._host.agents.list()}
 
     async def tell_all(self, kind: str) -> None:
         """Send each agent of this host a message of a type."""

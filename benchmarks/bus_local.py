@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from benchmarks.bus_baselines.old_bus import OldBus, OldMessage
-from benchmarks.bus_mail import content_of, contents, median, number_of, percentile, times
+from benchmarks.bus_mail import content_of, median, number_of, percentile, times
 from benchmarks.bus_pacing import BURST, Beat
 from zejzl_ray.bus.message import Message
 from zejzl_ray.bus.post_office import PostOffice
@@ -76,9 +76,14 @@ async def post_office(agents: int = 2) -> LocalBus:
     return LocalBus(Message, office.send, office.receive, ask, answer)
 
 
-async def rate(bus: LocalBus, messages: int) -> float:
-    """Return messages a second of one sender and one receiver; contents are made beforehand, messages are not."""
-    given = contents(messages)
+async def rate(bus: LocalBus, given: list[dict[str, Any]]) -> float:
+    """Return messages a second of one sender and one receiver; messages are made while the clock runs.
+
+    Args:
+        bus: it.
+        given: ``contents`` of all messages.
+    """
+    messages = len(given)
     make, send, receive = bus.make, bus.send, bus.receive
     reached = asyncio.Event()
     last = -1

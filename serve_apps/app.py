@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 
+from serve_apps.agent_hosts import host_locator
 from serve_apps.config import IngressConfig
 from serve_apps.door import Door
 from serve_apps.endpoint import CallEndpoint, Endpoint
@@ -43,6 +44,7 @@ from serve_apps.registry_replica import RegistryReplica
 from serve_apps.routes import OperationRoute, operation_route, probe_route
 from serve_apps.watch import WatchEndpoint, Watchers
 from zejzl_ray.clock import Clock
+from zejzl_ray.contracts import agent_host
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.caller import Caller
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
@@ -148,6 +150,9 @@ def create_app(
                 clock=clock, config=config, watchers=watchers, still_counts=still_counts,
             )  # fmt: skip
             return Guarded(operation, watch, door, clock)
+        if operation.service == agent_host.SERVICE:  # checked before a host is looked for, and by the host again
+            locate = host_locator(operation, replica)
+            return Guarded(operation, CallEndpoint(operation, caller, clock, config, locate), door, clock)
         return CallEndpoint(operation, caller, clock, config)
 
     # the most frequent route first: routes are tried in their order

@@ -1,6 +1,5 @@
 """Which files an audit looks at."""
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -23,13 +22,15 @@ def python_files(paths: Sequence[Path], max_files: int = MAX_FILES) -> list[Path
     """
     found: dict[tuple[int, int], Path] = {}
     for path in paths:
-        if not path.exists():
-            raise InvalidInput(f"{path} does not exist.", "Name a Python file or a folder.")
+        try:
+            path.stat()
+        except OSError as error:
+            raise InvalidInput(f"{path}: {error.strerror}.", "Name a Python file or a folder.") from None
         if path.suffix == ".ipynb":
             raise InvalidInput(
                 f"{path} is a notebook; they are not looked at.", "Name a Python file or a folder."
             )
-        for file in _below(path) if path.is_dir() else [path]:
+        for file in _below(path) if _is_folder(path) else [path]:
             found.setdefault(_identity(file), file)
             if len(found) > max_files:
                 raise InvalidInput(
@@ -60,7 +61,7 @@ def _below(top: Path) -> Iterator[Path]:
                 if _is_wanted(entry) and (identity := _identity(entry)) not in seen:
                     seen.add(identity)
                     folders.append(entry)
-            elif entry.suffix in _SUFFIXES and os.path.lexists(entry):
+            elif entry.suffix in _SUFFIXES:
                 yield entry
         waiting.extend(reversed(folders))
 
@@ -68,13 +69,20 @@ def _below(top: Path) -> Iterator[Path]:
 def _is_folder(entry: Path) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a circle of links
+    except OSError:  # in a folder that nobody may look into
         return False
 
 
 def _is_wanted(folder: Path) -> bool:
     is_skipped = folder.name.startswith(".") or folder.name in _SKIPPED or folder.name.endswith(".egg-info")
-    return not is_skipped and not (folder / "pyvenv.cfg").exists()
+    return not is_skipped and not _is_environment(folder)
+
+
+def _is_environment(folder: Path) -> bool:
+    try:
+        return (folder / "pyvenv.cfg").exists()
+    except OSError:
+        return False
 
 
 def _identity(path: Path) -> tuple[int, int]:

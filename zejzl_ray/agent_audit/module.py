@@ -17,6 +17,7 @@ from zejzl_ray.agent_audit.scopes import (
     bind_statement,
 )
 
+_WRAPPERS: Final = frozenset({"wait_for", "shield"})
 _LOOPS: Final = (ast.For, ast.AsyncFor, ast.While)
 
 
@@ -126,8 +127,6 @@ class Module:
         """Return line and column of a node, from 1, the column in characters."""
         line = getattr(node, "lineno", 1)
         offset = getattr(node, "col_offset", 0)
-        if line > len(self._lines):
-            return line, offset + 1
         return line, len(self._lines[line - 1].encode()[:offset].decode(errors="ignore")) + 1
 
     def last_line(self, node: ast.AST) -> int:
@@ -139,20 +138,39 @@ class Module:
 
     def imports(self, *packages: str) -> bool:
         """Tell whether the module imports one of these packages, or something of it."""
-        named = [
-            *(alias.name for node in self.nodes if isinstance(node, ast.Import) for alias in node.names),
-            *(
-                node.module or ""
-                for node in self.nodes
-                if isinstance(node, ast.ImportFrom) and not node.level
-            ),
-        ]
         return any(
-            name == package or name.startswith(f"{package}.") for name in named for package in packages
+            name == package or name.startswith(f"{package}.")
+            for name in self._imported
+            for package in packages
+        )
+
+    @cached_property
+    def generators(self) -> frozenset[ast.AST]:
+        """The functions that yield; calling one runs nothing of it."""
+        yielding = [node for node in self.nodes if isinstance(node, ast.Yield | ast.YieldFrom)]
+        return frozenset(function for node in yielding if (function := self.function_of(node)) is not None)
+
+    @cached_property
+    def _imported(self) -> frozenset[str]:
+        return frozenset(
+            [
+                *(alias.name for node in self.nodes if isinstance(node, ast.Import) for alias in node.names),
+                *(
+                    node.module or ""
+                    for node in self.nodes
+                    if isinstance(node, ast.ImportFrom) and not node.level
+                ),
+            ]
         )
 
     def _is_awaited(self, node: ast.AST) -> bool:
-        return isinstance(self._parents.get(node), ast.Await)
+        """Tell whether a coroutine is awaited on the spot, itself or within ``wait_for`` or ``shield``."""
+        above = self._parents.get(node)
+        if isinstance(above, ast.Call) and above.args[:1] == [node]:
+            called = above.func
+            if (called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")) in _WRAPPERS:
+                above = self._parents.get(above)
+        return isinstance(above, ast.Await)
 
     def _build(self) -> None:
         top = Scope(self.tree, None, "")

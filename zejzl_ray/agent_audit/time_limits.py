@@ -116,7 +116,7 @@ class TimeLimits:
 
     def _find_receivers(self) -> frozenset[str]:
         """Return the texts of sockets that are set up to give up, or asked first whether there is something."""
-        found = set()
+        found = self._connections()
         for site in self._module.calls:
             if site.method in _LIMITING_METHODS and site.node.args and not is_none(site.node.args[0]):
                 is_blocking = site.method == "setblocking" and getattr(site.node.args[0], "value", False)
@@ -129,6 +129,11 @@ class TimeLimits:
                 found.add(text_of(site.node.args[0]))
             elif site.method == "add_signal_handler":  # waiting for the end of the process is meant to last
                 found.update(text_of(getattr(given, "value", None)) for given in site.node.args)
+        return frozenset(found - {""})
+
+    def _connections(self) -> set[str]:
+        """Return the texts of what is made with a limit, or given one by an attribute."""
+        found = set()
         for node in self._module.nodes:
             if isinstance(node, ast.Assign):
                 for target in node.targets:
@@ -138,7 +143,7 @@ class TimeLimits:
                         found.add(text_of(target))
             elif isinstance(node, ast.withitem) and self._is_limited_connection(node.context_expr):
                 found.add(text_of(node.optional_vars))
-        return frozenset(found - {""})
+        return found
 
     def _is_limited_connection(self, node: ast.expr) -> bool:
         return (

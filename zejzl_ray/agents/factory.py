@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, get_type_hints
@@ -116,7 +117,6 @@ def _hints(initialise: Any) -> dict[str, object]:
 
 def _shown(error: Exception) -> str:
     place = ""
-    frames = inspect.getinnerframes(error.__traceback__) if error.__traceback__ is not None else []
-    if frames:
-        place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})"
+    for frame, line in traceback.walk_tb(error.__traceback__):  # the innermost one is the last
+        place = f" ({Path(frame.f_code.co_filename).name}:{line})"
     return f"{type(error).__name__}: {error}{place}"[:500]

@@ -101,6 +101,8 @@ class Heartbeats:
         """Send the heartbeats that are due now, or nearly; return how many."""
         now_s = self._clock.monotonic_s()
         due = [each for each in self._members.values() if each.due_at_s - _TOGETHER * each.period_s <= now_s]
+        for each in due:  # before anybody waits, so that a second pass does not send them again
+            each.due_at_s = now_s + each.period_s
         await asyncio.gather(*(self._beat(each) for each in due))
         return len(due)
 

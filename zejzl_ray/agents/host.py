@@ -30,12 +30,14 @@ class AgentSpec:
         entry: its class as ``package.module:Class``.
         settings: its own settings, handed to it unchanged.
         policy: when it is started again; None: as usual in its host.
+        mail_scope: in place of the one of its class; empty: that one.
     """
 
     name: str
     entry: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     policy: RestartPolicy | None = None
+    mail_scope: str = ""
 
 
 class AgentSet:
@@ -86,7 +88,10 @@ class AgentSet:
         agent_class = load_agent_class(spec.entry)
 
         def build() -> Agent:
-            return build_agent(agent_class, spec.settings, self._dependencies)
+            agent = build_agent(agent_class, spec.settings, self._dependencies)
+            if spec.mail_scope:
+                agent.mail_scope = spec.mail_scope
+            return agent
 
         return await self.start_built(spec.name, build, spec=spec)
 

@@ -112,3 +112,9 @@ class Lifecycle:
         if self._on_transition is not None:
             self._on_transition(transition)
         return transition
+
+
+def shown_reason(error: BaseException) -> str:
+    """Return what the registry may show of a failure: its text where it is ours, else only its kind."""
+    message = getattr(error, "message", "")
+    return message if isinstance(message, str) and message else type(error).__name__

@@ -12,7 +12,7 @@ from zejzl_ray.agents.agent import Agent, Link
 from zejzl_ray.agents.desk import Desk, FatalFailure
 from zejzl_ray.agents.health import judge
 from zejzl_ray.agents.heartbeats import Heartbeats
-from zejzl_ray.agents.lifecycle import Lifecycle, LifeEvent
+from zejzl_ray.agents.lifecycle import Lifecycle, LifeEvent, shown_reason
 from zejzl_ray.agents.place import AgentPlace
 from zejzl_ray.agents.ports import Mail, StateStore
 from zejzl_ray.agents.slots import Slots
@@ -150,7 +150,7 @@ class AgentRunner:
                 await self._bounded(self.agent.on_start(), "on_start", self.agent.start_timeout_s)
         except BaseException as error:
             self._crash = error
-            self.lifecycle.apply(LifeEvent.CRASH, self._clock.now_s(), _told(error))
+            self.lifecycle.apply(LifeEvent.CRASH, self._clock.now_s(), shown_reason(error))
             await self._end(saves=False)
             if self._owns_place:
                 await self._place.close("could not start")
@@ -315,7 +315,7 @@ class AgentRunner:
         cause = error.__cause__ if isinstance(error, FatalFailure) and error.__cause__ else error
         if self.lifecycle.allows(LifeEvent.CRASH):
             self._crash = cause
-            self.lifecycle.apply(LifeEvent.CRASH, self._clock.now_s(), _told(cause))
+            self.lifecycle.apply(LifeEvent.CRASH, self._clock.now_s(), shown_reason(cause))
             self._log.error("agent failed", exc_info=cause)
             self._place.hurry()
             self._has_crashed.set()
@@ -326,9 +326,3 @@ class AgentRunner:
                 await self.agent.on_undelivered(letter)
             except Exception as error:
                 self._log.error("on_undelivered failed", exc_info=error)
-
-
-def _told(error: BaseException) -> str:
-    """Return what the registry may show of an error: its text where it is ours, else its kind."""
-    message = getattr(error, "message", "")
-    return message if isinstance(message, str) and message else type(error).__name__

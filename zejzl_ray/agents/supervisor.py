@@ -10,7 +10,7 @@ import tenacity
 
 from zejzl_ray.agents.agent import Agent
 from zejzl_ray.agents.health import judge
-from zejzl_ray.agents.lifecycle import Lifecycle, LifeEvent, Transition
+from zejzl_ray.agents.lifecycle import Lifecycle, LifeEvent, Transition, shown_reason
 from zejzl_ray.agents.place import AgentPlace
 from zejzl_ray.agents.runner import AgentRunner, RunnerParts, StopReport
 from zejzl_ray.bus.dead_letters import DeadLetter
@@ -251,7 +251,7 @@ class AgentSupervisor:
         except Exception as error:
             if self.lifecycle.allows(LifeEvent.START):  # it could not even be built
                 self.lifecycle.apply(LifeEvent.START, self._clock.now_s())
-                self.lifecycle.apply(LifeEvent.CRASH, self._clock.now_s(), type(error).__name__)
+                self.lifecycle.apply(LifeEvent.CRASH, self._clock.now_s(), shown_reason(error))
             _log.error("agent could not be started", agent=self.name, exc_info=error)
             if fresh is not None:
                 await self._place.announce(fresh, self.health)

@@ -62,12 +62,14 @@ class HostWaits:
         report: its newest.
         at_s: wall time of the receiver when that came.
         since: fact -> number of the report, over all hosts, from which on every report of this host has told it.
+        stacks: where handlers stood when it was told last, as long as they do the same.
         made_after: number of the report, over all hosts, that had surely come before the newest was made.
     """
 
     report: ReportWaits
     at_s: float
     since: dict[Fact, int]
+    stacks: dict[Fact, str]
     made_after: int
     # sequence -> number of that report over all hosts
     numbers: OrderedDict[int, int]
@@ -165,6 +167,7 @@ class DeadlockFinder:
         host = HostWaits(
             report=report,
             at_s=now_s,
+            stacks=_stacks(report, {} if before is None else before.stacks),
             since={fact: known.get(fact, self._count) for fact in _facts(report)},
             made_after=made_after,
             numbers=numbers,
@@ -219,7 +222,7 @@ class DeadlockFinder:
                     awaits=step.request.correlation_id,
                     of=request.to_agent,
                     waits_s=max(0.0, self._hosts[step.slot.host].report.at_s - request.since_s),
-                    stack=graph.handled[step.slot].stack,
+                    stack=self._stack(step.slot, graph.handled[step.slot]),
                 )
                 for step, request in zip(circle, requests, strict=True)
             ),
@@ -234,6 +237,19 @@ class DeadlockFinder:
             fail = FailRequest(correlation_id=deadlock.broken, agents=agents, reason=describe(deadlock))
             self._hosts[circle[youngest].slot.host].failing[deadlock.broken] = fail
         return deadlock
+
+    def _stack(self, slot: Slot, handled: Handled) -> str:
+        return self._hosts[slot.host].stacks.get(_waiting(slot.agent, handled), "")
+
+
+def _stacks(report: ReportWaits, before: dict[Fact, str]) -> dict[Fact, str]:
+    found: dict[Fact, str] = {}
+    for agent in report.agents:
+        for handled in agent.handled:
+            fact = _waiting(agent.agent, handled)
+            if stack := handled.stack or before.get(fact):
+                found[fact] = stack
+    return found
 
 
 def describe(deadlock: Deadlock) -> str:

@@ -7,19 +7,17 @@ back. So a lone request costs one call, and a flood goes in batches as large as 
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from zejzl_ray.bus import codec
 from zejzl_ray.bus.dead_letters import DeadLetterReason
 from zejzl_ray.bus.in_order import InOrder
+from zejzl_ray.bus.local_mail import LocalMail
 from zejzl_ray.bus.message import Message
 from zejzl_ray.bus.options import BusOptions
-from zejzl_ray.bus.ports import Delivered, Outgoing, Refused, Transport
+from zejzl_ray.bus.ports import Delivered, News, Outgoing, Refused, Transport
 from zejzl_ray.errors import AgentUnreachable, MailboxFull, ZejzlError
 from zejzl_ray.log import get_logger
-
-if TYPE_CHECKING:
-    from zejzl_ray.bus.post_office import PostOffice
 
 _DOWN_S = 0.5  # how long a process that could not be reached is not tried again
 _KEPT_BACK = (
@@ -28,13 +26,35 @@ _KEPT_BACK = (
 log = get_logger("zejzl.bus")
 
 
+class LinkOwner(Protocol):
+    """The mail of the process that a link belongs to."""
+
+    transport: Transport | None
+
+    async def take_back(self, host: str, delivered: Delivered) -> list[Refused]:
+        """Take what came with the answer to a batch; return what was refused."""
+        ...
+
+    def refused(self, host: str, message: Message, refused: Refused) -> None:
+        """Learn that a message was not taken."""
+        ...
+
+    def unsent(self, host: str, messages: Sequence[Message], why: str, *, may_follow: bool) -> None:
+        """Learn that messages cannot go, or may not have got there."""
+        ...
+
+    def unreachable(self, host: str, detail: str) -> None:
+        """Learn that the other process is gone."""
+        ...
+
+
 class PeerLink:
     """Mail from this process to one other, in order.
 
     Args:
         host: the other process.
-        office: the bus of this process.
-        transport: the way there; None when mail can only go back with answers.
+        owner: the mail away from this process.
+        local: the mail of this process.
         options: bounds of what may wait here, and of a batch.
 
     Attributes:
@@ -43,16 +63,14 @@ class PeerLink:
         batches, messages: how many were sent.
     """
 
-    def __init__(
-        self, host: str, office: "PostOffice", transport: Transport | None, options: BusOptions
-    ) -> None:
+    def __init__(self, host: str, owner: LinkOwner, local: LocalMail, options: BusOptions) -> None:
         self.host = host
         self.incoming = InOrder()
         self.can_go_back: frozenset[str] = frozenset()
         self.batches = 0
         self.messages = 0
-        self._office = office
-        self._transport = transport
+        self._owner = owner
+        self._local = local
         self._options = options
         self._queue: deque[tuple[Message, bytes]] = deque()
         self._bytes = 0
@@ -70,7 +88,7 @@ class PeerLink:
     @property
     def is_down(self) -> bool:
         """Whether the other process could not be reached a moment ago."""
-        return self._down_until_s > 0 and self._office.clock.monotonic_s() < self._down_until_s
+        return self._down_until_s > 0 and self._local.clock.monotonic_s() < self._down_until_s
 
     @property
     def has_mail(self) -> bool:
@@ -136,7 +154,7 @@ class PeerLink:
         for refused in returned:
             message = self._went_back.pop(refused.message_id, None)
             if message is not None:
-                self._refuse(message, refused)
+                self._owner.refused(self.host, message, refused)
 
     async def linger(self, limit_s: float) -> None:
         """Wait until there is mail that can go back with the answer, a newer batch comes in, or ``limit_s`` is over."""
@@ -158,20 +176,19 @@ class PeerLink:
     def answer(self, refused: tuple[Refused, ...]) -> Delivered:
         """Return the answer to a batch of the other process, with mail for it that may go back."""
         number, back = 0, b""
-        if self._queue and not self._flights:
-            taken = self._take(self.can_go_back)
-            if taken:
-                self._number += 1
-                number, back = self._number, codec.join([encoded for _, encoded in taken])
-                for message, _ in taken:
-                    self._went_back[message.id] = message
-                while len(self._went_back) > _KEPT_BACK:
-                    self._went_back.popitem(last=False)
+        taken = self._take(self.can_go_back) if self._queue and not self._flights else []
+        if taken:
+            self._number += 1
+            number, back = self._number, codec.join([encoded for _, encoded in taken])
+            for message, _ in taken:
+                self._went_back[message.id] = message
+            while len(self._went_back) > _KEPT_BACK:
+                self._went_back.popitem(last=False)
         if self._queue and not self._flights:
             self._fly()
-        settled, oldest = self._office.durable_news(self.host)
-        self._has_news = False
-        return Delivered(self._office.boot, refused, number, back, settled, oldest)
+        return Delivered(
+            self._local.boot, refused, number, back, self._news([message for message, _ in taken])
+        )
 
     async def close(self) -> None:
         """Stop sending; what waits goes to the dead letters."""
@@ -180,26 +197,28 @@ class PeerLink:
         if self._flights:
             await asyncio.wait(self._flights, timeout=5)
         self.end_lingering()
-        self._give_up([message for message, _ in self._queue], "this process stopped")
+        left = [message for message, _ in self._queue]
         self._queue.clear()
         self._bytes = 0
+        self._owner.unsent(self.host, left, "this process stopped", may_follow=False)
 
     def peer_gone(self, why: str) -> None:
         """Learn that the other process is gone: requests that wait for it end, mail for it finds its way or is lost."""
         self.why_down = why
-        self._down_until_s = self._office.clock.monotonic_s() + _DOWN_S
+        self._down_until_s = self._local.clock.monotonic_s() + _DOWN_S
         self.incoming.reset()
-        self._office.unreachable(self.host, why)
+        self._owner.unreachable(self.host, why)
         left = [message for message, _ in self._queue]
         self._queue.clear()
         self._bytes = 0
         self._wake_senders()
-        self._reroute(left, why)
+        if left:
+            self._owner.unsent(self.host, left, why, may_follow=True)
 
     def _fly(self) -> None:
-        if self._transport is None:
+        if self._owner.transport is None:
             return
-        flight = asyncio.get_running_loop().create_task(self._flight(self._transport))
+        flight = asyncio.get_running_loop().create_task(self._flight(self._owner.transport))
         self._flights.add(flight)
         flight.add_done_callback(self._landed)
 
@@ -216,34 +235,35 @@ class PeerLink:
             return
         if taken:
             self._number += 1
-        settled, oldest = self._office.durable_news(self.host)
-        self._has_news = False
+        messages = [message for message, _ in taken]
+        news = self._news(messages)
         returned, self._returned = tuple(self._returned), []
-        wants_reply = len(taken) == 1 and (taken[0][0].correlation_id or "") in self._office.pending
+        wants_reply = len(taken) == 1 and (messages[0].correlation_id or "") in self._local.pending
         outgoing = Outgoing(
-            boot=self._office.boot,
+            boot=self._local.boot,
             number=self._number if taken else 0,
             batch=codec.join([encoded for _, encoded in taken]) if taken else b"",
             wants_reply=wants_reply,
-            settled=settled,
-            oldest_unsettled=oldest,
+            news=news,
             returned=returned,
         )
         self._is_lingering = wants_reply
-        messages = [message for message, _ in taken]
         try:
             delivered = await transport.deliver(self.host, outgoing)
         except AgentUnreachable as error:
-            self._give_up(messages, error.message)
-            self._office.durable_told_again(self.host, settled)
+            self._not_heard(news)
+            self._owner.unsent(self.host, messages, error.message, may_follow=False)
             self.peer_gone(error.message)
             return
         except asyncio.CancelledError:
-            self._give_up(messages, "this process stopped")
+            self._owner.unsent(self.host, messages, "this process stopped", may_follow=False)
             raise
         except ZejzlError as error:
+            self._not_heard(news)
             for message in messages:
-                self._office.lose(message, DeadLetterReason.REFUSED, str(error))
+                self._owner.refused(
+                    self.host, message, Refused(message.id, DeadLetterReason.REFUSED, str(error))
+                )
             return
         finally:
             self._is_lingering = False
@@ -254,14 +274,20 @@ class PeerLink:
             by_id = {message.id: message for message in messages}
             for refused in delivered.refused:
                 if (found := by_id.get(refused.message_id)) is not None:
-                    self._refuse(found, refused)
-        self._office.hear(self.host, delivered.settled, delivered.oldest_unsettled)
-        if delivered.back:
-            came = codec.decode_batch(delivered.back)
-            refusals = await self._office.take_back(self, delivered, came, transport.speakers(self.host))
-            if refusals:
-                self._returned += refusals
-                self._has_news = True
+                    self._owner.refused(self.host, found, refused)
+        refusals = await self._owner.take_back(self.host, delivered)
+        if refusals:
+            self._returned += refusals
+            self._has_news = True
+
+    def _news(self, messages: Sequence[Message]) -> News | None:
+        self._has_news = False
+        durable = self._local.durable
+        return None if durable is None else durable.news_for(self.host, messages)
+
+    def _not_heard(self, news: News | None) -> None:
+        if news is not None and self._local.durable is not None:
+            self._local.durable.tell_again(self.host, news)
 
     def _take(self, allowed: frozenset[str] | None) -> list[tuple[Message, bytes]]:
         taken: list[tuple[Message, bytes]] = []
@@ -283,28 +309,6 @@ class PeerLink:
     def _wake_senders(self) -> None:
         while self._senders:
             _wake(self._senders.popleft())
-
-    def _refuse(self, message: Message, refused: Refused) -> None:
-        if message.sequence:
-            self._office.durable_refused(self.host, message, refused)
-        elif refused.reason is DeadLetterReason.UNKNOWN_AGENT:
-            self._office.follow(message, self.host, refused.detail)
-        else:
-            self._office.lose(message, refused.reason, refused.detail)
-
-    def _give_up(self, messages: Sequence[Message], why: str) -> None:
-        kept = [message for message in messages if message.sequence]
-        if kept:
-            self._office.durable_unsent(self.host, kept)
-        for message in messages:
-            if not message.sequence:
-                self._office.lose(message, DeadLetterReason.UNREACHABLE, why)
-
-    def _reroute(self, messages: Sequence[Message], why: str) -> None:
-        self._give_up([message for message in messages if message.sequence], why)
-        for message in messages:
-            if not message.sequence:
-                self._office.follow(message, self.host, why)
 
 
 def _wake(waiter: "asyncio.Future[None]") -> None:

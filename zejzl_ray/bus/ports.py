@@ -1,15 +1,12 @@
 """What the bus needs of others: where agents are, the way to other processes, and who may write to whom."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from zejzl_ray.bus.dead_letters import DeadLetterReason
 from zejzl_ray.bus.mailbox import Mailbox
 from zejzl_ray.bus.message import Message
-
-if TYPE_CHECKING:
-    from zejzl_ray.bus.post_office import PostOffice
 
 
 class Directory(Protocol):
@@ -52,6 +49,21 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class News:
+    """What one process tells another of mail that is sent at least once.
+
+    Attributes:
+        origin: identity of the outbox that the messages of this batch come from; empty when it has none.
+        oldest: receiver -> the oldest sequence of that outbox that is not settled, for the receivers of this batch.
+        settled: origin of an outbox of the other process -> sequences that are acknowledged here.
+    """
+
+    origin: str = ""
+    oldest: dict[str, int] = field(default_factory=dict)
+    settled: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Outgoing:
     """A batch on its way to another process.
 
@@ -60,8 +72,7 @@ class Outgoing:
         number: of the batch among all that go this way, from 1; 0 when it holds no messages.
         batch: the messages (``codec.join``); may be empty.
         wants_reply: it is worth to wait a moment for a reply before answering: the sender has nothing else to do.
-        settled: sequences of the other's outbox that were acknowledged here.
-        oldest_unsettled: the oldest sequence of this process's outbox that is not settled; 0 when there is none.
+        news: of mail that is sent at least once; None when there is none.
         returned: what this process did not take of the messages that came back with earlier answers.
     """
 
@@ -69,8 +80,7 @@ class Outgoing:
     number: int = 0
     batch: bytes = b""
     wants_reply: bool = False
-    settled: tuple[int, ...] = ()
-    oldest_unsettled: int = 0
+    news: News | None = None
     returned: tuple[Refused, ...] = ()
 
 
@@ -83,16 +93,14 @@ class Delivered:
         refused: what was not taken; everything else is in its mailbox.
         number: of the batch that comes back, counted as ``Outgoing.number``; 0 when there is none.
         back: messages for the sender that were there when the answer was given; a batch, or empty.
-        settled: sequences of the sender's outbox that were acknowledged there.
-        oldest_unsettled: as for ``Outgoing``, of the process that answers.
+        news: as for ``Outgoing``, of the process that answers.
     """
 
     boot: str = ""
     refused: tuple[Refused, ...] = ()
     number: int = 0
     back: bytes = b""
-    settled: tuple[int, ...] = ()
-    oldest_unsettled: int = 0
+    news: News | None = None
 
 
 class Transport(Protocol):
@@ -112,10 +120,46 @@ class Transport(Protocol):
         ...
 
 
+class Loses(Protocol):
+    """Where mail goes that cannot be delivered."""
+
+    def lose(self, message: Message, reason: DeadLetterReason, detail: str) -> None:
+        """Put a message to the dead letters, and end the request that waits for it."""
+        ...
+
+
+class Carrier(Loses, Protocol):
+    """The bus of the process, as mail that is kept sees it."""
+
+    def put(self, message: Message) -> None:
+        """Put a message into a mailbox of this process, above all checks.
+
+        Raises:
+            UnknownAgent, MailboxFull: it cannot be.
+        """
+        ...
+
+    def is_local(self, agent: str) -> bool:
+        """Whether this process holds the mailbox of an agent."""
+        ...
+
+    async def forward(self, message: Message) -> None:
+        """Bring a message that has been sent before on its way: here, or to the process that holds the mailbox now.
+
+        Raises:
+            ZejzlError: it cannot go there now.
+        """
+        ...
+
+    def tell(self, host: str) -> None:
+        """See to it that another process hears the news for it soon, also when no mail goes there."""
+        ...
+
+
 class Durable(Protocol):
     """Keeps mail that is sent at least once, at the sender's and at the receiver's end."""
 
-    def attach(self, office: "PostOffice") -> None:
+    def attach(self, carrier: Carrier) -> None:
         """Get to know the bus that it serves; called once, before anything else."""
         ...
 
@@ -123,7 +167,7 @@ class Durable(Protocol):
         """Keep a message, then have it delivered; returns as soon as it is kept."""
         ...
 
-    def arrived(self, host: str, message: Message) -> Refused | None:
+    def arrived(self, host: str, origin: str, message: Message) -> Refused | None:
         """Take a message of another process's outbox: put it into its mailbox unless it was seen; return why not."""
         ...
 
@@ -132,11 +176,19 @@ class Durable(Protocol):
         ...
 
     async def nack(self, message: Message, reason: str) -> None:
-        """Let a message come again."""
+        """Let a message come again, a limited number of times."""
         ...
 
-    def hear(self, host: str, settled: Sequence[int], oldest_unsettled: int) -> None:
-        """Learn what another process says: what of this outbox is acknowledged, and from where on its own is open."""
+    def hear(self, host: str, news: News) -> None:
+        """Learn what another process says."""
+        ...
+
+    def news_for(self, host: str, messages: Sequence[Message]) -> News | None:
+        """Take what another process is to be told with these messages; None when there is nothing."""
+        ...
+
+    def tell_again(self, host: str, news: News) -> None:
+        """Give back news that may not have been heard."""
         ...
 
     def refused(self, host: str, message: Message, refused: Refused) -> None:
@@ -148,17 +200,5 @@ class Durable(Protocol):
         ...
 
     def lost(self, message: Message) -> None:
-        """Learn that a message became a dead letter: it is settled."""
-        ...
-
-    def settled_for(self, host: str) -> tuple[int, ...]:
-        """Take what another process's outbox is to be told: sequences acknowledged here."""
-        ...
-
-    def tell_again(self, host: str, settled: Sequence[int]) -> None:
-        """Give back what ``settled_for`` took and what may not have been heard."""
-        ...
-
-    def oldest_unsettled(self, host: str) -> int:
-        """Return the oldest sequence of this outbox that is not settled; 0 when there is none."""
+        """Learn that a message of this outbox became a dead letter: it is settled."""
         ...

@@ -234,7 +234,7 @@ class Redelivery:
         """
         found = DueMail({}, {})
         left = limit
-        for agent, receiver in self._receivers.items():
+        for agent, receiver in list(self._receivers.items()):
             if receiver.look_at_s > now_s:
                 continue
             send: list[int] = []
@@ -242,6 +242,7 @@ class Redelivery:
             for sequence, tracked in receiver.messages.items():
                 if len(send) >= left:
                     look_at_s = now_s
+                    self._receivers[agent] = self._receivers.pop(agent)  # the others come first next time
                     break
                 if (why := self._why_dead(tracked, now_s)) is not None:
                     found.dead[sequence] = why

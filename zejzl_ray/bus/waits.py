@@ -1,14 +1,12 @@
 """Who waits for whom in this process, for the search for deadlocks."""
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from zejzl_ray.bus.handling import Handling
+from zejzl_ray.bus.local_mail import LocalMail
 from zejzl_ray.bus.requests import PendingRequest
 from zejzl_ray.contracts.waits import MAX_WAITS, AgentWaits, Handled, Pending, ReportWaits
-
-if TYPE_CHECKING:
-    from zejzl_ray.bus.post_office import PostOffice
 
 MIN_AGE_S: Final = 0.4  # nobody is told of requests that are younger; nearly all are answered before
 
@@ -17,12 +15,12 @@ class WaitsReporter:
     """Makes the reports of one process; one that has nothing to tell is left out, except the first such.
 
     Args:
-        office: the bus of the process.
+        local: the mail of the process.
         min_age_s: how long a request has to wait to be told.
     """
 
-    def __init__(self, office: "PostOffice", *, min_age_s: float = MIN_AGE_S) -> None:
-        self._office = office
+    def __init__(self, local: LocalMail, *, min_age_s: float = MIN_AGE_S) -> None:
+        self._local = local
         self._min_age_s = min_age_s
         self._sequence = 0
         self._was_empty = True
@@ -30,16 +28,16 @@ class WaitsReporter:
 
     def next_report(self, now_s: float, *, has_stacks: bool = False) -> ReportWaits | None:
         """Return what to report now; None when there is nothing, and there was nothing the last time."""
-        waiting = [each for each in self._office.pending if now_s - each.since_s >= self._min_age_s]
+        waiting = [each for each in self._local.pending if now_s - each.since_s >= self._min_age_s]
         if not waiting and self._was_empty:
             return None
         self._was_empty = not waiting
         self._sequence += 1
         # All that wait, once one of them waits long: the circle may be closed by a young one.
-        waits = tuple(self._office.pending)[:MAX_WAITS] if waiting else ()
+        waits = tuple(self._local.pending)[:MAX_WAITS] if waiting else ()
         return ReportWaits(
-            host=self._office.host or "local",
-            boot=self._office.boot,
+            host=self._local.host or "local",
+            boot=self._local.boot,
             sequence=self._sequence,
             answered=self._answered,
             at_s=now_s,
@@ -58,13 +56,13 @@ class WaitsReporter:
             by_agent[each.message.from_agent].append(each)
         found = []
         for agent, requests in by_agent.items():
-            box = self._office.find(agent)
-            slots = self._office.handlings.slots(agent)
+            box = self._local.find(agent)
+            slots = self._local.handlings.slots(agent)
             if slots is None:
                 handled = self._by_hand(agent, requests)
                 has_receiver = box is None or box.has_receiver
             else:
-                at_work = self._office.handlings.of(agent)
+                at_work = self._local.handlings.of(agent)
                 handled = [_handled(each, has_stacks=has_stacks) for each in at_work]
                 has_receiver = len(at_work) < slots
             queued = (
@@ -87,7 +85,7 @@ class WaitsReporter:
         """An agent without a runner is taken to do one thing: what it took it answers when its own requests are answered."""
         awaits = tuple(each.message.correlation_id or "" for each in requests)
         since_s = min(each.since_s for each in requests)
-        taken = self._office.taken(agent) or ("",)
+        taken = self._local.taken(agent) or ("",)
         return [
             Handled(slot=number, request_id=request_id, message_id="", since_s=since_s, awaits=awaits)
             for number, request_id in enumerate(taken)

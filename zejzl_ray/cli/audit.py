@@ -1,4 +1,4 @@
-"""``zejzl audit``: read, check and export the audit trail of all services.
+"""``zejzl audit``: read, check and export the audit trail of all services; ``code`` is about agents' source.
 
 Results go to standard output; a service that does not answer is named on standard error. Exit codes of ``verify``:
 0 all chains are whole, 1 one is broken, 2 none is broken but something could not be read.
@@ -19,7 +19,7 @@ from rich.text import Text
 
 from zejzl_ray.auth.audit_chain import encode_entry
 from zejzl_ray.auth.audit_fact import KINDS
-from zejzl_ray.cli import audit_reading
+from zejzl_ray.cli import audit_code, audit_reading
 from zejzl_ray.cli.audit_reading import ChainState, ServedChain, TrailReader, Verdict, Wanted, verify_all
 from zejzl_ray.cli.console import errors, output, print_json
 from zejzl_ray.contracts.audit import AuditEntry
@@ -27,6 +27,7 @@ from zejzl_ray.errors import Conflict, InvalidInput
 from zejzl_ray.sdk.connect import connect
 
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app.command("code")(audit_code.code)
 
 _FOLLOW_PERIOD_S: Final = 1.0
 _LIST_EVERY: Final = 10  # polls between looks for new chains

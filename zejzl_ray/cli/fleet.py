@@ -21,7 +21,7 @@ from zejzl_ray.fleet.consolidation_report import finding_data, report_data
 from zejzl_ray.fleet.diff import diff_fleets
 from zejzl_ray.fleet.load import LoadedFleet, load_fleet
 from zejzl_ray.fleet.migrate import migrate_files
-from zejzl_ray.fleet.model import AgentDeclaration, Fleet
+from zejzl_ray.fleet.model import AgentDeclaration, Fleet, HostDeclaration
 from zejzl_ray.fleet.new_files import write_files
 from zejzl_ray.fleet.order import canonical_names, start_levels
 from zejzl_ray.fleet.per_agent import DEFAULT_FLEET, FLEET_VARIABLE
@@ -59,6 +59,7 @@ def validate(
         "agents": len(fleet.agents) if fleet else 0,
         "services": len(fleet.services) if fleet else 0,
         "machines": len(fleet.machines) if fleet else 0,
+        **({"hosts": len(fleet.hosts)} if fleet and fleet.hosts else {}),
         "errors": len(loaded.errors),
         "warnings": len(loaded.warnings),
     }
@@ -75,7 +76,9 @@ def validate(
 
 @app.command()
 def show(
-    name: Annotated[str | None, typer.Argument(help="Agent, service or alias; all when left out.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Agent, service, host or alias; all when left out.")
+    ] = None,
     files: Files = None,
     overlay: Overlay = None,
     as_json: AsJson = False,
@@ -261,13 +264,19 @@ def _readable(loaded: LoadedFleet) -> Fleet:
 
 
 def _show_one(fleet: Fleet, name: str, as_json: bool) -> None:
-    real = canonical_names(fleet).get(name)
-    if real is None:
-        raise AgentNotFound(f"no agent, service or alias is called {name!r}.", "zejzl fleet show lists them.")
-    member = fleet.services.get(real) or fleet.agents[real]
+    real = canonical_names(fleet).get(name, name)
+    member = fleet.services.get(real) or fleet.agents.get(real) or fleet.hosts.get(real)
+    if member is None:
+        raise AgentNotFound(
+            f"no agent, service, host or alias is called {name!r}.", "zejzl fleet show lists them."
+        )
     data: dict[str, Any] = member.model_dump(mode="json")
+    is_host = isinstance(member, HostDeclaration)
+    if is_host:
+        data["agents"] = [agent.name for agent in fleet.agents.values() if agent.agent_host == real]
     if as_json:
-        print_json({"part": "service" if real in fleet.services else "agent", **data})
+        part = "service" if real in fleet.services else "host" if is_host else "agent"
+        print_json({"part": part, **data})
         return
     table = Table("Field", "Value", title=real if real == name else f"{name} (alias of {real})")
     for key, value in data.items():
@@ -283,8 +292,16 @@ def _show_all(fleet: Fleet) -> None:
     for agent in fleet.agents.values():
         table.add_row(*_agent_row(agent))
     _print(table)
+    if fleet.hosts:
+        hosts = Table("Host", "Machine", "CPUs", "VRAM MiB", "RAM MiB", "Agents", title="Hosts")
+        for host in fleet.hosts.values():
+            held = ", ".join(agent.name for agent in fleet.agents.values() if agent.agent_host == host.name)
+            sizes = (f"{host.cpus:g}", str(host.vram_mib or ""), str(host.memory_mib or ""))
+            hosts.add_row(host.name, host.machine, *sizes, held)
+        _print(hosts)
     output.print(
         f"{len(fleet.agents)} agents, {len(fleet.services)} services, {len(fleet.machines)} machines"
+        + (f", {len(fleet.hosts)} hosts" if fleet.hosts else "")
     )
 
 

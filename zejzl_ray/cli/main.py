@@ -13,6 +13,7 @@ from zejzl_ray.cli import (
     agent,
     audit,
     auth,
+    deadlocks,
     doors,
     down,
     fleet,
@@ -45,6 +46,7 @@ app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("status")(status.status)
 app.command("doors")(doors.doors)
+app.command("deadlocks")(deadlocks.deadlocks)
 app.command("performance")(performance.performance)
 app.command("logs")(logs.logs)
 app.command("login")(login.login)

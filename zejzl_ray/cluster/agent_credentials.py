@@ -8,6 +8,7 @@ from pydantic import JsonValue, SecretStr
 from zejzl_ray.auth.authorised_caller import AuthorisedCaller
 from zejzl_ray.auth.token_source import TokenSource
 from zejzl_ray.clock import Clock
+from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
 from zejzl_ray.cluster.gateway_ports import GatewayIssuer
 from zejzl_ray.cluster.security_gateway import SecurityGatewayClient
 from zejzl_ray.contracts.agent_host import Speaker
@@ -19,7 +20,6 @@ from zejzl_ray.contracts.orchestrator import (
     Heartbeat,
     RegisterAgent,
 )
-from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
 from zejzl_ray.errors import ZejzlError
 from zejzl_ray.log import get_logger
 

@@ -17,6 +17,7 @@ from zejzl_ray.bus.post_office import PostOffice
 from zejzl_ray.clock import SystemClock
 from zejzl_ray.cluster.agent_credentials import AgentCredentials, AgentRegistrar
 from zejzl_ray.cluster.agent_host_reports import HostReports
+from zejzl_ray.cluster.agent_states import AgentStates, opener
 from zejzl_ray.cluster.gateway_access import GatewayAccess
 from zejzl_ray.cluster.mail_directory import HOST_KEY, MailDirectory
 from zejzl_ray.cluster.mail_reception import Reception
@@ -48,12 +49,14 @@ class HostedAgent:
         entry: ``module:Class``.
         settings: handed to the agent as ``self.settings``.
         credential: proof of which agent it is; exchanged for short-lived tokens.
+        mail_scope: senders need ``mail:<mail_scope>:write``; empty: as its class says.
     """
 
     name: str
     entry: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     credential: SecretStr | None = None
+    mail_scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class AgentHostOptions:
         agents: whom it holds, in the order in which they start.
         bus: sizes and time limits of its mail.
         path: folders that agents' modules are imported from.
+        digest: of what the fleet file says of it, so that a change is seen; empty: it is not of a fleet file.
     """
 
     name: str
@@ -77,6 +81,7 @@ class AgentHostOptions:
     agents: tuple[HostedAgent, ...] = ()
     bus: BusOptions = BusOptions()
     path: tuple[str, ...] = ()
+    digest: str = ""
 
 
 class AgentHost:
@@ -130,15 +135,18 @@ class AgentHost:
         self.office.connect(self._transport)
         self._reception = Reception(self.security.guard, clock)
         registrar = AgentRegistrar(self._credentials.callers, options.machine, node_address)
+        self._states = AgentStates(opener(settings, options.name, clock))
         parts = RunnerParts(
             mail=self.office,
             clock=clock,
+            state_store=self._states,
             figures=self.office.figures,
             handlings=self.office.handlings,
             metadata={HOST_KEY: options.name},
         )
         self._specs = {
-            agent.name: AgentSpec(agent.name, agent.entry, agent.settings) for agent in options.agents
+            agent.name: AgentSpec(agent.name, agent.entry, agent.settings, mail_scope=agent.mail_scope)
+            for agent in options.agents
         }
         # agent -> why it could not be started
         self._faults: dict[str, str] = {}
@@ -193,6 +201,7 @@ class AgentHost:
             host=self._options.name,
             machine=self._options.machine,
             boot=self.office.boot,
+            digest=self._options.digest,
             agents=(*await self.agents.list(), *self._absent()),
         )
 
@@ -264,6 +273,7 @@ class AgentHost:
         if not self._is_stopped:
             self._is_stopped = True
             await self.agents.close()
+            await self._states.close()
             for task in self._tasks:
                 task.cancel()
             if self._tasks:

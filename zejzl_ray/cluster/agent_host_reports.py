@@ -37,7 +37,7 @@ class HostReports:
         self._office = office
         self._hub = hub
         self._clock = clock
-        self._waits = WaitsReporter(office)
+        self._waits = WaitsReporter(office.local)
         self._figures = PerformanceReporter(
             office.figures, host=office.host, machine=machine, boot=office.boot, now_s=clock.now_s()
         )

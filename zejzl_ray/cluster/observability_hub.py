@@ -7,6 +7,7 @@ from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.caller import Caller
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
+from zejzl_ray.contracts.logs import FleetLogPage, ReadFleetLogs
 from zejzl_ray.contracts.performance import (
     GetPerformance,
     Performance,
@@ -61,6 +62,10 @@ class ObservabilityHubClient:
     async def get_performance(self, request: GetPerformance, call: CallContext | None = None) -> Performance:
         """Return how much mail flows and how fast."""
         return await self._call("get_performance", request, call, Performance)
+
+    async def read_logs(self, request: ReadFleetLogs, call: CallContext | None = None) -> FleetLogPage:
+        """Return lines of the logs of all machines."""
+        return await self._call("read_logs", request, call, FleetLogPage)
 
     async def health(self, request: GetHealth, call: CallContext | None = None) -> ServiceHealth:
         """Return the service's health."""

@@ -1,7 +1,7 @@
 """Hosts of agents on the wire: processes that hold mailboxes and run agents, and the mail between them.
 
 A host proves once a connection for which agents it speaks, with an access token of each; after that a batch needs the
-host's own token alone. Over actor handles only.
+host's own token alone. Mail goes over actor handles only; what people do with agents goes over HTTP too.
 """
 
 from typing import Annotated, Final
@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 
 from zejzl_ray.contracts.agent_life import AgentInfo
 from zejzl_ray.contracts.base import Contract
-from zejzl_ray.contracts.operation import Operation
+from zejzl_ray.contracts.operation import Operation, Verb
 from zejzl_ray.contracts.orchestrator import AgentName, RequestId
 from zejzl_ray.contracts.wire_secret import WireSecret
 from zejzl_ray.ids import new_id
@@ -81,6 +81,8 @@ class LineHeld(Contract):
 class ListHeldAgents(Contract):
     """Ask which agents a host holds."""
 
+    host: AgentName | None = Field(default=None, description="which host; over its handle it need not be said")
+
 
 class HeldAgents(Contract):
     """The agents of one host."""
@@ -88,6 +90,9 @@ class HeldAgents(Contract):
     host: str
     machine: str
     boot: str
+    digest: str = Field(
+        default="", description="of what the fleet file says of it; empty: it is not of a fleet file"
+    )
     agents: tuple[AgentInfo, ...]
 
 
@@ -96,13 +101,21 @@ class ControlAgent(Contract):
 
     request_id: RequestId = Field(default_factory=new_id)
     name: AgentName
+    host: AgentName | None = Field(default=None, description="which host; over its handle it need not be said")
 
 
 def _op(
-    name: str, request: type[Contract], reply: type[Contract], scope: str, *, is_repeatable: bool = True
+    name: str,
+    request: type[Contract],
+    reply: type[Contract],
+    scope: str,
+    *,
+    verb: Verb = "POST",
+    path: str = "",
+    is_repeatable: bool = True,
 ) -> Operation:
     return Operation(
-        name=name, service=SERVICE, request=request, reply=reply, scope=scope, verb="POST", path="",
+        name=name, service=SERVICE, request=request, reply=reply, scope=scope, verb=verb, path=path,
         is_repeatable=is_repeatable,
     )  # fmt: skip
 
@@ -110,13 +123,20 @@ def _op(
 # To open a connection is a write: it is written down, and refused while news of revocations are late. Batches of an open
 # one are counted only; a connection lives for minutes.
 _MAIL: Final = "agent_host:mail:report"
+_READ: Final = "agent_host:agents:read"
+_CONTROL: Final = "agent_host:agents:write"
+_AGENTS: Final = "/v1/hosts/{host}/agents"
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     _op("open_mail", OpenMail, MailOpened, "agent_host:mail:write"),
     _op("deliver_mail", DeliverMail, MailDelivered, _MAIL, is_repeatable=False),
     _op("hold_line", HoldLine, LineHeld, _MAIL, is_repeatable=False),
-    _op("list_held_agents", ListHeldAgents, HeldAgents, "agent_host:agents:read"),
-    _op("start_agent", ControlAgent, AgentInfo, "agent_host:agents:write"),
-    _op("stop_agent", ControlAgent, AgentInfo, "agent_host:agents:write"),
-    _op("restart_agent", ControlAgent, AgentInfo, "agent_host:agents:write"),
+    _op("list_held_agents", ListHeldAgents, HeldAgents, _READ, verb="GET", path=_AGENTS),
+    _op("start_agent", ControlAgent, AgentInfo, _CONTROL, path=f"{_AGENTS}/{{name}}/start"),
+    _op("stop_agent", ControlAgent, AgentInfo, _CONTROL, path=f"{_AGENTS}/{{name}}/stop"),
+    # Not repeated by itself: each time is a restart.
+    _op(
+        "restart_agent", ControlAgent, AgentInfo, _CONTROL,
+        path=f"{_AGENTS}/{{name}}/restart", is_repeatable=False,
+    ),
 )

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from zejzl_ray.contracts import performance
+from zejzl_ray.contracts import logs, performance
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.contracts.waits import Deadlock, Name, ReportWaits, WaitsReported
@@ -112,4 +112,5 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     _op("watch_deadlocks", WatchDeadlocks, DeadlockBatch, _READ, "GET", "/v1/deadlocks/watch"),
     _op("get_deadlock_status", GetDeadlockStatus, DeadlockStatus, _READ, "GET", "/v1/deadlocks/status"),
     *performance.OPERATIONS,
+    *logs.HUB_OPERATIONS,
 )

@@ -104,8 +104,9 @@ NODE_AGENT_OPERATIONS: Final = (
     stop_operation(NODE_AGENT),
 )
 
+# What hosts of agents do over their handles only; the others are routes of the ingress too.
 AGENT_HOST_OPERATIONS: Final = (
-    *agent_host.OPERATIONS,
+    *(operation for operation in agent_host.OPERATIONS if not operation.path),
     Operation(
         name="health",
         service=agent_host.SERVICE,
@@ -130,6 +131,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *orchestrator.OPERATIONS,
     *security_gateway.OPERATIONS,
     *observability_hub.OPERATIONS,
+    *(operation for operation in agent_host.OPERATIONS if operation.path),
     *(operation for service in SERVICE_NAMES for operation in common_operations(service)),
 )
 
@@ -139,5 +141,9 @@ BY_SERVICE: Final[dict[str, dict[str, Operation]]] = {
     for service in SERVICE_NAMES
 } | {
     NODE_AGENT: {operation.name: operation for operation in NODE_AGENT_OPERATIONS},
-    agent_host.SERVICE: {operation.name: operation for operation in AGENT_HOST_OPERATIONS},
+    agent_host.SERVICE: {
+        operation.name: operation
+        for operation in (*AGENT_HOST_OPERATIONS, *OPERATIONS)
+        if operation.service == agent_host.SERVICE
+    },
 }

@@ -26,7 +26,7 @@ def declare_command(fleet: Fleet, source: str) -> DeclareFleet:
 
 def _agent(agent: AgentDeclaration) -> RegisterAgent:
     metadata: dict[str, Any] = {"required": agent.required}
-    for key in ("group", "entry", "config", "environment", "extras"):
+    for key in ("agent_host", "group", "entry", "config", "environment", "extras"):
         value = getattr(agent, key)
         if value:
             metadata[key] = value

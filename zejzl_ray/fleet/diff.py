@@ -22,7 +22,7 @@ class ChangeKind(StrEnum):
 class Change:
     """One difference.
 
-    ``part`` is ``machine``, ``service`` or ``agent``. ``field`` is the dotted path inside it, and empty when
+    ``part`` is ``machine``, ``service``, ``host`` or ``agent``. ``field`` is the dotted path inside it, and empty when
     the whole member was added or removed; then ``old`` and ``new`` are None. A field that stands on one side
     only has None on the other.
     """
@@ -56,13 +56,14 @@ class Change:
 
 
 def diff_fleets(old: Fleet, new: Fleet) -> tuple[Change, ...]:
-    """Return the differences from ``old`` to ``new``: machines, services, then agents; empty when equal.
+    """Return the differences from ``old`` to ``new``: machines, services, hosts, then agents; empty when equal.
 
     Order of declaration counts as a difference nowhere, except inside lists.
     """
     return (
         *_members("machine", old.machines, new.machines),
         *_members("service", old.services, new.services),
+        *_members("host", old.hosts, new.hosts),
         *_members("agent", old.agents, new.agents),
     )
 

@@ -6,9 +6,15 @@ from typing import Generic, TypeVar
 
 from zejzl_ray.fleet.document import Node, Scalar, Table
 from zejzl_ray.fleet.finding import Finding, Place, error, warning
-from zejzl_ray.fleet.model import AgentDeclaration, Fleet, MachineDeclaration, ServiceDeclaration
+from zejzl_ray.fleet.model import (
+    AgentDeclaration,
+    Fleet,
+    HostDeclaration,
+    MachineDeclaration,
+    ServiceDeclaration,
+)
 
-D = TypeVar("D", AgentDeclaration, MachineDeclaration, ServiceDeclaration)
+D = TypeVar("D", AgentDeclaration, HostDeclaration, MachineDeclaration, ServiceDeclaration)
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def variable_places(node: Node) -> dict[str, Place]:
 class FleetContext:
     """Everything a validator may look at.
 
-    ``agents``, ``machines`` and ``services`` are in file order and hold repeated declarations too; ``fleet``
+    ``agents``, ``machines``, ``services`` and ``hosts`` are in file order and hold repeated declarations too; ``fleet``
     holds the first of each name.
     """
 
@@ -106,6 +112,7 @@ class FleetContext:
     agents: tuple[Draft[AgentDeclaration], ...]
     machines: tuple[Draft[MachineDeclaration], ...] = ()
     services: tuple[Draft[ServiceDeclaration], ...] = ()
+    hosts: tuple[Draft[HostDeclaration], ...] = ()
 
     @property
     def running_agents(self) -> tuple[Draft[AgentDeclaration], ...]:

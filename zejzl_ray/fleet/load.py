@@ -11,7 +11,14 @@ from zejzl_ray.fleet.drafts import Draft, FleetContext
 from zejzl_ray.fleet.fields import FieldReader
 from zejzl_ray.fleet.finding import Finding, error
 from zejzl_ray.fleet.legacy import GROUPS, LISTS, PC2_SERVICES, is_legacy, read_legacy, report_repeated_keys
-from zejzl_ray.fleet.model import SCHEMA, AgentDeclaration, Fleet, MachineDeclaration, ServiceDeclaration
+from zejzl_ray.fleet.model import (
+    SCHEMA,
+    AgentDeclaration,
+    Fleet,
+    HostDeclaration,
+    MachineDeclaration,
+    ServiceDeclaration,
+)
 from zejzl_ray.fleet.overlay import lay_over
 from zejzl_ray.fleet.same_names import tell_apart
 from zejzl_ray.fleet.suggest import closest
@@ -77,6 +84,7 @@ class LoadedFleet:
 class _Collected:
     machines: list[Draft[MachineDeclaration]] = field(default_factory=list)
     services: list[Draft[ServiceDeclaration]] = field(default_factory=list)
+    hosts: list[Draft[HostDeclaration]] = field(default_factory=list)
     agents: list[Draft[AgentDeclaration]] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
     is_complete: bool = True
@@ -122,7 +130,11 @@ def load_fleet(
     findings = list(reader.findings)
     if collected.is_complete:
         context = FleetContext(
-            fleet, tuple(collected.agents), tuple(collected.machines), tuple(collected.services)
+            fleet,
+            tuple(collected.agents),
+            tuple(collected.machines),
+            tuple(collected.services),
+            tuple(collected.hosts),
         )
         rules, broken = (tuple(validators), ()) if validators is not None else all_validators()
         findings += [*broken, *run_validators(rules, context)]
@@ -161,6 +173,7 @@ def _collect(
         unified = read_unified(reader, root if changes is None else lay_over(root, changes))
         collected.machines += unified.machines
         collected.services += unified.services
+        collected.hosts += unified.hosts
         collected.agents += unified.agents
         collected.sources.append(Source(path, Family.UNIFIED))
         report_repeated_keys(reader, root, unified.agent_tables)
@@ -251,10 +264,21 @@ def _fleet(collected: _Collected) -> Fleet:
     services: dict[str, ServiceDeclaration] = {}
     for service in collected.services:
         services.setdefault(service.name, service.declaration)
+    hosts: dict[str, HostDeclaration] = {}
+    for host in collected.hosts:
+        hosts.setdefault(host.name, host.declaration)
     agents: dict[str, AgentDeclaration] = {}
     for agent in collected.agents:
-        agents.setdefault(agent.name, agent.declaration)
-    return Fleet(machines=machines, services=services, agents=agents)
+        agents.setdefault(agent.name, _at_its_host(agent.declaration, hosts))
+    return Fleet(machines=machines, services=services, hosts=hosts, agents=agents)
+
+
+def _at_its_host(agent: AgentDeclaration, hosts: Mapping[str, HostDeclaration]) -> AgentDeclaration:
+    """Return the agent on the machine of its host, where it names none itself."""
+    host = hosts.get(agent.agent_host or "")
+    if host is None or not host.machine or agent.machine is not None:
+        return agent
+    return agent.model_copy(update={"machine": host.machine})
 
 
 def _joined(first: MachineDeclaration, second: MachineDeclaration) -> MachineDeclaration:

@@ -1,4 +1,4 @@
-"""The fleet as one schema sees it: machines, services and agents, whatever file they came from."""
+"""The fleet as one schema sees it: machines, services, hosts and agents, whatever file they came from."""
 
 from enum import StrEnum
 from typing import Any
@@ -32,12 +32,34 @@ class Needs(FleetModel):
     memory_mib: int = Field(default=0, ge=0, description="main memory, MiB")
 
 
+class HostDeclaration(FleetModel):
+    """A process that holds agents, so that those who talk much are neighbours."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    machine: str = Field(description="where it runs")
+    cpus: float = Field(default=0.1, ge=0, description="CPU cores that it asks of Ray")
+    vram_mib: int = Field(default=0, ge=0, description="video memory on one card, MiB; 0: it sees no need")
+    memory_mib: int = Field(default=0, ge=0, description="main memory that it asks of Ray, MiB")
+    resources: dict[str, float] = Field(default_factory=dict, description="other resources of Ray")
+    path: tuple[str, ...] = Field(
+        default=(),
+        description="folders with the modules of its agents; a relative one begins at the fleet file's folder",
+    )
+
+
 class AgentDeclaration(FleetModel):
     """One declared member of the fleet."""
 
     name: str = Field(pattern=NAME_PATTERN)
     kind: AgentKind = AgentKind.EXTERNAL
     machine: str | None = Field(default=None, description="machine it is tied to; null: placed by its needs")
+    agent_host: str | None = Field(
+        default=None, description="host of the section hosts that runs it; kind actor, entry module:Class"
+    )
+    mail_scope: str | None = Field(
+        default=None,
+        description="senders of other hosts need mail:<mail_scope>:write; null: as its class says",
+    )
     group: str | None = Field(default=None, description="free grouping, kept from the old files")
     entry: str | None = Field(
         default=None, description="script path (process, external) or module:Class (actor)"
@@ -105,4 +127,5 @@ class Fleet(FleetModel):
 
     machines: dict[str, MachineDeclaration] = Field(default_factory=dict)
     services: dict[str, ServiceDeclaration] = Field(default_factory=dict)
+    hosts: dict[str, HostDeclaration] = Field(default_factory=dict)
     agents: dict[str, AgentDeclaration] = Field(default_factory=dict)

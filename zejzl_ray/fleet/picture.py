@@ -1,6 +1,7 @@
 """The dependencies of a fleet as a picture: Mermaid for a page, Graphviz for a printer.
 
-Both are grouped by machine and group. What a reader should look at first is coloured: the names in
+Both are grouped by machine and group; agents that share a process stand in the group of their host. What a reader
+should look at first is coloured: the names in
 ``highlight``, and the services. Edges into those are thin and grey, since nearly everything depends on them.
 """
 
@@ -97,7 +98,7 @@ def _clusters(fleet: Fleet, highlight: Collection[str]) -> dict[str, dict[str, l
         look = "highlight" if agent.name in highlight else "plain"
         node = _Node(f"n{number}", agent.name, label, look)
         clusters.setdefault(agent.machine or _PLACED_BY_NEEDS, {}).setdefault(
-            agent.group or "agents", []
+            f"host {agent.agent_host}" if agent.agent_host else agent.group or "agents", []
         ).append(node)
         number += 1
     return {machine: groups for machine, groups in clusters.items() if groups}

@@ -12,7 +12,7 @@ _EXPRESSION = {
     "description": "an expression: ${PORT_OFFSET}+7200",
 }
 _NUMERIC = frozenset({"port", "health_port", "error_bus_port", "vram_mib", "memory_mib", "cpus"})
-_DECLARATIONS = ("MachineDeclaration", "ServiceDeclaration", "AgentDeclaration")
+_DECLARATIONS = ("MachineDeclaration", "ServiceDeclaration", "HostDeclaration", "AgentDeclaration")
 
 
 def json_schema() -> dict[str, Any]:

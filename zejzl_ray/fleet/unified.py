@@ -4,23 +4,41 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic
 
-from zejzl_ray.fleet.document import Entry, Scalar, Table, is_null
-from zejzl_ray.fleet.drafts import D, Draft, variable_places
+from zejzl_ray.fleet.document import Entry, Scalar, Table
+from zejzl_ray.fleet.drafts import D, Draft
 from zejzl_ray.fleet.fields import FieldReader
 from zejzl_ray.fleet.finding import Place, error
 from zejzl_ray.fleet.model import (
     SCHEMA,
     AgentDeclaration,
     AgentKind,
-    GpuDeclaration,
+    HostDeclaration,
     MachineDeclaration,
-    Needs,
     ServiceDeclaration,
 )
 from zejzl_ray.fleet.suggest import did_you_mean
 from zejzl_ray.fleet.topology import DEFAULT_SERVICES, SERVICE_NAMES
+from zejzl_ray.fleet.unified_fields import (
+    read_aliases,
+    read_amount,
+    read_config,
+    read_flag,
+    read_folders,
+    read_gpus,
+    read_kind,
+    read_name,
+    read_names,
+    read_needs,
+    read_port,
+    read_share,
+    read_shares,
+    read_table,
+    read_tables,
+    read_text,
+    read_texts,
+)
 
-SECTIONS: Final = ("machines", "services", "agents")
+SECTIONS: Final = ("machines", "services", "hosts", "agents")
 _TOP: Final = ("schema", *SECTIONS)
 
 _Read = Callable[[FieldReader, Entry, str, dict[str, Place]], Any]
@@ -32,6 +50,7 @@ class UnifiedReading:
 
     machines: list[Draft[MachineDeclaration]]
     services: list[Draft[ServiceDeclaration]]
+    hosts: list[Draft[HostDeclaration]]
     agents: list[Draft[AgentDeclaration]]
     agent_tables: set[int]
 
@@ -59,6 +78,7 @@ def read_unified(reader: FieldReader, root: Table) -> UnifiedReading:
     reader.unknown_keys(root.every, _TOP, "", "a fleet")
     machines, _ = _read_section(reader, root, _MACHINES)
     services, _ = _read_section(reader, root, _SERVICES)
+    hosts, _ = _read_section(reader, root, _HOSTS)
     agents, tables = _read_section(reader, root, _AGENTS)
     for agent in agents:
         if agent.declaration.kind is not AgentKind.EXTERNAL and agent.declaration.entry is None:
@@ -71,7 +91,19 @@ def read_unified(reader: FieldReader, root: Table) -> UnifiedReading:
                     f"Give it {what}.",
                 )
             )
-    return UnifiedReading(machines, services, agents, tables)
+    return UnifiedReading(machines, services, _placed(reader, hosts), agents, tables)
+
+
+def _placed(reader: FieldReader, hosts: list[Draft[HostDeclaration]]) -> list[Draft[HostDeclaration]]:
+    """Return the hosts, those that name no machine reported."""
+    for host in hosts:
+        if "machine" not in host.places:
+            reader.report(
+                host.error(
+                    "missing-field", "machine", f"the host {host.name} names no machine", "Say where it runs."
+                )
+            )
+    return hosts
 
 
 def _check_schema(reader: FieldReader, root: Table) -> None:
@@ -146,117 +178,6 @@ def _read_one(reader: FieldReader, entry: Entry, path: str, section: _Section[D]
     return Draft(section.make(entry.key, values), entry.place, path, places)
 
 
-def _text(reader: FieldReader, entry: Entry, path: str, _: dict[str, Place]) -> Any:
-    return reader.text(entry.node, path)
-
-
-def _name(reader: FieldReader, entry: Entry, path: str, _: dict[str, Place]) -> Any:
-    return reader.name(entry.node, path)
-
-
-def _port(reader: FieldReader, entry: Entry, path: str, _: dict[str, Place]) -> Any:
-    return reader.port(entry.node, path)
-
-
-def _flag(reader: FieldReader, entry: Entry, path: str, _: dict[str, Place]) -> Any:
-    return reader.boolean(entry.node, path)
-
-
-def _texts(reader: FieldReader, entry: Entry, path: str, places: dict[str, Place]) -> Any:
-    places.update(variable_places(entry.node))
-    return reader.texts(entry.node, path)
-
-
-def _table(reader: FieldReader, entry: Entry, path: str, _: dict[str, Place]) -> Any:
-    return reader.plain_table(entry.node, path)
-
-
-def _config(reader: FieldReader, entry: Entry, path: str, places: dict[str, Place]) -> Any:
-    if isinstance(entry.node, Table):
-        places.update({f"config.{key}": inner.node.place for key, inner in entry.node.entries.items()})
-    return reader.plain_table(entry.node, path)
-
-
-def _tables(reader: FieldReader, entry: Entry, path: str, _: dict[str, Place]) -> Any:
-    rows = enumerate(reader.items(entry.node, path))
-    return tuple(reader.plain_table(item, f"{path}[{index}]") for index, item in rows)
-
-
-def _names(reader: FieldReader, entry: Entry, path: str, places: dict[str, Place]) -> Any:
-    names = reader.names(entry.node, path)
-    places.update({f"{entry.key}.{name}": place for name, place in names})
-    return tuple(name for name, _ in names)
-
-
-def _aliases(reader: FieldReader, entry: Entry, path: str, places: dict[str, Place]) -> Any:
-    names = [
-        (name, place) for name, place in reader.names(entry.node, path) if reader.is_name(name, place, path)
-    ]
-    places.update({f"{entry.key}.{name}": place for name, place in names})
-    return tuple(name for name, _ in names)
-
-
-def _kind(reader: FieldReader, entry: Entry, path: str, _: dict[str, Place]) -> Any:
-    kinds = [kind.value for kind in AgentKind]
-    value = reader.text(entry.node, path)
-    if value is None or value in kinds:
-        return value
-    reader.report(
-        error(
-            "wrong-value",
-            f"{path} must be one of {', '.join(kinds)}, but it is '{value[:60]}'",
-            entry.node.place,
-            path=path,
-            subject="kind",
-            remedy=did_you_mean(value, kinds, "Choose one of them."),
-        )
-    )
-    return None
-
-
-def _needs(reader: FieldReader, entry: Entry, path: str, places: dict[str, Place]) -> Any:
-    table = reader.table(entry.node, path)
-    if table is None:
-        return None
-    reader.unknown_keys(table.every, Needs.model_fields, path, "needs")
-    values: dict[str, Any] = {}
-    for field in Needs.model_fields:
-        written = table.get(field)
-        if written is None:
-            continue
-        value = reader.amount(written.node, f"{path}.{field}", is_whole=field != "cpus")
-        if value is not None:
-            values[field] = value
-            places[f"needs.{field}"] = written.node.place
-    return Needs(**values)
-
-
-def _gpus(reader: FieldReader, entry: Entry, path: str, _: dict[str, Place]) -> Any:
-    cards = []
-    for index, item in enumerate(reader.items(entry.node, path)):
-        where = f"{path}[{index}]"
-        if is_null(item) or (table := reader.table(item, where)) is None:
-            continue
-        reader.unknown_keys(table.every, GpuDeclaration.model_fields, where, "a GPU")
-        name, vram = table.get("name"), table.get("vram_mib")
-        vram_mib = None if vram is None else reader.amount(vram.node, f"{where}.vram_mib", is_whole=True)
-        label = None if name is None else reader.text(name.node, f"{where}.name")
-        if not vram_mib:
-            reader.report(
-                error(
-                    "missing-field",
-                    f"{where} has no vram_mib above 0",
-                    item.place,
-                    path=f"{where}.vram_mib",
-                    subject="vram_mib",
-                    remedy="Write its video memory in MiB.",
-                )
-            )
-            continue
-        cards.append(GpuDeclaration(name=label or f"gpu{index}", vram_mib=int(vram_mib)))
-    return tuple(cards)
-
-
 def _service(name: str, values: dict[str, Any]) -> ServiceDeclaration:
     usual = DEFAULT_SERVICES[name]
     given = {"home": usual.home, "port": usual.port, **values}
@@ -265,48 +186,75 @@ def _service(name: str, values: dict[str, Any]) -> ServiceDeclaration:
     return ServiceDeclaration(name=name, **given)
 
 
+def _agent(name: str, values: dict[str, Any]) -> AgentDeclaration:
+    if "agent_host" in values:  # who is run by a host of agents is an actor; written otherwise is a finding
+        values = {"kind": AgentKind.ACTOR, **values}
+    return AgentDeclaration(name=name, **values)
+
+
 _MACHINES: Final = _Section[MachineDeclaration](
     "machines",
     "a machine",
     {
-        "address": _text,
-        "gpus": _gpus,
-        "groups": _names,
-        "environment": _texts,
-        "resource_limits": _table,
-        "health_checks": _table,
-        "volumes": _tables,
-        "network": _table,
-        "error_bus_port": _port,
-        "extras": _table,
+        "address": read_text,
+        "gpus": read_gpus,
+        "groups": read_names,
+        "environment": read_texts,
+        "resource_limits": read_table,
+        "health_checks": read_table,
+        "volumes": read_tables,
+        "network": read_table,
+        "error_bus_port": read_port,
+        "extras": read_table,
     },
     lambda name, values: MachineDeclaration(name=name, **values),
 )
 _SERVICES: Final = _Section[ServiceDeclaration](
     "services",
     "a service",
-    {"home": _name, "fallback": _name, "port": _port, "dependencies": _names, "aliases": _aliases},
+    {
+        "home": read_name,
+        "fallback": read_name,
+        "port": read_port,
+        "dependencies": read_names,
+        "aliases": read_aliases,
+    },
     _service,
+)
+_HOSTS: Final = _Section[HostDeclaration](
+    "hosts",
+    "a host",
+    {
+        "machine": read_name,
+        "cpus": read_share,
+        "vram_mib": read_amount,
+        "memory_mib": read_amount,
+        "resources": read_shares,
+        "path": read_folders,
+    },
+    lambda name, values: HostDeclaration(name=name, **{"machine": "", **values}),
 )
 _AGENTS: Final = _Section[AgentDeclaration](
     "agents",
     "an agent",
     {
-        "kind": _kind,
-        "machine": _name,
-        "group": _text,
-        "entry": _text,
-        "host": _text,
-        "port": _port,
-        "health_port": _port,
-        "required": _flag,
-        "dependencies": _names,
-        "capabilities": _names,
-        "aliases": _aliases,
-        "needs": _needs,
-        "environment": _texts,
-        "config": _config,
-        "extras": _table,
+        "kind": read_kind,
+        "machine": read_name,
+        "agent_host": read_name,
+        "mail_scope": read_text,
+        "group": read_text,
+        "entry": read_text,
+        "host": read_text,
+        "port": read_port,
+        "health_port": read_port,
+        "required": read_flag,
+        "dependencies": read_names,
+        "capabilities": read_names,
+        "aliases": read_aliases,
+        "needs": read_needs,
+        "environment": read_texts,
+        "config": read_config,
+        "extras": read_table,
     },
-    lambda name, values: AgentDeclaration(name=name, **values),
+    _agent,
 )

@@ -8,7 +8,7 @@ import yaml
 from zejzl_ray.fleet.model import SCHEMA, Fleet, FleetModel
 
 _WIDTH: Final = 110
-_PARTS: Final = ("machines", "services", "agents")
+_PARTS: Final = ("machines", "services", "hosts", "agents")
 
 
 def write_unified(
@@ -20,7 +20,7 @@ def write_unified(
 ) -> str:
     """Return the fleet as YAML that a person can read and ``load_fleet`` reads back to an equal fleet.
 
-    The schema stands first, then machines, services and agents in order of declaration, each field in the
+    The schema stands first, then machines, services, hosts and agents in order of declaration, each field in the
     order of the schema; what equals its default is left out, so the same fleet always gives the same text.
 
     Args:

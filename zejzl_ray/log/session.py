@@ -62,6 +62,7 @@ class SessionLog:
         self._clock_s = clock_s
         self._started_at_s = clock_s()
         self._status = "running"
+        self._is_closed = False
         self._swarm = SwarmFigures() if swarm_mode else None
         self._counts = {"iterations": 0, "tool_executions": 0, "api_calls": 0, "errors": 0}
         self._lists: dict[str, deque[dict[str, Any]]] = {name: deque(maxlen=KEPT) for name in self._counts}
@@ -224,6 +225,8 @@ class SessionLog:
 
     def finalize(self) -> None:
         """Write a summary, save the figures and close; blocks; safe to repeat."""
+        if self._is_closed:
+            return
         if self._status == "running":
             self._status = "completed"
         counts = ", ".join(f"{name} {count}" for name, count in self._counts.items())
@@ -234,6 +237,7 @@ class SessionLog:
 
     def close(self) -> None:
         """Write what is queued and close ``session.log``; blocks; safe to repeat."""
+        self._is_closed = True
         self._writer.stop()
 
     def figures(self) -> WriterFigures:

@@ -15,6 +15,9 @@ _NAME: Final = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,200}?\.(?:log|out|err))(?:\.(?P<number>\d{1,3}))?"
 )
 _MAX_ROTATED: Final = 100
+_MAX_GAP: Final = (
+    3  # names that are missing in a row while files are being renamed, before the chain has ended
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,17 @@ class LogChain:
     def opened(self, stack: ExitStack) -> Iterator["OpenFile"]:
         """Yield the files, newest first; each as it was when it was opened, whatever it is called afterwards."""
         seen: set[int] = set()
+        missing = 0
         # Newest first: a rotation meanwhile shows a file twice, which is seen; the other way round one would be missed.
         for number in range(_MAX_ROTATED + 1):
             name = f"{self.source}.{number}" if number else self.source
             file = _open(self.directory / name, is_ray=self.is_ray)
             if file is None:
-                if number:
+                missing += 1
+                if missing > _MAX_GAP:
                     return
-                continue  # rotated away just now, or not made yet
+                continue
+            missing = 0
             stack.callback(file.stream.close)
             if file.key not in seen:
                 seen.add(file.key)

@@ -4,9 +4,11 @@ import asyncio
 import fcntl
 import heapq
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -26,6 +28,8 @@ _LEAST_BYTES: Final = 256 * 1024  # of one file
 _PAGE_BYTES: Final = 2 * 2**20
 _NEWS_S: Final = 5.0  # a file that nobody knew may hold lines that are this much older than the page before
 _AT_ONCE: Final = 2
+_ATTEMPTS: Final = 3
+_RENAMED_S: Final = 0.005
 _WAIT_S: Final = 15.0
 _READER_LOCK: Final = ".zejzl-logs-reader.lock"
 
@@ -88,11 +92,9 @@ class MachineLogFiles:
         """
         now_s = self._clock.now_s()
         since_s = 0.0 if request.since_s is None else now_s - request.since_s
-        chains, is_left_out = self._chains(request)
-        if not request.cursor:
-            return self._last(request, chains, Wanted(request, since_s), now_s, is_left_out=is_left_out)
-        cursor = decode_cursor(request.cursor)
-        return self._next(request, chains, cursor, since_s, now_s, is_left_out=is_left_out)
+        if request.cursor:
+            return self._next(request, decode_cursor(request.cursor), since_s, now_s)
+        return self._last(request, Wanted(request, since_s), now_s)
 
     def close(self) -> None:
         """End the threads and leave Ray's files to another reader; safe to repeat."""
@@ -110,9 +112,8 @@ class MachineLogFiles:
         most = self._limits.chains
         return chains[:most], len(chains) > most
 
-    def _last(
-        self, request: ReadLogs, chains: list[LogChain], wanted: Wanted, now_s: float, *, is_left_out: bool
-    ) -> LogPage:
+    def _last(self, request: ReadLogs, wanted: Wanted, now_s: float) -> LogPage:
+        chains, is_left_out = self._chains(request)
         budget = max(_LEAST_BYTES, self._limits.searched_bytes // max(1, len(chains)))
         found = []
         for chain in chains:
@@ -133,42 +134,22 @@ class MachineLogFiles:
             is_cut=is_cut,
         )
 
-    def _next(
-        self,
-        request: ReadLogs,
-        chains: list[LogChain],
-        cursor: Cursor,
-        since_s: float,
-        now_s: float,
-        *,
-        is_left_out: bool,
-    ) -> LogPage:
-        budget = max(_LEAST_BYTES, self._limits.followed_bytes // max(1, len(chains)))
+    def _next(self, request: ReadLogs, cursor: Cursor, since_s: float, now_s: float) -> LogPage:
         # A file that the cursor does not know is new, or was left out before: then it begins with old lines.
-        new_s = max(since_s, cursor.at_s - _NEWS_S)
-        wanted, new = Wanted(request, since_s), Wanted(request, new_s)
-        known = cursor.positions.get
-        found: list[ChainLines] = []
-        positions: dict[int, Position] = {}
-        for chain in chains:
-            position = cursor.positions.get(chain.key)
-            if position is not None and position.offset == chain.size:
-                positions[chain.key] = position  # nothing new
-            elif position is None and chain.changed_at_s < new_s:
-                found.append(
-                    read_backward(chain, new, limit=1, budget_bytes=0)
-                )  # left out before: only its end counts
-            else:
-                found.append(
-                    read_forward(chain, known, wanted, new, limit=request.limit, budget_bytes=budget)
-                )
-        taken = _fitting(islice(_merged(found), request.limit), self._limits.page_bytes)
-        counts: dict[int, int] = {}
-        for lines, _ in taken:
-            counts[id(lines)] = counts.get(id(lines), 0) + 1
+        wanted = Wanted(request, since_s), Wanted(request, max(since_s, cursor.at_s - _NEWS_S))
+        news = self._news(request, cursor, *wanted)
+        for attempt in range(_ATTEMPTS):
+            if news.known >= cursor.positions.keys():
+                break
+            # A file is gone, or it was being renamed at that moment: read from its beginning it would come twice.
+            time.sleep(_RENAMED_S * (attempt + 1))
+            news = self._news(request, cursor, *wanted)
+        taken = _fitting(islice(_merged(news.found), request.limit), self._limits.page_bytes)
+        counts = Counter(lines.chain for lines, _ in taken)
         has_more = False
-        for lines in found:
-            count = counts.get(id(lines), 0)
+        positions = dict(news.unchanged)
+        for lines in news.found:
+            count = counts[lines.chain]
             is_whole = count == len(lines.entries)
             end = lines.end if is_whole else lines.entries[count].before
             # what was only looked at for its end has no lines to come
@@ -179,8 +160,33 @@ class MachineLogFiles:
             lines=tuple(self._line(lines, entry) for lines, entry in taken),
             cursor=encode_cursor(Cursor(cursor.at_s if has_more else now_s, positions)),
             has_more=has_more,
-            is_cut=is_left_out,
+            is_cut=news.is_left_out,
         )
+
+    def _news(self, request: ReadLogs, cursor: Cursor, wanted: Wanted, wanted_of_new: Wanted) -> "_News":
+        chains, is_left_out = self._chains(request)
+        budget = max(_LEAST_BYTES, self._limits.followed_bytes // max(1, len(chains)))
+        news = _News(is_left_out)
+        for chain in chains:
+            position = cursor.positions.get(chain.key)
+            if position is not None and position.offset == chain.size:
+                news.unchanged[chain.key] = position
+            elif position is None and chain.changed_at_s < wanted_of_new.since_s:
+                # it was left out before; only its end counts
+                news.found.append(read_backward(chain, wanted_of_new, limit=1, budget_bytes=0))
+            else:
+                news.found.append(
+                    read_forward(
+                        chain,
+                        cursor.positions.get,
+                        wanted,
+                        wanted_of_new,
+                        limit=request.limit,
+                        budget_bytes=budget,
+                    )
+                )
+        news.known = news.unchanged.keys() | {lines.known_key for lines in news.found}
+        return news
 
     def _line(self, lines: ChainLines, entry: Entry) -> LogLine:
         line = entry.line
@@ -208,6 +214,16 @@ class MachineLogFiles:
             return False
         self._locks[place.directory] = lock
         return True
+
+
+@dataclass(slots=True)
+class _News:
+    """What was found behind a cursor; ``known`` are the files of the cursor that are still there."""
+
+    is_left_out: bool
+    found: list[ChainLines] = field(default_factory=list)
+    unchanged: dict[int, Position] = field(default_factory=dict)
+    known: Set[int] = frozenset()
 
 
 def _merged(found: Iterable[ChainLines]) -> Iterator[tuple[ChainLines, Entry]]:

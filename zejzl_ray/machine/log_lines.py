@@ -80,7 +80,7 @@ class LineReader:
             return None
         level = record.get("level")
         at_s = _time_of(record.get("timestamp"))
-        if at_s is None or level not in _RANKS or "event" not in record:
+        if at_s is None or not isinstance(level, str) or level not in _RANKS or "event" not in record:
             return None
         self._at_s, self.has_time = at_s, True
         is_filed = record.pop("filed", False) is True

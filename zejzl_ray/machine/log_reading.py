@@ -32,6 +32,7 @@ class ChainLines:
         end: where the next reading begins; null when there is no file.
         has_more: there is more that was not looked at.
         read_bytes: how much was looked at.
+        known_key: the file whose position was known; 0 if there was none.
     """
 
     chain: LogChain
@@ -39,6 +40,7 @@ class ChainLines:
     end: Position | None = None
     has_more: bool = False
     read_bytes: int = 0
+    known_key: int = 0
 
 
 def read_forward(
@@ -65,6 +67,8 @@ def read_forward(
         files, start = _from_known(chain, known, stack)
         if start is None:
             wanted, start = wanted_of_new, 0
+        else:
+            found.known_key = files[0].key
         reader = LineReader(chain.source, is_ray=chain.is_ray, at_s=chain.changed_at_s)
         for number, file in enumerate(files):
             is_growing = number == len(files) - 1

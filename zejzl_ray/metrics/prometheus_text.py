@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -63,9 +63,13 @@ class MailCollector(Collector):
 
 
 def prometheus_text(figures: MailFigures, read: Callable[[], ProcessReadings] = ProcessReadings) -> bytes:
-    """Return the page, encoded already: send it as it is, as ``CONTENT_TYPE``."""
+    """Return the page of a process: its mail, and its CPU time, memory and open files.
+
+    It is encoded already: send it as it is, as ``CONTENT_TYPE``.
+    """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(MailCollector(figures, read))
+    ProcessCollector(registry=registry)
     return generate_latest(registry)
 
 

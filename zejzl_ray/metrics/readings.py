@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from zejzl_ray.metrics.counters import OTHER
-from zejzl_ray.metrics.figures import MailSeries
+from zejzl_ray.metrics.mail_series import MailSeries
 
 MAX_TYPES: Final = 100
 MAX_AGENTS: Final = 500

@@ -1,9 +1,11 @@
 """Deadlocks over all hosts: who may report for whom, what is found, and how the agents are."""
 
 from collections import Counter
+from typing import Final
 
 from zejzl_ray.bus.deadlock_finder import DeadlockFinder, DeadlockPolicy, HostWaits, Verdict
 from zejzl_ray.bus.wait_graph import Node, Slot
+from zejzl_ray.contracts import agent_host
 from zejzl_ray.contracts.observability_hub import (
     AgentCondition,
     DeadlockStatus,
@@ -14,6 +16,7 @@ from zejzl_ray.contracts.waits import AgentWaits, ReportWaits
 from zejzl_ray.errors import Forbidden
 from zejzl_ray.observability.deadlock_book import DeadlockBook
 
+HOST_SUBJECT: Final = f"service:{agent_host.SUBJECT_PREFIX}"
 _WORST_FIRST = (
     WaitCondition.DEADLOCKED,
     WaitCondition.STALLED,
@@ -60,6 +63,10 @@ class Deadlocks:
             Overloaded: too many hosts.
         """
         self.forget(now_s)
+        if subject.startswith(HOST_SUBJECT) and subject != HOST_SUBJECT + report.host:
+            raise Forbidden(
+                f"{subject} reports the waits of host {report.host}.", "Report under the host's own name."
+            )
         owner = self._owners.get(report.host, subject)
         if owner != subject:
             raise Forbidden(

@@ -2,8 +2,9 @@
 
 from zejzl_ray.contracts.performance import Histogram, PerformanceReported, ReportPerformance, Series
 from zejzl_ray.errors import InvalidInput
-from zejzl_ray.metrics.figures import MAX_SERIES, FiguresSnapshot, MailFigures, MailSeries, SeriesKey, since
+from zejzl_ray.metrics.figures import MAX_SERIES, FiguresSnapshot, MailFigures, since
 from zejzl_ray.metrics.histogram import LatencyHistogram
+from zejzl_ray.metrics.mail_series import MailSeries, SeriesKey
 
 _MAX_NAME = 256
 

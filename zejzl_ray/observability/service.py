@@ -14,6 +14,7 @@ from zejzl_ray.commands.watchers import Watchers
 from zejzl_ray.contracts.access import principal_of
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
+from zejzl_ray.contracts.logs import FleetLogPage, ReadFleetLogs
 from zejzl_ray.contracts.observability_hub import (
     SERVICE,
     DeadlockBatch,
@@ -35,6 +36,8 @@ from zejzl_ray.observability.config import HubConfig
 from zejzl_ray.observability.deadlock_book import DeadlockBook
 from zejzl_ray.observability.deadlock_records import DeadlockCounts, DeadlockRecord
 from zejzl_ray.observability.deadlocks import Deadlocks
+from zejzl_ray.observability.log_ports import MachineLogs
+from zejzl_ray.observability.logs import LogBook
 from zejzl_ray.observability.performance import PerformanceBook
 from zejzl_ray.observability.performance_bottlenecks import AgentStanding
 from zejzl_ray.observability.ports import Fleet
@@ -56,10 +59,17 @@ class ObservabilityHub:
         clock: source of time.
         config: periods and bounds.
         fleet: what the registry knows; None leaves states of agents out.
+        machines: reaches the node agents; None leaves their logs out.
     """
 
     def __init__(
-        self, store: Store, clock: Clock, config: HubConfig | None = None, *, fleet: Fleet | None = None
+        self,
+        store: Store,
+        clock: Clock,
+        config: HubConfig | None = None,
+        *,
+        fleet: Fleet | None = None,
+        machines: MachineLogs | None = None,
     ) -> None:
         self._config = config or HubConfig()
         self._clock = clock
@@ -67,6 +77,7 @@ class ObservabilityHub:
         self._book = DeadlockBook()
         self._deadlocks = Deadlocks(self._book, self._config.deadlocks, stalled_s=self._config.stalled_s)
         self._performance = PerformanceBook(clock.now_s())
+        self._logs = None if machines is None else LogBook(machines, clock)
         self._watchers = Watchers(self._config.max_watchers)
         self._journal: RecordJournal[RecordDraft] = RecordJournal(
             store,
@@ -202,6 +213,21 @@ class ObservabilityHub:
         """Return how much mail flows and how fast, the busiest groups first, and what holds the fleet up."""
         self._require_ready()
         return self._performance.get(request, self._clock.now_s(), self._standings)
+
+    # --- logs ------------------------------------------------------------------------------------------------
+
+    async def read_logs(self, request: ReadFleetLogs, call: CallContext) -> FleetLogPage:
+        """Return lines of the logs of all machines, oldest first; names the machines that do not answer.
+
+        Raises:
+            InvalidInput: the cursor is none.
+            MachineNotFound: there is no machine of this name.
+            ServiceUnavailable: nobody knows which machines there are.
+        """
+        self._require_ready()
+        if self._logs is None:
+            raise ServiceUnavailable("This hub reaches no machines.", "Start it in a cluster.")
+        return await self._logs.read_logs(request)
 
     # --- health ----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,9 @@ from pydantic import SecretStr
 
 from zejzl_ray.clock import Clock, SystemClock
 from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
+from zejzl_ray.cluster.observability_hub import ObservabilityHubClient
 from zejzl_ray.cluster.security_gateway import SecurityGatewayClient
+from zejzl_ray.contracts import observability_hub as hub_wire
 from zejzl_ray.contracts import orchestrator as wire
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
@@ -18,9 +20,10 @@ from zejzl_ray.contracts.caller import Caller
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
 from zejzl_ray.contracts.machines import Machine
 from zejzl_ray.contracts.operation import Operation
-from zejzl_ray.contracts.services import OPERATIONS
+from zejzl_ray.contracts.services import BY_SERVICE, OPERATIONS
 from zejzl_ray.errors import DeadlineExceeded, NotFound, TimedOut, ZejzlError
 from zejzl_ray.ids import new_id
+from zejzl_ray.sdk.deadlock_watch import follow_deadlocks
 from zejzl_ray.sdk.fields import AgentChanges, AgentFields, AgentFilters, build
 from zejzl_ray.sdk.patience import Patience
 from zejzl_ray.sdk.registration import Registration
@@ -34,6 +37,7 @@ _POLL_GRACE_S: Final = 10.0
 R = TypeVar("R", bound=Contract)
 
 _BY_REQUEST: Final = {operation.request: operation for operation in wire.OPERATIONS}
+_HUB: Final = BY_SERVICE[hub_wire.SERVICE]
 _HEALTH: Final = {operation.service: operation for operation in OPERATIONS if operation.name == "health"}
 
 
@@ -306,6 +310,65 @@ class AsyncClient:
             raise NotFound(f"There is no service {service!r}.", f"Services are {', '.join(sorted(_HEALTH))}.")
         reply = await self.call(_HEALTH[service], GetHealth(), timeout_s=timeout_s)
         return _of_type(reply, ServiceHealth)
+
+    # --- deadlocks ------------------------------------------------------------------------------------------
+
+    async def deadlocks(
+        self, agent: str | None = None, *, limit: int = 100, timeout_s: float | None = None
+    ) -> list[hub_wire.DeadlockEvent]:
+        """Return the deadlocks that are kept, newest first, of one agent or of all; at most ``limit`` (1 to 1000)."""
+        request = build(hub_wire.ListDeadlocks, {"agent": agent, "limit": limit})
+        page = await self.call(_HUB["list_deadlocks"], request, timeout_s=timeout_s)
+        return list(_of_type(page, hub_wire.DeadlockPage).events)
+
+    async def watch_deadlocks(
+        self,
+        from_revision: int | None = None,
+        *,
+        timeout_s: float | None = None,
+        outage_s: float = DEFAULT_OUTAGE_S,
+    ) -> AsyncGenerator[hub_wire.DeadlockEvent, None]:
+        """Yield deadlocks as they are found, each once; goes on after restarts and broken connections.
+
+        Args:
+            from_revision: begin after this one, 0 with the oldest kept; null begins with the next one.
+            timeout_s: end quietly after this long; null goes on until the loop is left.
+            outage_s: how long the hub may be away before the error is raised.
+
+        Raises:
+            Unavailable: the hub was away for longer than ``outage_s``.
+        """
+
+        async def poll(since: int | None, wait_s: float) -> hub_wire.DeadlockBatch:
+            request = build(hub_wire.WatchDeadlocks, {"from_revision": since, "timeout_s": wait_s})
+            reply = await self.call(_HUB["watch_deadlocks"], request, timeout_s=wait_s + _POLL_GRACE_S)
+            return _of_type(reply, hub_wire.DeadlockBatch)
+
+        events = follow_deadlocks(
+            poll,
+            from_revision,
+            clock=self._clock,
+            timeout_s=timeout_s,
+            outage_s=outage_s,
+            patience=self._patience,
+        )
+        async with contextlib.aclosing(events):
+            async for event in events:
+                yield event
+
+    async def deadlock_status(self, *, timeout_s: float | None = None) -> hub_wire.DeadlockStatus:
+        """Return how many deadlocks there were, and how the agents that wait are doing, the worst first."""
+        reply = await self.call(
+            _HUB["get_deadlock_status"], hub_wire.GetDeadlockStatus(), timeout_s=timeout_s
+        )
+        return _of_type(reply, hub_wire.DeadlockStatus)
+
+    # --- typed clients --------------------------------------------------------------------------------------
+
+    @property
+    def observability(self) -> ObservabilityHubClient:
+        """The observability hub: deadlocks, performance, logs; one method an operation."""
+        return ObservabilityHubClient(_AsCaller(self))
 
     @property
     def orchestrator(self) -> CoreOrchestratorClient:

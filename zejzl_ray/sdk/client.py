@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack
 
+from zejzl_ray.contracts import observability_hub as hub_wire
 from zejzl_ray.contracts import orchestrator as wire
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.health import ServiceHealth
@@ -223,6 +224,30 @@ class Client:
             ServiceUnavailable: it does not answer.
         """
         return self._run(lambda: self._client.service_health(service, timeout_s=timeout_s), timeout_s)
+
+    # --- deadlocks ------------------------------------------------------------------------------------------
+
+    def deadlocks(
+        self, agent: str | None = None, *, limit: int = 100, timeout_s: float | None = None
+    ) -> list[hub_wire.DeadlockEvent]:
+        """Return the deadlocks that are kept, newest first, of one agent or of all; at most ``limit`` (1 to 1000)."""
+        return self._run(lambda: self._client.deadlocks(agent, limit=limit, timeout_s=timeout_s), timeout_s)
+
+    def watch_deadlocks(
+        self,
+        from_revision: int | None = None,
+        *,
+        timeout_s: float | None = None,
+        outage_s: float = DEFAULT_OUTAGE_S,
+    ) -> Iterator[hub_wire.DeadlockEvent]:
+        """Yield deadlocks as they are found, each once; see ``AsyncClient.watch_deadlocks``."""
+        return self._iterate(
+            self._client.watch_deadlocks(from_revision, timeout_s=timeout_s, outage_s=outage_s)
+        )
+
+    def deadlock_status(self, *, timeout_s: float | None = None) -> hub_wire.DeadlockStatus:
+        """Return how many deadlocks there were, and how the agents that wait are doing, the worst first."""
+        return self._run(lambda: self._client.deadlock_status(timeout_s=timeout_s), timeout_s)
 
     # --- all the rest ---------------------------------------------------------------------------------------
 

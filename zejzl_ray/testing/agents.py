@@ -22,7 +22,6 @@ from zejzl_ray.agents.agent import Agent, Content
 from zejzl_ray.agents.content import content_of
 from zejzl_ray.agents.runner import AgentRunner, RunnerParts, StopReport
 from zejzl_ray.bus.dead_letters import DeadLetter
-from zejzl_ray.bus.handling import Handlings
 from zejzl_ray.bus.message import NORMAL, Guarantee, Message, MessagePriority, new_message_id
 from zejzl_ray.bus.post_office import PostOffice
 from zejzl_ray.clock import Clock, SystemClock
@@ -95,7 +94,7 @@ class HarnessMail(PostOffice):
             return message.id
         if message.guarantee is Guarantee.AT_LEAST_ONCE:
             message.id = message.id or new_message_id()
-            self.put_local(message)
+            self.mailbox(message.to_agent).put(message)
             return message.id
         return await super().send(message)
 
@@ -158,7 +157,7 @@ class AgentHarness:
         if state is not None:
             self.states.saved[self.name] = orjson.dumps(state)
         self.mail = HarnessMail(self.name, clock or SystemClock())
-        self.handlings = Handlings()
+        self.handlings = self.mail.handlings
         self._parts = RunnerParts(
             self.mail,
             clock=clock or SystemClock(),

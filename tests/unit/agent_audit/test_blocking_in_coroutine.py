@@ -162,6 +162,19 @@ def test_files_are_a_warning(audit: Audit, text: str) -> None:
     assert [finding.level for finding in audit(text, rule=RULE)] == [Level.WARNING]
 
 
+def test_a_type_that_nests_deep_is_no_type(audit: Audit) -> None:
+    nested = "redis.Redis | " * 60 + "redis.Redis"
+    assert audit(f"import redis\nasync def f(r: {nested}):\n    r.get('a')", rule=RULE) != []
+    deep = "Optional[" * 60 + "redis.Redis" + "]" * 60
+    head = "import redis\nfrom typing import Optional\n"
+    assert audit(f"{head}async def f(r: {deep}):\n    r.get('a')", rule=RULE) == []
+
+
+def test_names_of_patterns_hide_modules(audit: Audit) -> None:
+    text = "import time\nasync def f(x):\n    match x:\n        case {'a': 1, **time}:\n            time.sleep(1)"
+    assert audit(text, rule=RULE) == []
+
+
 def test_names_that_lead_in_a_circle_stand_for_nothing(audit: Audit) -> None:
     assert audit("a = b\nb = a\nasync def f():\n    a.sleep(1)", rule=RULE) == []
 

@@ -11,7 +11,7 @@ ERROR, WARNING = Level.ERROR, Level.WARNING
 
 def loop(handlers: str, head: str = "while True:", body: str = "await work()") -> str:
     inner = "\n".join(f"        {line}" for line in handlers.split("\n"))
-    return f"import asyncio, contextlib, sys\nasync def f(task):\n    {head}\n        try:\n            {body}\n{inner}\n"
+    return f"import asyncio, sys\nasync def f(task):\n    {head}\n        try:\n            {body}\n{inner}\n"
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,10 @@ def test_mixed_loops_are_found_and_one_loop_is_not(audit: Audit, pair: tuple[str
     assert audit(single, rule=RULE) == []
 
 
+def test_what_is_only_named_like_a_loop_is_none(audit: Audit) -> None:
+    assert audit("async def f(self):\n    await self.publisher.run_forever()", rule=RULE) == []
+
+
 def test_the_other_place_is_named(audit: Audit) -> None:
     found = audit(PAIRS["a queue in a thread"][0], rule=RULE)
     assert [finding.message for finding in found] == [

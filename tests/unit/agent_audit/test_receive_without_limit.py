@@ -98,7 +98,8 @@ PAIRS = {
     ),
     "a connection": (
         "import socket\nwith socket.create_connection(a) as s:\n    s.recv(9)",
-        "import socket\nwith socket.create_connection(a, 3) as s:\n    s.recv(9)\nt = socket.create_connection(a, timeout=1)\nt.recv(1)",
+        "import socket\nwith socket.create_connection(a, 3) as s:\n    s.recv(9)\n"
+        "t = socket.create_connection(a, timeout=1)\nt.recv(1)",
     ),
     "a ZeroMQ socket": (
         "import zmq\ns = zmq.Context().socket(zmq.PULL)\ns.recv_json()",
@@ -118,7 +119,8 @@ PAIRS = {
     ),
     "a ZeroMQ socket of a poller": (
         "import zmq\ns = zmq.Context().socket(zmq.PULL)\npoller = zmq.Poller()\ns.recv()",
-        "import zmq\ns = zmq.Context().socket(zmq.PULL)\npoller = zmq.Poller()\npoller.register(s, zmq.POLLIN)\ns.recv()",
+        "import zmq\ns = zmq.Context().socket(zmq.PULL)\npoller = zmq.Poller()\n"
+        "poller.register(s, zmq.POLLIN)\ns.recv()",
     ),
     "a pop of Redis": (
         "import redis\nr = redis.Redis()\nr.blpop('a')",
@@ -176,6 +178,7 @@ def test_a_wait_without_a_limit_is_found_and_its_twin_is_not(audit: Audit, pair:
         "class A:\n    async def f(self):\n        return await self.receive('a')",
         "class A:\n    def recv(self):\n        return 1\n    def f(self, a: 'A'):\n        return a.recv()",
         "queue = {}\nqueue.get('a')",
+        "class A(B):\n    def f(self):\n        super().recv_events()",
         "def get():\n    return 1\nget()",
         "import asyncio, signal\nasync def f(loop):\n    q = asyncio.Queue(2)\n"
         "    loop.add_signal_handler(signal.SIGTERM, q.put_nowait, 1)\n    await q.get()",

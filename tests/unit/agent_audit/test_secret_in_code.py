@@ -93,6 +93,7 @@ def test_a_shape_under_a_secret_name_is_one_finding(audit: Audit) -> None:
         "address = 'redis://user:<password>@host'",
         "address = f'redis://{user}:{word}@host'",
         "address = 'postgres://app:changeme@db'",
+        "address = 'redis://[[username]:[password]]@host'",
         "id = 'AKIAIOSFODNN7EXAMPLE'",
         "header = 'Bearer token'",
         "a, password = read()",

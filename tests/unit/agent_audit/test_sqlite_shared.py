@@ -75,6 +75,8 @@ def test_two_programs_that_open_one_file_are_found_in_both(audit: Audit, second:
         "import sqlite3\nsqlite3.connect(3)",
         "import sqlite3\np = p\nsqlite3.connect(p)",
         "import sqlite3\nsqlite3.connect()",
+        "import sqlite3\nsqlite3.connect(make('data/a.db'))",
+        "import sqlite3\n@cached\ndef f():\n    sqlite3.connect(name.path)",
     ],
 )
 def test_other_files_and_unknown_ones_are_nobody_elses(audit: Audit, second: str) -> None:

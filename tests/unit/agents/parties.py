@@ -1,6 +1,7 @@
 """A registry and a bench of agents, for the tests of this folder."""
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -8,7 +9,6 @@ from pydantic import JsonValue
 
 from zejzl_ray.agents.heartbeats import Heartbeats
 from zejzl_ray.agents.runner import RunnerParts
-from zejzl_ray.bus.handling import Handlings
 from zejzl_ray.bus.message import Message
 from zejzl_ray.bus.post_office import PostOffice
 from zejzl_ray.clock import Clock
@@ -16,6 +16,13 @@ from zejzl_ray.contracts.orchestrator import HealthStatus
 from zejzl_ray.errors import AgentNotFound
 from zejzl_ray.testing import ManualClock
 from zejzl_ray.testing.agents import MemoryStates
+
+
+async def until(is_true: Callable[[], bool]) -> None:
+    """Wait until something holds that nobody tells of; 5 s at most."""
+    async with asyncio.timeout(5):
+        while not is_true():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.001)
 
 
 class Registry:
@@ -62,7 +69,7 @@ class Bench:
         self.registry = Registry()
         self.heartbeats = Heartbeats(self.registry, clock=self.clock)
         self.states = MemoryStates()
-        self.handlings = Handlings()
+        self.handlings = self.office.handlings
         self.parts = RunnerParts(
             self.office,
             clock=self.clock,

@@ -99,7 +99,7 @@ async def test_mail_that_nothing_handles_is_answered_with_what_is_handled() -> N
             """Nothing."""
 
     async with AgentHarness(Small()) as harness:
-        with pytest.raises(InvalidInput, match="no handler of 'unknown'. It handles: known"):
+        with pytest.raises(InvalidInput, match=r"no handler of 'unknown'. It handles: known"):
             await harness.ask("unknown")
 
 
@@ -147,7 +147,7 @@ def test_a_subclass_may_override_a_handler_and_add_others() -> None:
 
 
 def test_two_handlers_of_one_type_are_an_error_when_the_class_is_made() -> None:
-    with pytest.raises(InvalidInput, match="two handlers of 'x': one and two.*override the method one"):
+    with pytest.raises(InvalidInput, match=r"two handlers of 'x': one and two.*override the method one"):
 
         class _Twice(Agent):
             @handles("x")
@@ -170,7 +170,10 @@ async def not_annotated(self: Any, a) -> None: ...  # type: ignore[no-untyped-de
 async def of_a_list(self: Any, a: list[int]) -> None: ...
 async def wrong_second(self: Any, a: dict[str, Any], b: int) -> None: ...
 async def message_twice(self: Any, a: Message, b: Message) -> None: ...
-async def returns_text(self: Any, a: dict[str, Any]) -> str: ...
+async def returns_text(self: Any, a: dict[str, Any]) -> str:
+    return ""
+
+
 async def unknown_name(self: Any, a: "Nowhere") -> None: ...  # type: ignore[name-defined] # noqa: F821 - the fault under test
 def not_async(self: Any, a: dict[str, Any]) -> None: ...
 

@@ -61,7 +61,13 @@ def test_the_confirming_reports_bring_the_stacks() -> None:
             "sequence": 2,
             "has_stacks": True,
             "agents": tuple(
-                each.model_copy(update={"handled": (handling(f"start{each.agent}", *each.handled[0].awaits, stack=f"in {each.agent}"),)})
+                each.model_copy(
+                    update={
+                        "handled": (
+                            handling(f"start{each.agent}", *each.handled[0].awaits, stack=f"in {each.agent}"),
+                        )
+                    }
+                )
                 for each in first.agents
             ),
         }
@@ -206,6 +212,9 @@ def test_what_was_told_is_remembered_for_a_bounded_number_of_circles(monkeypatch
     hub = Hub()
     for number, names in enumerate((("A", "B"), ("C", "D")), start=1):
         (one,) = ring(names, one_host=True)
-        hub.take(one.model_copy(update={"sequence": 2 * number}), one.model_copy(update={"sequence": 2 * number + 1}))
+        hub.take(
+            one.model_copy(update={"sequence": 2 * number}),
+            one.model_copy(update={"sequence": 2 * number + 1}),
+        )
     assert len(hub.found) == 2
     assert len(hub.finder._told) == 1

@@ -85,6 +85,14 @@ def test_an_agent_that_leaves_does_not_take_the_branch_of_another() -> None:
     assert table.matching("a.x.d") == ("bob",)
 
 
+def test_of_two_agents_on_one_topic_one_may_leave() -> None:
+    table = TopicTable()
+    table.subscribe("ada", "a")
+    table.subscribe("bob", "a")
+    table.unsubscribe("ada", "a")
+    assert table.matching("a") == ("bob",)
+
+
 def test_the_cache_of_matches_stays_small_and_keeps_what_is_used() -> None:
     table = TopicTable()
     table.subscribe("ada", "often")

@@ -139,7 +139,9 @@ def test_those_behind_a_circle_are_stuck_but_no_part_of_it() -> None:
     full = reports[0].agents[0].model_copy(update={"queued": ("rBA", "rDA")})
     first = reports[0].model_copy(update={"agents": (full,)})
     assert stuck_requests(first, reports[1], behind) == {"rAB", "rBA", "rDA"}
-    assert [in_one_order(each) for each in circles(first, reports[1], behind)] == [[("A", "rAB"), ("B", "rBA")]]
+    assert [in_one_order(each) for each in circles(first, reports[1], behind)] == [
+        [("A", "rAB"), ("B", "rBA")]
+    ]
 
 
 def test_two_circles_apart_are_two() -> None:

@@ -16,14 +16,20 @@ def handling(request: str, *awaits: str, slot: int = 0, message: str = "", stack
 
 
 def agent(
-    name: str, *handled: Handled, queued: tuple[str, ...] = (), slots: int = 1, has_receiver: bool | None = None
+    name: str,
+    *handled: Handled,
+    queued: tuple[str, ...] = (),
+    slots: int = 1,
+    has_receiver: bool | None = None,
 ) -> AgentWaits:
     """An agent; it has a receiver where a slot is free, unless it is said."""
     is_free = len(handled) < slots if has_receiver is None else has_receiver
     return AgentWaits(agent=name, slots=slots, has_receiver=is_free, handled=handled, queued=queued)
 
 
-def asks(correlation_id: str, sender: str, receiver: str, since_s: float = 1.0, slot: int | None = 0) -> Pending:
+def asks(
+    correlation_id: str, sender: str, receiver: str, since_s: float = 1.0, slot: int | None = 0
+) -> Pending:
     """A request without a reply."""
     return Pending(
         correlation_id=correlation_id, from_agent=sender, to_agent=receiver, since_s=since_s, slot=slot
@@ -56,7 +62,7 @@ def report(
 def ring(names: tuple[str, ...], *, one_host: bool = False) -> tuple[ReportWaits, ...]:
     """Agents that wait for one another in a circle: each handles a start request and asks the next one.
 
-    Request ``rAB`` goes from A to B and waits in B's mailbox, since B is busy; the one of the last name is the youngest.
+    Request ``rAB`` goes from A to B and waits in B's mailbox, since B is busy; that of the last name is the youngest.
     """
     hosts = []
     for at, name in enumerate(names):

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
-from ray.util.metrics import Counter, Gauge
+from ray.util.metrics import Counter
 
 from zejzl_ray.cluster.ray_metrics import RayMetricsExport
 from zejzl_ray.metrics.figures import MailFigures
@@ -127,7 +127,7 @@ def test_ray_takes_all_names_and_labels() -> None:
     series.latency.record(0.1)
     series.handling.record(0.1)
     figures.events.add("deadlocks_total")
-    made: dict[str, Counter | Gauge] = {}
+    made: dict[str, Counter] = {}
 
     def counter(name: str, text: str, labels: tuple[str, ...]) -> Counter:
         made[name] = Counter(name, text, labels)

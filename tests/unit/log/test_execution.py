@@ -156,12 +156,8 @@ async def test_a_models_call_is_logged_with_real_token_counts(stream: io.StringI
         await embed("")
     lines = written(stream)
     assert (lines[0]["arguments"], lines[0]["keywords"]) == (1, ["temperature"])
-    assert (lines[1]["prompt_tokens"], lines[1]["completion_tokens"], lines[1]["response_length"]) == (
-        7,
-        3,
-        16,
-    )
-    assert "prompt_tokens" not in lines[3]
+    assert (lines[1]["usage"], lines[1]["response_length"]) == ({"prompt": 7, "completion": 3}, 16)
+    assert "usage" not in lines[3]
     assert (lines[5]["level"], lines[5]["error_type"]) == ("error", "RuntimeError")
     assert "secret prompt" not in stream.getvalue()
 

@@ -293,7 +293,10 @@ def test_a_file_is_not_written_through_a_link(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("a/../b", "a_.._b"), ("..", "unnamed"), ("", "unnamed"), (".hidden", "hidden"), ("pc2", "pc2"), ("x" * 300, "x" * 100)],
+    [
+        ("a/../b", "a_.._b"), ("..", "unnamed"), ("", "unnamed"), (".hidden", "hidden"), ("pc2", "pc2"),
+        ("x" * 300, "x" * 100),
+    ],
 )  # fmt: skip
 def test_a_name_cannot_lead_out_of_the_folder(name: str, expected: str) -> None:
     assert fit_name(name) == expected

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from zejzl_ray.log import bind_agent, bind_call, configure_logging, get_logger
 from zejzl_ray.log.lines import LEVELS, LineMaker
-from zejzl_ray.log.redaction import hide_secrets
+from zejzl_ray.log.redaction import hide_secrets, redact
+from zejzl_ray.log.setup import ForeignRecords
 
 
 def written(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -179,7 +180,9 @@ def test_records_of_the_standard_librarys_loggers_become_lines(stream: io.String
         own.info("asked %s", "twice")
     foreign.info("chatter")
     foreign.log(35, "careful: %s", "Bearer abc")
-    own.debug("wrong %d", "arguments")
+    # straight to the handler, since the one of the test runner raises
+    wrong = logging.LogRecord("zejzl.ingress", logging.DEBUG, "", 0, "wrong %d", ("arguments",), None)
+    next(one for one in logging.getLogger().handlers if isinstance(one, ForeignRecords)).emit(wrong)
     try:
         raise ValueError("x")
     except ValueError:
@@ -213,3 +216,9 @@ def test_what_is_too_deep_is_cut_not_followed() -> None:
     for _ in range(40):
         deep = [deep]
     assert "end" not in str(hide_secrets(None, "info", {"deep": deep}))
+
+
+def test_long_words_are_searched_in_one_pass() -> None:
+    # by the square of its length this would take minutes, and the test runner's time limit would end it
+    text = "e" * 2_000_000 + "://me:hunter2@host"
+    assert redact(text).endswith("e://me:[hidden]@host")

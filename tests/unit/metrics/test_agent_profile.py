@@ -88,10 +88,8 @@ def test_the_best_and_the_worst_are_ranked_by_scores_of_now(profiler: AgentProfi
     best = profiler.top_performers(Metric.RELIABILITY, top_n=2)
     assert [each.agent_name for each in best] == ["a", "b"]
     worst = profiler.under_performers(Metric.RELIABILITY, threshold=0.7)
-    assert [(each.agent_name, each.scores.reliability) for each in worst] == [
-        ("c", pytest.approx(0.2)),
-        ("b", pytest.approx(0.6)),
-    ]
+    assert [each.agent_name for each in worst] == ["c", "b"]
+    assert [each.success_rate for each in worst] == pytest.approx([0.2, 0.6])
     assert profiler.top_performers(Metric.COORDINATION) == profiler.top_performers() == []
 
 
@@ -118,3 +116,13 @@ def test_an_unknown_agent_is_an_error_and_their_number_is_bounded(
         call(profiler, agent, 0.1)
     assert [each.agent_name for each in profiler.reports()] == [OTHER, "a"]
     assert profiler.report(OTHER).total_calls == 2
+
+
+def test_speed_can_be_ranked_too(profiler: AgentProfiler) -> None:
+    for agent, seconds in (("a", 0.5), ("b", 2.0)):
+        profiler.expect(agent, expected_s=1)
+        call(profiler, agent, seconds)
+        profiler.record_conflict_participation(agent)
+    assert [each.agent_name for each in profiler.top_performers()] == ["a", "b"]
+    assert [each.agent_name for each in profiler.under_performers()] == ["b"]
+    assert [each.scores.coordination for each in profiler.top_performers(Metric.COORDINATION)] == [1, 1]

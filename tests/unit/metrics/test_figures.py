@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zejzl_ray.metrics.counters import OTHER, Counters
-from zejzl_ray.metrics.figures import FiguresSnapshot, MailFigures, MailSeries, since
+from zejzl_ray.metrics.figures import FiguresSnapshot, MailFigures, since
+from zejzl_ray.metrics.mail_series import MailSeries
 
 
 def test_a_series_is_found_again_however_it_is_asked_for() -> None:

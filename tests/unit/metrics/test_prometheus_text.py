@@ -58,6 +58,13 @@ def test_names_with_quotes_and_line_ends_come_through_whole() -> None:
     assert found["bus_messages_total", (("priority", "normal"), ("type", name))] == 1
 
 
+def test_the_process_tells_its_cpu_memory_and_files() -> None:
+    found = parsed(prometheus_text(MailFigures()))
+    assert found["process_cpu_seconds_total", ()] > 0
+    assert found["process_resident_memory_bytes", ()] > 1_000_000
+    assert found["process_open_fds", ()] > 0
+
+
 def test_buckets_only_grow() -> None:
     figures = MailFigures()
     for power in range(-7, 5):

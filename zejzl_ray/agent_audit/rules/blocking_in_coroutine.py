@@ -123,7 +123,7 @@ def _blocking_functions(module: Module) -> dict[str, CallSite]:
     callers: dict[str, list[tuple[str, CallSite]]] = {}
     for function, sites in calls.items():
         name = names.get(function)
-        if name is None or _is_generator(module, function):
+        if name is None or function in module.generators:
             continue
         for site in sites:
             if _blocks(site):
@@ -137,11 +137,3 @@ def _blocking_functions(module: Module) -> dict[str, CallSite]:
                 blocking[caller] = blocking[inner]
                 waiting.append(caller)
     return blocking
-
-
-def _is_generator(module: Module, function: ast.AST) -> bool:
-    """Calling a generator runs nothing of it."""
-    return any(
-        isinstance(node, ast.Yield | ast.YieldFrom) and module.function_of(node) is function
-        for node in module.nodes
-    )

@@ -60,7 +60,7 @@ class EventLoopsMixed:
                     remedy="Make the callers coroutines, and take it away.",
                 )  # fmt: skip
             elif module.is_in_coroutine(site.node) and (
-                _STARTS.fullmatch(site.name or "") or site.method in _LOOP_METHODS
+                _STARTS.fullmatch(site.name or "") or (site.method in _LOOP_METHODS and not site.is_awaited)
             ):
                 yield found(self, module, site.node, f"{told} in a coroutine starts a second event loop.")
 

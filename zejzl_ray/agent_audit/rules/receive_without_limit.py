@@ -27,7 +27,7 @@ _RAY: Final = re.compile(r"ray\.(get|wait)")
 _OWN: Final = re.compile(r"zejzl_ray\.")  # its receives and requests have a limit of their own
 
 _POPS: Final = {"blpop": 1, "brpop": 1, "bzpopmin": 1, "bzpopmax": 1, "brpoplpush": 2, "blmove": 2}
-_RECEIVES: Final = re.compile(r"recv(_\w+|from(_into)?|msg)?|recv_multipart")
+_RECEIVES: Final = re.compile(r"recv(_(bytes|into|json|multipart|pyobj|serialized|string)|from(_into)?|msg)?")
 _MAIL_NAMES: Final = re.compile(
     r"(?i)(^|_)(bus|mail(box)?|inbox|channel|sock(et)?|conn(ection)?|pipe|ws|websocket|transport)\d*$"
 )
@@ -40,6 +40,7 @@ class _Wait:
     what: str
     remedy: str = ""
     level: Level = Level.ERROR
+    is_judged: bool = False  # its arguments are looked at already
 
 
 class ReceiveWithoutLimit:
@@ -57,7 +58,9 @@ class ReceiveWithoutLimit:
             streamed = dict(_streamed(module))
             for site in module.calls:
                 wait = _stream(site) if site.node in streamed else _wait(module, site)
-                if wait is not None and not limits.is_limited(site):
+                if wait is None:
+                    continue
+                if not (limits.is_limited_around(site.node) if wait.is_judged else limits.is_limited(site)):
                     told = f"{text_of(site.node.func) or site.method} {wait.what}"
                     yield found(self, module, site.node, told, remedy=wait.remedy, level=wait.level)
 
@@ -98,7 +101,7 @@ def _wait_by_name(module: Module, site: CallSite) -> _Wait | None:
         return None
     if name.startswith(LOCAL) and name in module.functions:  # judged where it is written
         return None
-    if _RECEIVES.fullmatch(site.method) and (site.method != "recv_into" or last):
+    if _RECEIVES.fullmatch(site.method):
         return _Wait("waits for ever.", "Give a time limit, or ask poll() with one first.")
     if site.method == "receive" and _MAIL_NAMES.search(last) and not module.imports("zejzl_ray"):
         is_limited = not is_none(argument(site.node, 1, "timeout", "timeout_s"))
@@ -128,7 +131,9 @@ def _redis_wait(call: ast.Call, method: str) -> _Wait | None:
     if method in _POPS:
         given = argument(call, _POPS[method], "timeout")
         if is_none(given) or (isinstance(given, ast.Constant) and given.value == 0):
-            return _Wait("waits for ever, as 0 seconds do in Redis.", "Give timeout= above 0.")
+            return _Wait(
+                "waits for ever, as 0 seconds do in Redis.", "Give timeout= above 0.", is_judged=True
+            )
     elif method in ("xread", "xreadgroup"):
         block = argument(call, None, "block")
         if isinstance(block, ast.Constant) and block.value == 0:

@@ -19,7 +19,7 @@ _SHAPES: Final = tuple(
         ("a token of a package registry", r"\b(?:npm_[A-Za-z0-9]{36}|pypi-AgEI[A-Za-z0-9_-]{20,})"),
         ("a signed token", r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
         ("a bearer token", r"(?i)\bbearer\s+[A-Za-z0-9._~+/-]{20,}"),
-        ("a password in an address", r"\b[a-z][a-z0-9+]*://[^\s/:@'\"{}$<]*:(?P<value>[^\s/@'\"{}$<>]+)@[\w.\[-]"),
+        ("a password in an address", r"\b[a-z][a-z0-9+]*://[^\s/:@'\"{}$<]*:(?P<value>[^\s/@'\"{}$<>()\[\]]+)@[\w.\[-]"),
     )
 )  # fmt: skip
 _PLACEHOLDER: Final = re.compile(
@@ -28,7 +28,7 @@ _PLACEHOLDER: Final = re.compile(
     r"|place[-_ ]?holder|example|sample|dummy|fake|redacted|hidden|masked|insert|todo|fixme"
     r"|not[-_ ]?(set|used|real|a)\b"
     r"|^(none|null|nil|undefined|unset|empty|missing|unknown|default|test(ing)?|foo(bar)?|bar|bearer|basic|digest|jwt"
-    r"|oauth2?|apikey|anonymous|user(name)?|true|false|str(ing)?|required|optional|value|password|pass|passwd|pwd)$"
+    r"|guest|oauth2?|apikey|anonymous|user(name)?|true|false|str(ing)?|required|optional|value|password|pass|passwd|pwd)$"
 )
 _A_NAME: Final = re.compile(r"(?i)^[a-z]*([-_.:/ ]?[a-z]+)*$")
 _SECRET_WORDS: Final = re.compile(

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 from zejzl_ray.fleet.drafts import Draft, FleetContext
 from zejzl_ray.fleet.finding import Finding
-from zejzl_ray.fleet.model import AgentDeclaration, ServiceDeclaration
+from zejzl_ray.fleet.model import AgentDeclaration, HostDeclaration, ServiceDeclaration
 from zejzl_ray.fleet.suggest import did_you_mean
 
 
 class UnknownMachines:
-    """Agents and services name machines of the same fleet; what an old file implies is not asked."""
+    """Agents, services and hosts name machines of the same fleet; what an old file implies is not asked."""
 
     name = "unknown-machine"
 
@@ -18,9 +18,10 @@ class UnknownMachines:
         known = context.fleet.machines
         if not known:
             return
-        drafts: tuple[Draft[AgentDeclaration] | Draft[ServiceDeclaration], ...] = (
+        drafts: tuple[Draft[AgentDeclaration] | Draft[ServiceDeclaration] | Draft[HostDeclaration], ...] = (
             *context.agents,
             *context.services,
+            *context.hosts,
         )
         for draft in drafts:
             for field in ("machine", "home", "fallback"):

@@ -6,6 +6,7 @@ from typing import Final
 
 from zejzl_ray.fleet.drafts import FleetContext
 from zejzl_ray.fleet.finding import Finding, Place, error
+from zejzl_ray.fleet.validators.agent_hosts import AgentHosts
 from zejzl_ray.fleet.validators.aliases import AliasClashes
 from zejzl_ray.fleet.validators.compose_groups import ComposeGroupMembers
 from zejzl_ray.fleet.validators.config_ports import ConfigPortClashes
@@ -29,6 +30,7 @@ BUILT_IN: Final[tuple[Validator, ...]] = (
     UnknownDependencies(),
     DependencyCycles(),
     UnknownMachines(),
+    AgentHosts(),
     AliasClashes(),
     ComposeGroupMembers(),
     VramFits(),

@@ -7,7 +7,7 @@ from zejzl_ray.fleet.finding import Finding
 
 
 class VramFits:
-    """What an agent needs must fit one card of its machine, or one of any where it is tied to none.
+    """What an agent or a host needs must fit one card of its machine, or one of any where it is tied to none.
 
     Machines without declared cards are not judged: what they have is found at run time.
     """
@@ -15,7 +15,7 @@ class VramFits:
     name = "vram"
 
     def check(self, context: FleetContext) -> Iterable[Finding]:
-        """Return one finding for each agent that fits nowhere."""
+        """Return one finding for each agent and host that fits nowhere."""
         largest = {
             name: max((card.vram_mib for card in machine.gpus), default=None)
             for name, machine in context.fleet.machines.items()
@@ -34,3 +34,13 @@ class VramFits:
                 f"{where} has {max(sizes)} MiB",
                 "Lower the need, or place it on another machine.",
             )
+        for host in context.hosts:
+            wanted, most = host.declaration.vram_mib, largest.get(host.declaration.machine)
+            if most is not None and wanted > most:
+                yield host.error(
+                    "vram-too-large",
+                    "vram_mib",
+                    f"the host {host.name} asks for {wanted} MiB of video memory, but the largest card of "
+                    f"{host.declaration.machine} has {most} MiB",
+                    "Lower it, or place the host on another machine.",
+                )

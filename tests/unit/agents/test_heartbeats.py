@@ -1,0 +1,134 @@
+import asyncio
+
+from tests.unit.agents.parties import Registry, until
+from zejzl_ray.agents.health import judge
+from zejzl_ray.agents.heartbeats import Heartbeats, Registrant
+from zejzl_ray.contracts.agent_life import AgentHealth, LifeState
+from zejzl_ray.errors import Unavailable
+from zejzl_ray.testing import ManualClock
+
+
+def registrant(name: str, period_s: float = 10.0, state: LifeState = LifeState.RUNNING) -> Registrant:
+    async def health() -> AgentHealth:
+        return judge(name, state, "why")
+
+    return Registrant(name, period_s, health, ("seeing",), {"agent_host": "h1"})
+
+
+async def test_all_that_is_due_or_nearly_due_goes_in_one_pass() -> None:
+    registry, clock = Registry(), ManualClock()
+    beats = Heartbeats(registry, clock=clock)
+    for n in range(50):
+        assert await beats.add(registrant(f"a{n}"))
+        clock.advance(0.01)
+    assert await beats.beat() == 0
+    clock.advance(7.5)
+    assert await beats.beat() == 50
+    assert registry.kinds("a7") == ["register", "heartbeat", "heartbeat"]
+    await beats.close()
+    await beats.close()
+
+
+async def test_what_is_told_is_the_health() -> None:
+    registry = Registry()
+    beats = Heartbeats(registry, clock=ManualClock())
+    await beats.add(registrant("a", 5.0, LifeState.BACKING_OFF))
+    assert registry.calls == [
+        ("register", "a", ("seeing",), {"agent_host": "h1"}, 15.0),
+        ("heartbeat", "a", "unhealthy", "backing_off: why"),
+    ]
+    await beats.close()
+
+
+async def test_a_registry_that_is_away_is_tried_again() -> None:
+    registry, clock = Registry(), ManualClock()
+    registry.trouble = Unavailable("away")
+    beats = Heartbeats(registry, clock=clock)
+    assert not await beats.add(registrant("a"))
+    registry.trouble = None
+    clock.advance(10)
+    await beats.beat()
+    assert registry.kinds("a") == ["register", "heartbeat"]
+    await beats.close()
+
+
+async def test_an_agent_that_the_registry_has_forgotten_is_registered_again() -> None:
+    registry, clock = Registry(), ManualClock()
+    beats = Heartbeats(registry, clock=clock)
+    await beats.add(registrant("a"))
+    registry.known.clear()
+    clock.advance(10)
+    await beats.beat()
+    assert registry.kinds("a") == ["register", "heartbeat", "register", "heartbeat"]
+    await beats.close()
+
+
+async def test_a_removed_agent_is_deregistered_once_and_never_again_told() -> None:
+    registry, clock = Registry(), ManualClock()
+    beats = Heartbeats(registry, clock=clock)
+    await beats.add(registrant("a"))
+    await beats.remove("a")
+    await beats.remove("a")
+    clock.advance(10)
+    assert await beats.beat() == 0
+    assert registry.kinds("a") == ["register", "heartbeat", "deregister"]
+    await beats.add(registrant("b"))
+    registry.trouble = Unavailable("away")
+    await beats.remove("b")  # its lease runs out
+    await beats.close()
+
+
+async def test_an_agent_that_is_removed_while_it_registers_does_not_stay() -> None:
+    class Slow(Registry):
+        gate = asyncio.Event()
+
+        async def register(self, name: str, *arguments: object) -> None:
+            await self.gate.wait()
+            await super().register(name, *arguments)  # type: ignore[arg-type] # as above
+
+    registry = Slow()
+    beats = Heartbeats(registry, clock=ManualClock())
+    adding = asyncio.create_task(beats.add(registrant("a")))
+    await asyncio.sleep(0)
+    await beats.remove("a")
+    registry.gate.set()
+    assert not await adding
+    assert registry.kinds("a")[:2] == ["register", "deregister"]
+    await beats.close()
+
+
+async def test_a_registry_that_hangs_holds_nobody_up() -> None:
+    class Hanging(Registry):
+        async def heartbeat(self, name: str, *_: object) -> None:
+            if name == "slow":
+                await asyncio.sleep(100)
+
+    beats = Heartbeats(Hanging(), clock=ManualClock(), call_timeout_s=0.01)
+    assert await beats.add(registrant("slow"))
+    assert await beats.add(registrant("quick"))
+    await beats.close()
+
+
+async def test_the_timer_sends_by_itself_and_a_hurried_heartbeat_goes_at_once() -> None:
+    registry = Registry()
+    beats = Heartbeats(registry)
+    await beats.add(registrant("often", 0.002))
+    await until(lambda: len(registry.kinds("often")) >= 4)
+    await beats.remove("often")
+    await beats.add(registrant("seldom", 1000.0))
+    assert registry.kinds("seldom") == ["register", "heartbeat"]
+    beats.hurry("seldom")
+    beats.hurry("nobody")
+    await until(lambda: len(registry.kinds("seldom")) >= 3)
+    await beats.close()
+
+
+async def test_the_timer_ends_with_the_last_agent_and_begins_again_with_the_next() -> None:
+    registry = Registry()
+    beats = Heartbeats(registry)
+    await beats.add(registrant("a", 0.002))
+    await beats.remove("a")
+    await asyncio.sleep(0.01)
+    await beats.add(registrant("b", 0.002))
+    await until(lambda: len(registry.kinds("b")) >= 3)
+    await beats.close()
