@@ -1,4 +1,4 @@
-"""The host of agents: an actor that holds one or many agents in one process, so that those who talk much are neighbours."""
+"""The host of agents: an actor with one or many agents in one process, so that those who talk much are neighbours."""
 
 import sys
 from typing import Any
@@ -26,7 +26,7 @@ class AgentHostActor:
     """
 
     def __init__(self, options: AgentHostOptions) -> None:
-        prepare_process(agent_host_name(options.name), options.settings)
+        prepare_process(agent_host_name(options.name), options.settings, options.machine)
         sys.path[:0] = [folder for folder in options.path if folder not in sys.path]
         self._host = AgentHost(options, ray.util.get_node_ip_address())
         self._security = self._host.security
@@ -83,6 +83,7 @@ def start(
     *,
     cpus: float = 0.1,
     vram_mib: int = 0,
+    memory_mib: int = 0,
     resources: dict[str, float] | None = None,
 ) -> "ActorHandle[Any]":
     """Start a host on its machine, or return the running one of that name; safe to repeat.
@@ -91,6 +92,7 @@ def start(
         options: what it holds.
         cpus: cores that it asks of Ray.
         vram_mib: video memory that it asks of Ray, of the machine as a whole.
+        memory_mib: main memory that it asks of Ray.
         resources: other resources.
     """
     wanted = dict(resources or {})
@@ -103,14 +105,22 @@ def start(
             name=agent_host_name(options.name),
             namespace=options.settings.namespace,
             get_if_exists=True,
-            lifetime="detached",
-            max_restarts=-1,
-            max_task_retries=0,
-            max_concurrency=MAX_CONCURRENCY,
             num_cpus=cpus,
             resources=wanted,
             label_selector={MACHINE_LABEL: options.machine},
+            **lasting(memory_mib),
         )
         .remote(options)
     )
     return handle
+
+
+def lasting(memory_mib: int = 0) -> dict[str, Any]:
+    """Return the Ray options of every host: it outlives its starter, and is started anew for ever."""
+    options: dict[str, Any] = {
+        "lifetime": "detached",
+        "max_restarts": -1,
+        "max_task_retries": 0,
+        "max_concurrency": MAX_CONCURRENCY,
+    }
+    return options | ({"memory": memory_mib * 1024 * 1024} if memory_mib else {})

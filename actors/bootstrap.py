@@ -13,6 +13,8 @@ from ray import serve
 from actors import node_agent
 from actors.core_orchestrator import CoreOrchestratorActor
 from actors.error_bus import ErrorBusActor
+from actors.host_plans import HostPlan
+from actors.hosts import DRAIN_S, PREFIX, AgentHosts, HostStanding
 from actors.identities import ROOT_SUBJECT, Identities
 from actors.observability_hub import ObservabilityHubActor
 from actors.place import ServiceOptions, machine_addresses, start_service
@@ -77,6 +79,7 @@ class Plan:
         fleet: what the registry is told.
         policy: put in force unless it is already; None leaves what is in force.
         policy_source: where it was read from.
+        hosts: hosts of agents.
         check_joining: raises ClusterError when a machine that is being started will not join.
     """
 
@@ -86,6 +89,7 @@ class Plan:
     fleet: DeclareFleet
     policy: Policy | None = None
     policy_source: str = ""
+    hosts: tuple[HostPlan, ...] = ()
     check_joining: Callable[[], None] = lambda: None
 
 
@@ -97,13 +101,15 @@ class Running:
     machines: tuple[str, ...]
     fleet: FleetDeclared
     missing_machines: tuple[str, ...]
+    hosts: tuple[HostStanding, ...] = ()
 
 
 async def bring_up(plan: Plan, report: Report) -> Running:
     """Start whatever is not running yet and wait until all of it answers; safe to repeat.
 
     The process must be connected to the cluster. Services start in the order of ``START_ORDER`` without waiting for
-    one another: each starts and answers while the others are away, and its readiness names what is missing.
+    one another: each starts and answers while the others are away, and its readiness names what is missing. Hosts of
+    agents come last; one that does not start, or an agent of it, is a warning.
 
     Raises:
         ClusterError: something did not become ready in ``start_timeout_s``, or the store will not do for several
@@ -113,6 +119,7 @@ async def bring_up(plan: Plan, report: Report) -> Running:
     deadline_s = time.monotonic() + settings.start_timeout_s
     access = root_access(plan.identities, settings.namespace)
     caller = access.caller
+    starting: asyncio.Task[tuple[HostStanding, ...]] | None = None
     ingress = asyncio.create_task(_ingress(plan))  # takes longest and needs the head only
     try:
         missing = await _wait_for_machines(plan, report)
@@ -128,8 +135,10 @@ async def bring_up(plan: Plan, report: Report) -> Running:
         report(f"fleet: {len(plan.fleet.agents)} entries ({changes})")
         present = [machine for machine in plan.machines if machine not in missing]
         await _wait_for_reports(orchestrator, present, deadline_s, report)
+        starting = asyncio.create_task(_start_hosts(plan, access, missing, deadline_s, report))
         await asyncio.wait_for(ingress, max(1.0, deadline_s - time.monotonic()))
         await _wait_for_ingress(plan, present, deadline_s)
+        hosts = await starting
         report(f"ingress on {settings.bind_host}:{settings.http_port}")
     except TimeoutError:
         raise ClusterError(
@@ -138,8 +147,25 @@ async def bring_up(plan: Plan, report: Report) -> Running:
         ) from None
     finally:
         ingress.cancel()
+        if starting is not None:
+            starting.cancel()
         await access.close()
-    return Running(services=healths, machines=tuple(present), fleet=declared, missing_machines=tuple(missing))
+    return Running(
+        services=healths,
+        machines=tuple(present),
+        fleet=declared,
+        missing_machines=tuple(missing),
+        hosts=hosts,
+    )
+
+
+async def _start_hosts(
+    plan: Plan, access: GatewayAccess, missing: Sequence[str], deadline_s: float, report: Report
+) -> tuple[HostStanding, ...]:
+    hosts = AgentHosts(access, plan.settings.namespace, report)
+    return await hosts.bring_up(
+        plan.hosts, limit_s=max(1.0, deadline_s - time.monotonic()), absent=frozenset(missing)
+    )
 
 
 def _start_node_agents(plan: Plan) -> None:
@@ -192,15 +218,19 @@ async def _stop_services(namespace: str, access: GatewayAccess, timeout_s: float
         known = await asyncio.wait_for(asyncio.to_thread(_named_actors, namespace), timeout_s)
     except TimeoutError:  # Ray's control store does not answer, so nobody can be asked
         return
-    names = [name for name in known if name in SERVICES or name.startswith("node_agent:")]
-    # Node agents first: they would go on reporting to an orchestrator that has stopped. The gateway last: the others
+    names = [name for name in known if name in SERVICES or name.startswith(("node_agent:", PREFIX))]
+    # Hosts of agents before all: their agents handle what is in their mailboxes, with everything else still there. Then
+    # node agents: they would go on reporting to an orchestrator that has stopped. The gateway last: the others
     # write the ends of their audit trails into its own.
-    agents = [name for name in names if name not in SERVICES]
+    hosts = [name for name in names if name.startswith(PREFIX)]
+    agents = [name for name in names if name not in SERVICES and name not in hosts]
     services = [name for name in names if name in SERVICES and name != SECURITY_GATEWAY]
-    for group in (agents, services, [name for name in names if name == SECURITY_GATEWAY]):
+    for group in (hosts, agents, services, [name for name in names if name == SECURITY_GATEWAY]):
         tasks = [asyncio.create_task(stop(name)) for name in group]
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=timeout_s)
+            _, late = await asyncio.wait(
+                tasks, timeout=max(timeout_s, DRAIN_S) if group is hosts else timeout_s
+            )
             for task in late:
                 task.cancel()
 

@@ -57,6 +57,7 @@ def head_record(settings: Settings, node: NodeStart) -> ClusterRecord:
         namespace=settings.namespace,
         machines=(node.machine,),
         tls=node.tls,
+        metrics_ports=() if node.ports.metrics is None else (node.ports.metrics,),
     )
 
 
@@ -84,6 +85,7 @@ def start_launched_services(
     data_dir = settings.data_path
     os.environ.update(node_environment(settings) | client_environment(node.token_path, node.tls))
     from actors.bootstrap import Plan, bring_up  # noqa: PLC0415  imports ray
+    from actors.host_plans import plan_hosts  # noqa: PLC0415  as above
     from actors.local_system import connected  # noqa: PLC0415  as above
 
     policy, policy_source = own_policy(settings)
@@ -101,6 +103,7 @@ def start_launched_services(
             for machine in fleet.machines
         },
         fleet=declare_command(fleet, source),
+        hosts=plan_hosts(fleet, Path(source), settings, identities),
         policy=policy,
         policy_source=policy_source,
     )

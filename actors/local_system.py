@@ -204,6 +204,7 @@ def _bring_up(
     joining: "Future[None] | None",
 ) -> "Running":
     from actors.bootstrap import Plan, bring_up
+    from actors.host_plans import plan_hosts
 
     policy, policy_source = own
     cpus = split_cpus(os.cpu_count() or 1, len(machines))
@@ -215,6 +216,7 @@ def _bring_up(
             for index, machine in enumerate(machines)
         },
         fleet=declare_command(fleet, source),
+        hosts=plan_hosts(fleet, Path(source), settings, identities),
         policy=policy,
         policy_source=policy_source,
         check_joining=lambda: _raise_if_failed(joining),

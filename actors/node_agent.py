@@ -1,5 +1,6 @@
 """The node agent: a small actor pinned to each machine, which reports it to the core orchestrator."""
 
+import asyncio
 from dataclasses import dataclass
 
 import ray
@@ -24,6 +25,8 @@ from zejzl_ray.ids import new_id
 from zejzl_ray.log import configure_logging, files_of
 from zejzl_ray.machine.assembly import build_reporting
 from zejzl_ray.machine.log_files import MachineLogFiles
+from zejzl_ray.machine.monitor import MachineMonitor
+from zejzl_ray.machine.reporting import MachineReporting
 from zejzl_ray.machine.settings import NodeAgentSettings
 
 
@@ -83,7 +86,10 @@ class NodeAgentActor:
             address=ray.util.get_node_ip_address(),
             told_to_ray_mib=_vram_told_to_ray(node_id),
         )
+        monitor = MachineMonitor(_Latest(self._reporting))
+        self._reporting.condition = monitor.condition
         self._reporting.start()
+        self._monitoring = asyncio.get_running_loop().create_task(monitor.run(), name="machine-monitor")
 
     @ray.method
     async def snapshot(self, request: GetSnapshot, call: CallContext) -> MachineSnapshot:
@@ -103,11 +109,18 @@ class NodeAgentActor:
     @ray.method
     async def stop(self, request: StopService, call: CallContext) -> Stopped:
         """Stop reporting and release the driver; safe to repeat."""
+        self._monitoring.cancel()
+        await asyncio.wait({self._monitoring})
         await self._reporting.stop()
         await self._security.stop()
         await self._access.close()
         self._logs.close()
         return Stopped()
+
+
+class _Latest:
+    def __init__(self, reporting: MachineReporting) -> None:
+        self.snapshot = reporting.latest
 
 
 class _Reporter:

@@ -23,6 +23,7 @@ from zejzl_ray.contracts.performance import (
 )
 from zejzl_ray.contracts.waits import ReportWaits, WaitsReported
 from zejzl_ray.observability.service import ObservabilityHub
+from zejzl_ray.shell.late_collector import LateCollector
 from zejzl_ray.store.protocol import Store
 
 
@@ -33,11 +34,14 @@ class ObservabilityHubActor:
     def __init__(self, options: ServiceOptions) -> None:
         def build(store: Store) -> ObservabilityHub:  # once the store is open, so after all of this
             caller = self._here.caller
-            return ObservabilityHub(
+            hub = ObservabilityHub(
                 store, SystemClock(), fleet=RegistryFleet(caller), machines=NodeAgentLogs(caller)
             )
+            figures.source = hub.collector
+            return hub
 
-        self._here = host(OBSERVABILITY_HUB, options, build)
+        figures = LateCollector()
+        self._here = host(OBSERVABILITY_HUB, options, build, collector=figures)
         self._security = self._here.security
 
     @ray.method

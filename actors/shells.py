@@ -5,6 +5,8 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from prometheus_client.registry import Collector
+
 from actors.audit_place import AuditPlace
 from actors.place import ServiceOptions, end_process, machine_addresses, own_identity, prepare_process
 from zejzl_ray.auth.ports import AuditRecorder
@@ -97,15 +99,27 @@ class Audited(Hosted[S]):
         return stopped
 
 
-def host(service: str, options: ServiceOptions, build: Callable[[Store], S]) -> Audited[S]:
+def host(
+    service: str,
+    options: ServiceOptions,
+    build: Callable[[Store], S],
+    *,
+    collector: Collector | None = None,
+) -> Audited[S]:
     """Build a service and begin to start it; needs a running event loop.
 
     core_orchestrator has no health port of its own: the ingress on 7000 shows its health.
+
+    Args:
+        service: its name.
+        options: from the composition root.
+        build: makes the service from its store.
+        collector: its own figures for the page of its health port.
     """
     trail = AuditPlace(service, lambda: open_namespace(options.settings, f"{service}.audit", service))
     access = GatewayAccess(options.settings.namespace, options.credential, SystemClock())
     security = _security(service, options, service, access.ports(trail))
-    shell = _shell(service, options, build, access, security)
+    shell = _shell(service, options, build, access, security, collector)
     security.launch()
     shell.launch()
     return Audited(shell, security, access, trail)
@@ -151,6 +165,7 @@ def _shell(
     build: Callable[[Store], S],
     access: GatewayAccess,
     security: ProcessSecurity,
+    collector: Collector | None = None,
 ) -> ServiceShell[S]:
     settings = options.settings
     identity = own_identity(service)
@@ -169,7 +184,8 @@ def _shell(
     server = None
     if port is not None:
         door = access.health_door(service, security.guard)
-        server = HealthServer(LOOPBACK, port(settings), door)  # without TLS, so never beyond this machine
+        # without TLS, so never beyond this machine
+        server = HealthServer(LOOPBACK, port(settings), door, collector=collector)
     registry = CoreOrchestratorClient(access.caller)
     return ServiceShell(
         identity,

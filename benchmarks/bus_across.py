@@ -88,6 +88,14 @@ class NatsAcross:
         require(missing, each * pairs, "NATS")
         return float(each * pairs / (ended_s - began_s))
 
+    def iterated_rate(self, messages: int) -> float:
+        """Return messages a second where the receiver awaits the next one, instead of having a callback."""
+        self._receiver.begin("iterate", messages, TAKE_LIMIT_S)
+        began_s = self._sender.call("publish", self._names[:1], messages, "iterated")
+        ended_s, missing = self._receiver.result()
+        require(missing, messages, "NATS, iterator")
+        return float(messages / (ended_s - began_s))
+
     def durable_rate(self, messages: int) -> float:
         """Return messages a second that were acknowledged to the sender, taken, and acknowledged by the receiver."""
         self._sender.call("open_stream")

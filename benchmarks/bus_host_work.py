@@ -9,15 +9,17 @@ import os
 import time
 from array import array
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from benchmarks.bus_mail import Arrivals, content_of, contents, median, number_of, times
 from benchmarks.bus_pacing import BURST, Beat
 from zejzl_ray.bus.message import Guarantee, Message
-from zejzl_ray.cluster.agent_host import AgentHost
 from zejzl_ray.errors import ZejzlError
+
+if TYPE_CHECKING:
+    from zejzl_ray.cluster.agent_host import AgentHost  # it imports Ray
 
 KIND = "observation"
 
@@ -46,7 +48,7 @@ class HostWork:
         host: it; its agents run.
     """
 
-    def __init__(self, host: AgentHost) -> None:
+    def __init__(self, host: "AgentHost") -> None:
         self._host = host
         self._office = host.office
 

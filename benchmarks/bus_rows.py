@@ -232,6 +232,7 @@ def across_rate(bench: Bench) -> list[Row]:
         {
             "bus": lambda: product.rate(bench.many(200_000)),
             "nats": lambda: nats.rate(bench.many(100_000)),
+            "nats, iterator": lambda: nats.iterated_rate(bench.many(50_000)),
             "redis": lambda: redis.rate(bench.many(10_000)),
             "redis, pipelined": lambda: redis.rate(bench.many(30_000), is_pipelined=True),
             "ray calls": lambda: ray.rate(bench.many(2_000), is_in_turn=False),
@@ -248,6 +249,11 @@ def across_rate(bench: Bench) -> list[Row]:
 
     return [
         row("nats", "(c) nats-server through nats-py: publish, and a callback", 2.5),
+        row(
+            "nats, iterator",
+            "nats-server through nats-py: publish, and `async for` over the subscription",
+            None,
+        ),
         row("redis", "(b) Redis pub/sub: one awaited publish a message", 20),
         row("redis, pipelined", "Redis pub/sub: pipelines of 64 publishes", None),
         row("ray calls", "(d) raw Ray actor calls, 200 under way", None),

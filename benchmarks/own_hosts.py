@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -150,6 +151,8 @@ class OwnHosts:
 @contextmanager
 def own_hosts() -> Iterator[OwnHosts]:
     """Start two nodes and the services, connect this process to them, and end everything at the end."""
+    if "ray" in sys.modules:
+        raise RuntimeError("Ray was imported before its environment was known")
     directory = Path(tempfile.mkdtemp(prefix="zjh-", dir="/tmp"))
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
     try:

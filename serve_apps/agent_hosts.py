@@ -20,7 +20,8 @@ def host_locator(operation: Operation, replica: RegistryReplica) -> Callable[[Co
         host = getattr(request, "host", None)
         if not any(agent.metadata.get(HOST_KEY) == host for agent in replica.copy().agents()):
             raise NotFound(
-                f"path.host: the registry has no agent of a host {host}.", "zejzl agents list shows the hosts."
+                f"path.host: the registry has no agent of a host {host}.",
+                "zejzl agents list shows the hosts.",
             )
         return operation.at(agent_host_name(str(host)))
 

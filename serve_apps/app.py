@@ -150,7 +150,9 @@ def create_app(
                 clock=clock, config=config, watchers=watchers, still_counts=still_counts,
             )  # fmt: skip
             return Guarded(operation, watch, door, clock)
-        if operation.service == agent_host.SERVICE:  # checked before a host is looked for, and by the host again
+        if (
+            operation.service == agent_host.SERVICE
+        ):  # checked before a host is looked for, and by the host again
             locate = host_locator(operation, replica)
             return Guarded(operation, CallEndpoint(operation, caller, clock, config, locate), door, clock)
         return CallEndpoint(operation, caller, clock, config)

@@ -24,7 +24,7 @@ from tools.python_page import first_paragraph, python_parts
 from zejzl_ray.cli.main import app as cli
 from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.contracts.problems import wire_status
-from zejzl_ray.contracts.services import NODE_AGENT_OPERATIONS, OPERATIONS
+from zejzl_ray.contracts.services import AGENT_HOST_OPERATIONS, NODE_AGENT_OPERATIONS, OPERATIONS
 from zejzl_ray.errors import ZejzlError
 from zejzl_ray.orchestrator.states import render_table
 from zejzl_ray.settings import Settings
@@ -104,7 +104,7 @@ def services_page() -> str:
             "yes" if one.is_repeatable else "no",
             f"`{one.verb} {one.path}`" if one.path else "handle only",
         )
-        for one in (*OPERATIONS, *NODE_AGENT_OPERATIONS)
+        for one in (*OPERATIONS, *NODE_AGENT_OPERATIONS, *AGENT_HOST_OPERATIONS)
     ]
     intro = (
         "One list, `zejzl_ray/contracts/services.py`: routes, scope checks and both transports read it. The "

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from zejzl_ray.agents.agent import Agent
     from zejzl_ray.agents.handlers import LATER, handles
     from zejzl_ray.agents.health import CheckResult
+    from zejzl_ray.agents.local import LocalAgents
+    from zejzl_ray.bus.dead_letters import DeadLetter
+    from zejzl_ray.bus.facade import MessageBus
     from zejzl_ray.bus.mailbox import Overflow
     from zejzl_ray.bus.message import Guarantee, Message, MessagePriority
     from zejzl_ray.contracts.machines import Gpu, Machine
@@ -47,10 +50,13 @@ __all__ = [
     "handles",
     "LATER",
     "CheckResult",
+    "LocalAgents",
     "Message",
     "MessagePriority",
     "Guarantee",
     "Overflow",
+    "DeadLetter",
+    "MessageBus",
     "AgentEvent",
     "AgentKind",
     "AgentState",
@@ -73,10 +79,13 @@ _HOMES: Final = {
     "handles": "zejzl_ray.agents.handlers",
     "LATER": "zejzl_ray.agents.handlers",
     "CheckResult": "zejzl_ray.agents.health",
+    "LocalAgents": "zejzl_ray.agents.local",
     "Message": "zejzl_ray.bus.message",
     "MessagePriority": "zejzl_ray.bus.message",
     "Guarantee": "zejzl_ray.bus.message",
     "Overflow": "zejzl_ray.bus.mailbox",
+    "DeadLetter": "zejzl_ray.bus.dead_letters",
+    "MessageBus": "zejzl_ray.bus.facade",
     "AgentEvent": "zejzl_ray.contracts.orchestrator",
     "AgentKind": "zejzl_ray.contracts.orchestrator",
     "AgentState": "zejzl_ray.contracts.orchestrator",

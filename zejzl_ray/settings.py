@@ -125,6 +125,10 @@ class Settings(BaseSettings):
         le=65535,
         description="port of Ray's dashboard; unset: 8265, or a free one if taken",
     )
+    ray_metrics: bool = Field(
+        default=False,
+        description="Ray's own pages of figures, one a machine, for Prometheus; anybody who reaches them reads them",
+    )
     ingress_replicas: int = Field(default=1, ge=1, le=64, description="replicas of the ingress")
     home_wait_s: float = Field(
         default=60.0, ge=0, le=3600, description="how long to wait for a declared machine"

@@ -1,7 +1,8 @@
 """Baseline (c): nats-server through nats-py, publish and callback; and JetStream with an acknowledgement a message.
 
-The callback is the fastest way that nats-py has to receive. What may wait for it is unbounded here, so that nothing is
-dropped for a slow consumer.
+The callback is the fastest way that nats-py has to receive; its iterator and ``next_msg``, which are what awaiting the
+next message looks like there, make a task for each. What may wait is unbounded here, so that nothing is dropped for a
+slow consumer.
 """
 
 import asyncio
@@ -40,7 +41,7 @@ class _Connected:
 class NatsSender(_Connected):
     """Publishes."""
 
-    async def publish(self, receivers: tuple[str, ...], count: int) -> float:
+    async def publish(self, receivers: tuple[str, ...], count: int, kind: str = "called") -> float:
         """Publish ``count`` messages to each receiver, by one task each, and flush; return when the first was made."""
         client = await self.client()
         given = contents(count * len(receivers))
@@ -48,15 +49,19 @@ class NatsSender(_Connected):
         began_s = time.monotonic()
         await asyncio.gather(
             *(
-                self._publish(client, f"sender-{index}", receiver, given[index * count : (index + 1) * count])
+                self._publish(
+                    client, kind, f"sender-{index}", receiver, given[index * count : (index + 1) * count]
+                )
                 for index, receiver in enumerate(receivers)
             )
         )
         await client.flush(60)
         return began_s
 
-    async def _publish(self, client: Client, sender: str, receiver: str, given: list[dict[str, Any]]) -> None:
-        publish, subject = client.publish, f"plain.{receiver}"
+    async def _publish(
+        self, client: Client, kind: str, sender: str, receiver: str, given: list[dict[str, Any]]
+    ) -> None:
+        publish, subject = client.publish, f"{kind}.{receiver}"
         for content in given:
             await publish(subject, encode(baseline_message(sender, receiver, content)))
 
@@ -95,14 +100,18 @@ class NatsReceiver(_Connected):
         self._arrivals = Arrivals(0)
         self._expected = 0
         self._done = asyncio.Event()
+        self._pulled: Any = None
 
     async def ready(self) -> None:
         """Be subscribed when this returns."""
         client = await self.client()
         for name in self._names:
             await client.subscribe(
-                f"plain.{name}", cb=self._count, pending_msgs_limit=0, pending_bytes_limit=0
+                f"called.{name}", cb=self._count, pending_msgs_limit=0, pending_bytes_limit=0
             )
+        self._pulled = await client.subscribe(
+            f"iterated.{self._names[0]}", pending_msgs_limit=0, pending_bytes_limit=0
+        )
         await client.flush()
 
     async def ready_durably(self, waiting: int) -> None:
@@ -130,6 +139,16 @@ class NatsReceiver(_Connected):
         ended_s = time.monotonic()
         await (await self.client()).flush()
         return ended_s, self._arrivals.missing
+
+    async def iterate(self, count: int, limit_s: float) -> tuple[float, int]:
+        """Take messages from the iterator until all have come; returns as ``take``."""
+        arrivals = Arrivals(count)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                async for message in self._pulled.messages:
+                    if arrivals.add(decode(message.data).content) == count:
+                        break
+        return time.monotonic(), arrivals.missing
 
     async def _count(self, message: Msg) -> None:
         if self._arrivals.add(decode(message.data).content) == self._expected:

@@ -28,6 +28,7 @@ from zejzl_ray.settings import Settings
 ALWAYS = {door.name for door in DOORS if door.kind is not None} - {
     "Ray client, one program",
     "proxy log",  # from its first line on
+    *(door.name for door in DOORS if door.is_asked_for),
 }  # fmt: skip
 _LIMIT_S = 10.0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from zejzl_ray.contracts.operation import Operation
-from zejzl_ray.contracts.services import BY_SERVICE, NODE_AGENT_OPERATIONS, OPERATIONS
+from zejzl_ray.contracts.services import AGENT_HOST_OPERATIONS, BY_SERVICE, NODE_AGENT_OPERATIONS, OPERATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("zejzl_ray", "actors", "serve_apps")
@@ -38,6 +38,7 @@ ACTORS = {
     "error_bus": "ErrorBusActor",
     "security_gateway": "SecurityGatewayActor",
     "node_agent": "NodeAgentActor",
+    "agent_host": "AgentHostActor",
 }
 # Every operation that an actor has, those over handles only and the node agents' too.
 ALL = tuple(operation for operations in BY_SERVICE.values() for operation in operations.values())
@@ -169,34 +170,44 @@ def test_the_preservation_table_names_what_exists() -> None:
     assert not missing
 
 
-@pytest.mark.parametrize(
-    ("prefix", "last"),
-    [
-        ("SR", 13),
-        ("BA", 39),
-        ("CF", 47),
-        ("PT", 13),
-        ("BE", 7),
-        ("FJ", 6),
-        ("DV", 26),
-        ("BK", 10),
-        ("AA", 14),
-        ("TR", 15),
-        ("SE", 77),
-    ],
-)
-def test_every_old_capability_has_a_row(prefix: str, last: int) -> None:
+# How the inventories number their capabilities: from 1 to the last one, some with gaps that they have left free.
+CAPABILITIES: dict[str, tuple[range, ...]] = {
+    "SR": (range(1, 14),),
+    "BA": (range(1, 40),),
+    "CF": (range(1, 48),),
+    "PT": (range(1, 14),),
+    "BE": (range(1, 8),),
+    "FJ": (range(1, 7),),
+    "DV": (range(1, 27),),
+    "BK": (range(1, 11),),
+    "AA": (range(1, 15),),
+    "TR": (range(1, 16),),
+    "SE": (range(1, 78),),
+    "MB": (range(1, 28), range(30, 36), range(40, 53), range(60, 66)),
+    "EX": (range(1, 9), range(10, 14)),
+    "LG": (range(1, 17),),
+    "PF": (range(1, 9), range(10, 16), range(20, 27), range(30, 31)),
+    "DD": (range(1, 10),),
+    "FA": (range(1, 34),),
+    "LO": (range(1, 11),),
+}
+
+
+@pytest.mark.parametrize("prefix", CAPABILITIES)
+def test_every_old_capability_has_a_row(prefix: str) -> None:
     found: set[int] = set()
     for line in text_of(ROOT / "docs" / "preservation.md").splitlines():
         if line.startswith("|"):
             for letters, first, end in _ROW_ID.findall(line.split("|")[1]):
                 if letters == prefix:
                     found |= set(range(int(first), int(end or first) + 1))
-    assert not set(range(1, last + 1)) - found
+    wanted = {number for numbers in CAPABILITIES[prefix] for number in numbers}
+    assert not wanted - found
+    assert not found - wanted
 
 
 def test_names_of_operations_are_unique_in_their_service() -> None:
-    listed = (*OPERATIONS, *NODE_AGENT_OPERATIONS)
+    listed = (*OPERATIONS, *NODE_AGENT_OPERATIONS, *AGENT_HOST_OPERATIONS)
     counts = Counter((operation.service, operation.name) for operation in listed)
     assert [name for name, count in counts.items() if count > 1] == []
     assert sorted(operation.key for operation in listed) == sorted(operation.key for operation in ALL)
@@ -215,10 +226,12 @@ def test_operations_are_closed_unless_frozen_as_public() -> None:
     assert all(operation.scope for operation in ALL if not operation.is_public)
 
 
-def test_what_ends_a_service_is_no_route() -> None:
+def test_what_ends_a_service_is_no_route_nor_is_mail_nor_what_hosts_tell_of_it() -> None:
     over_handles_only = {operation.key for operation in ALL if not operation.path}
     assert over_handles_only == {
         *(f"{service}.stop" for service in ACTORS), "node_agent.health", "node_agent.read_logs", "node_agent.snapshot",
+        "agent_host.health", "agent_host.open_mail", "agent_host.deliver_mail", "agent_host.hold_line",
+        "observability_hub.report_waits", "observability_hub.report_performance",
     }  # fmt: skip
 
 

@@ -56,7 +56,7 @@ class Agent:
         handler_timeout_s: longest handler; None: no limit.
         drain_timeout_s: longest time on stop to handle what is in its mailbox, and again for ``on_stop``.
         state_period_s: state is saved at most this often while mail is handled.
-        state_with_ack: state is saved before mail sent at least once is acknowledged.
+        state_with_ack: state is saved in one commit with the acknowledgement of mail that is sent at least once.
         fatal: exceptions of handlers that end the agent, so that its supervisor starts a new one.
         checks: its health checks; see ``add_check``.
         degradations: its fallbacks, and which are in use.

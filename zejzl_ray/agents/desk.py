@@ -140,9 +140,10 @@ class Desk:
         message = handling.message
         self._keeper.changed()
         is_kept = message.guarantee is Guarantee.AT_LEAST_ONCE
+        state: bytes | None = None
         if is_kept and self._agent.state_with_ack:
             try:
-                await self._keeper.save()
+                state = self._keeper.taken_along()
             except Exception as error:
                 await self._failed(handling, error)
                 return error
@@ -157,7 +158,7 @@ class Desk:
                     await self._respond_failure(message, error)
         if is_kept:
             try:
-                await self._mail.ack(message)
+                await self._mail.ack(message, state=state)
             except ZejzlError as error:
                 self._agent.log.warning("could not be acknowledged and may come again", error=str(error))
         return None

@@ -40,6 +40,7 @@ class Registrant:
     metadata: Mapping[str, JsonValue] = field(default_factory=dict)
     is_registered: bool = False
     due_at_s: float = 0.0
+    told_at_s: float | None = None
     problem: str = ""
 
 
@@ -97,6 +98,15 @@ class Heartbeats:
             member.due_at_s = 0.0
             self._wake.set()
 
+    def ages_s(self) -> dict[str, float]:
+        """Return how long ago the registry heard of each agent; one that it never heard of is left out."""
+        now_s = self._clock.monotonic_s()
+        return {
+            each.name: now_s - each.told_at_s
+            for each in self._members.values()
+            if each.told_at_s is not None
+        }
+
     async def beat(self) -> int:
         """Send the heartbeats that are due now, or nearly; return how many."""
         now_s = self._clock.monotonic_s()
@@ -137,6 +147,8 @@ class Heartbeats:
                     await self._tell(member)
             except Exception as error:
                 problem = f"{type(error).__name__}: {error}"
+            else:
+                member.told_at_s = self._clock.monotonic_s()
         if problem and not member.problem:
             _log.warning("registry cannot be told of the agent", agent=member.name, error=problem)
         elif member.problem and not problem:

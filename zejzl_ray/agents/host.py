@@ -13,7 +13,7 @@ from zejzl_ray.agents.ports import Registrar
 from zejzl_ray.agents.runner import RunnerParts, StopReport
 from zejzl_ray.agents.supervisor import AgentSupervisor, RestartPolicy
 from zejzl_ray.bus.dead_letters import DeadLetter
-from zejzl_ray.contracts.agent_life import AgentHealth, AgentInfo
+from zejzl_ray.contracts.agent_life import AgentHealth, AgentInfo, LifeState
 from zejzl_ray.errors import AgentExists, AgentNotFound, InvalidInput, Overloaded
 from zejzl_ray.fleet.suggest import did_you_mean
 from zejzl_ray.ids import NAME_REGEX
@@ -166,6 +166,14 @@ class AgentSet:
     async def info(self, name: str) -> AgentInfo:
         """Return one of them; raises AgentNotFound."""
         return await self._found(name).info()
+
+    def states(self) -> dict[str, LifeState]:
+        """Return where each agent is in its life."""
+        return {name: supervisor.lifecycle.state for name, supervisor in self._agents.items()}
+
+    def heartbeat_ages_s(self) -> dict[str, float]:
+        """Return how long ago the registry heard of each agent; without a registrar of none."""
+        return {} if self._heartbeats is None else self._heartbeats.ages_s()
 
     async def health(self, name: str) -> AgentHealth:
         """Return how one of them is; raises AgentNotFound."""

@@ -73,8 +73,8 @@ class Mail(Protocol):
         """End it."""
         ...
 
-    async def ack(self, message: Message) -> None:
-        """Acknowledge mail that is sent at least once; nothing for other mail."""
+    async def ack(self, message: Message, *, state: bytes | None = None) -> None:
+        """Acknowledge mail that is sent at least once; nothing for other mail. ``state`` is kept in the same commit."""
         ...
 
     async def nack(self, message: Message, reason: str) -> None:

@@ -1,7 +1,7 @@
 """Runs one agent: from the restored state to the drained mailbox."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +12,7 @@ from zejzl_ray.agents.agent import Agent, Link
 from zejzl_ray.agents.desk import Desk, FatalFailure
 from zejzl_ray.agents.health import judge
 from zejzl_ray.agents.heartbeats import Heartbeats
+from zejzl_ray.agents.hooks import UndeliveredMail, bounded
 from zejzl_ray.agents.lifecycle import Lifecycle, LifeEvent, shown_reason
 from zejzl_ray.agents.place import AgentPlace
 from zejzl_ray.agents.ports import Mail, StateStore
@@ -21,14 +22,12 @@ from zejzl_ray.bus.dead_letters import DeadLetter
 from zejzl_ray.bus.handling import Handlings
 from zejzl_ray.bus.message import Message
 from zejzl_ray.clock import Clock, SystemClock
-from zejzl_ray.contracts.agent_life import AgentHealth, AgentInfo, LifeState
-from zejzl_ray.errors import Conflict, DeadlineExceeded, InvalidInput
+from zejzl_ray.contracts.agent_life import AgentHealth, AgentInfo
+from zejzl_ray.errors import Conflict, InvalidInput
 from zejzl_ray.ids import NAME_REGEX
 from zejzl_ray.log import bind_agent, get_logger
 from zejzl_ray.metrics.figures import MailFigures
 from zejzl_ray.resilience.degradations import using_degradations
-
-_MOST_LETTERS = 1000  # calls of on_undelivered that may wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +125,7 @@ class AgentRunner:
         self._lock = asyncio.Lock()
         self._has_hooks_done = False
         self._started_at_s: float | None = None
-        self._letters: set[asyncio.Task[None]] = set()
-
-    # --- life ---------------------------------------------------------------------------------------------------------
+        self._letters = UndeliveredMail(agent, self._around)
 
     async def start(self) -> None:
         """Start it.
@@ -147,7 +144,7 @@ class AgentRunner:
                 self._parts.handlings.open(self.name, self.agent.concurrency)
             with self._around():
                 await self._keeper.restore()
-                await self._bounded(self.agent.on_start(), "on_start", self.agent.start_timeout_s)
+                await bounded(self.agent.on_start(), self.name, "on_start", self.agent.start_timeout_s)
         except BaseException as error:
             self._crash = error
             self.lifecycle.apply(LifeEvent.CRASH, self._clock.now_s(), shown_reason(error))
@@ -170,7 +167,7 @@ class AgentRunner:
         async with self._lock:
             if not self.lifecycle.allows(LifeEvent.STOP):
                 return StopReport()
-            had_crashed = self.lifecycle.state is LifeState.FAILED
+            had_crashed = self._crash is not None
             self.lifecycle.apply(LifeEvent.STOP, self._clock.now_s(), reason)
             interrupted: list[Message] = []
             try:
@@ -218,8 +215,6 @@ class AgentRunner:
         self._slots.open()
         self._place.hurry()
 
-    # --- what can be seen ---------------------------------------------------------------------------------------------
-
     async def health(self) -> AgentHealth:
         """Return how it is: its own checks, how its last messages went, its state, the fallbacks in use."""
         checks = [] if self._crash is not None else await self.agent.checks.run()
@@ -252,12 +247,7 @@ class AgentRunner:
 
     def undelivered(self, letter: DeadLetter) -> None:
         """Have ``on_undelivered`` called; for a listener of dead letters, so it returns at once."""
-        if len(self._letters) < _MOST_LETTERS and type(self.agent).on_undelivered is not Agent.on_undelivered:
-            task = asyncio.get_running_loop().create_task(self._tell_undelivered(letter))
-            self._letters.add(task)
-            task.add_done_callback(self._letters.discard)
-
-    # --- inside -------------------------------------------------------------------------------------------------------
+        self._letters.tell(letter)
 
     @contextmanager
     def _around(self) -> Iterator[None]:
@@ -283,11 +273,10 @@ class AgentRunner:
         if self._has_hooks_done:
             return
         self._has_hooks_done = True
-        for task in tuple(self._letters):
-            task.cancel()
+        self._letters.close()
         with self._around():
             try:
-                await self._bounded(self.agent.on_stop(), "on_stop", self.agent.drain_timeout_s)
+                await bounded(self.agent.on_stop(), self.name, "on_stop", self.agent.drain_timeout_s)
             except Exception as error:
                 self._log.error("on_stop failed", exc_info=error)
             try:
@@ -298,18 +287,6 @@ class AgentRunner:
         if self._parts.handlings is not None:
             self._parts.handlings.close(self.name)
 
-    async def _bounded(self, work: Awaitable[None], hook: str, limit_s: float) -> None:
-        try:
-            async with asyncio.timeout(limit_s) as scope:
-                await work
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            raise DeadlineExceeded(
-                f"{hook} of {self.name} did not end within {limit_s:g} s.",
-                "Do long work in a task of its own.",
-            ) from None
-
     def _crashed(self, error: BaseException) -> None:
         """Note what ended the slots; a stop under way goes on."""
         cause = error.__cause__ if isinstance(error, FatalFailure) and error.__cause__ else error
@@ -319,10 +296,3 @@ class AgentRunner:
             self._log.error("agent failed", exc_info=cause)
             self._place.hurry()
             self._has_crashed.set()
-
-    async def _tell_undelivered(self, letter: DeadLetter) -> None:
-        with self._around():
-            try:
-                await self.agent.on_undelivered(letter)
-            except Exception as error:
-                self._log.error("on_undelivered failed", exc_info=error)

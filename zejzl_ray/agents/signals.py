@@ -18,7 +18,7 @@ async def run_until_signalled(
     A second signal ends the wait for ``close`` at once. Needs the main thread.
     """
     loop = asyncio.get_running_loop()
-    received: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    received: asyncio.Queue[signal.Signals] = asyncio.Queue()  # zejzl: ignore[queue-unbounded] one entry a signal
     for each in SIGNALS:
         loop.add_signal_handler(each, received.put_nowait, each)
     try:

@@ -83,6 +83,18 @@ class StateKeeper:
             self._problem = ""
             self._saved = covered
 
+    def taken_along(self) -> bytes | None:
+        """Return the state to be kept in one commit with an acknowledgement; None for an agent without.
+
+        Raises:
+            NotSerialisable: what ``save_state`` returned is no JSON.
+        """
+        if self._store is None:
+            return None
+        data = self._encoded()
+        self._saved = self._changes
+        return data
+
     def outcome(self) -> CheckOutcome | None:
         """Return the check ``state``; None for an agent without."""
         if self._store is None:

@@ -204,9 +204,6 @@ class AgentSupervisor:
         if self._runner is not None:
             report = await self._runner.stop(reason, drains=drains)
             self._runner = None
-        if self.lifecycle.allows(LifeEvent.STOP):  # it waited for its next start
-            self.lifecycle.apply(LifeEvent.STOP, self._clock.now_s(), reason)
-            self.lifecycle.apply(LifeEvent.DRAINED, self._clock.now_s(), reason)
         return report
 
     async def _supervise(self, agent: Agent, first: asyncio.Event) -> None:

@@ -1,21 +1,17 @@
 """Mail to and from other processes: where it goes, and what becomes of it when it cannot."""
 
-import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
 
 from zejzl_ray.bus import codec
 from zejzl_ray.bus.arrivals import Arrivals
 from zejzl_ray.bus.dead_letters import DeadLetterReason
 from zejzl_ray.bus.link import PeerLink
 from zejzl_ray.bus.local_mail import LocalMail
+from zejzl_ray.bus.mailbox import Overflow
 from zejzl_ray.bus.message import Message
+from zejzl_ray.bus.moved_mail import MovedMail
 from zejzl_ray.bus.ports import Delivered, Directory, News, Outgoing, Refused, Speakers, Transport
-from zejzl_ray.bus.undeliverable import reason_for
-from zejzl_ray.errors import AgentUnreachable, BusError
-
-_FOLLOW_S: Final = 3.0  # how long news of where an agent has moved to are waited for
-_LOOK_S: Final = 0.02
+from zejzl_ray.errors import AgentUnreachable, BusError, MailboxFull
 
 
 class AwayMail:
@@ -32,7 +28,7 @@ class AwayMail:
         self.transport: Transport | None = None
         self.links: dict[str, PeerLink] = {}
         self._arrivals = Arrivals(local)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._moved = MovedMail(local, self.locate, self.forward, self._is_down)
 
     # --- out ---------------------------------------------------------------------------------------------------------
 
@@ -63,7 +59,7 @@ class AwayMail:
             raise self.unknown(agent)
         link = self.links.get(host)
         if link is not None and link.is_down:
-            raise self._gone(agent, host, link.why_down)
+            raise self.gone(agent, host, link.why_down)
         return host
 
     def unknown(self, agent: str) -> BusError:
@@ -78,8 +74,15 @@ class AwayMail:
             ZejzlError: as ``PostOffice.send``.
         """
         local = self._local
+        if local.is_closed:
+            raise self.unknown(message.to_agent)
+        correlation_id = message.correlation_id
+        if correlation_id is not None and local.is_reply(message, is_own=True):
+            return  # to somebody of this process who has no mailbox
         host = self.route(message.to_agent)
-        if message.correlation_id and (pending := local.pending.get(message.correlation_id)) is not None:
+        if correlation_id is not None and (pending := local.pending.get(correlation_id)) is not None:
+            if message.from_agent not in local.boxes:
+                raise local.unknown(message.from_agent, set(local.boxes))  # its reply could not come back
             pending.host = host
         link = self.link(host)
         sent_at_s = message.sent_at_s
@@ -87,8 +90,17 @@ class AwayMail:
         encoded = codec.encode(message, local.options.max_message_bytes)
         message.sent_at_s = sent_at_s
         if not link.offer(message, encoded):
-            await link.room(message, len(encoded), local.patience_s(message))
-            link.offer(message, encoded)
+            await link.enqueue(message, encoded, local.patience_s(message))
+
+    def refuse_to_wait(self, message: Message) -> None:
+        """Raise MailboxFull where a message might have to wait for room on its way."""
+        link = self.links.get(self.locate(message.to_agent) or "")
+        if link is not None and link.may_be_full:
+            raise MailboxFull(
+                f"The way to {link.host} is full: {len(link)} messages wait for it.",
+                "Send later, or spread the agents over more hosts.",
+                {"to_agent": message.to_agent, "host": link.host},
+            )
 
     def link(self, host: str) -> PeerLink:
         """Return the link to another process."""
@@ -103,26 +115,30 @@ class AwayMail:
         Raises:
             ZejzlError: it cannot go there now.
         """
-        box = self._local.boxes.get(message.to_agent)
+        local = self._local
+        box = local.boxes.get(message.to_agent)
         if box is None:
             await self.send(message)
-        else:
-            self._local.put(box, message)
+            return
+        if local.pending.is_request(message) and (pending := local.pending.get(message.correlation_id or "")):
+            pending.host = ""
+        if box.overflow is Overflow.WAIT and box.is_full:
+            await box.room(message, local.patience_s(message))
+        local.put(box, message)
 
     # --- in ----------------------------------------------------------------------------------------------------------
 
     async def accept(self, host: str, outgoing: Outgoing, speakers: Speakers, linger_s: float) -> Delivered:
         """Take a batch of another process; see ``PostOffice.accept``."""
-        messages = codec.decode_batch(outgoing.batch) if outgoing.batch else []
+        messages, refused = _read(outgoing.batch)
         link = self.link(host)
-        link.end_lingering()
-        link.take_returned(outgoing.returned)
+        link.begin_turn(outgoing)
         async with link.incoming.turn(outgoing.boot, outgoing.number):
             self._hear(host, outgoing.news)
-            refused = await self._arrivals.take_in(host, messages, speakers, outgoing.news)
+            refused += await self._arrivals.take_in(host, messages, speakers, outgoing.news)
         if linger_s > 0 and outgoing.wants_reply and not link.has_mail and not refused:
             await link.linger(linger_s)
-        return link.answer(tuple(refused))
+        return link.answer(outgoing.call, tuple(refused))
 
     async def take_back(self, host: str, delivered: Delivered) -> list[Refused]:
         """Take what came with the answer to a batch; return what was refused."""
@@ -130,9 +146,10 @@ class AwayMail:
         if not delivered.back:
             return []
         assert self.transport is not None
-        messages = codec.decode_batch(delivered.back)
+        messages, refused = _read(delivered.back)
+        speakers = self.transport.speakers(host)
         async with self.link(host).incoming.turn(delivered.boot, delivered.number):
-            return await self._arrivals.take_in(host, messages, self.transport.speakers(host), delivered.news)
+            return refused + await self._arrivals.take_in(host, messages, speakers, delivered.news)
 
     def _hear(self, host: str, news: News | None) -> None:
         if news is not None and self._local.durable is not None:
@@ -145,7 +162,7 @@ class AwayMail:
         if message.sequence and self._local.durable is not None:
             self._local.durable.refused(host, message, refused)
         elif refused.reason is DeadLetterReason.UNKNOWN_AGENT:
-            self._launch(self._follow((message,), host, refused.detail))
+            self._moved.follow(host, (message,), refused.detail)
         else:
             self._local.lose(message, refused.reason, refused.detail)
 
@@ -163,47 +180,24 @@ class AwayMail:
             self._local.durable.unsent(host, kept)
         others = [message for message in messages if not message.sequence]
         if may_follow and others:
-            self._launch(self._follow(others, host, why))
+            self._moved.follow(host, others, why)
             return
         for message in others:
             self._local.lose(message, DeadLetterReason.UNREACHABLE, why)
 
-    def unreachable(self, host: str, detail: str) -> None:
-        """Another process is gone: end the requests that wait for its agents."""
+    def unreachable(self, host: str, detail: str, left: Sequence[Message]) -> None:
+        """Another process is gone: end the requests that wait for its agents; those in ``left`` follow their agents."""
+        if self._local.durable is not None:
+            self._local.durable.host_gone(host)
         pending = self._local.pending
+        follow = {message.id for message in left}
         for each in pending:
-            if each.host == host:
-                error = self._gone(each.message.to_agent, host, detail)
+            if each.host == host and each.message.id not in follow:
+                error = self.gone(each.message.to_agent, host, detail)
                 pending.fail(each.message.correlation_id or "", error)
 
-    async def _follow(self, messages: Sequence[Message], host: str, why: str) -> None:
-        """Deliver them where their agents are now, or give them up, once; they may come after mail that was sent later."""
-        local = self._local
-        until_s = local.clock.monotonic_s() + _FOLLOW_S
-        left = list(messages)
-        while left and not local.is_closed and local.clock.monotonic_s() < until_s:
-            waiting = []
-            for message in left:
-                now_at = self.locate(message.to_agent)
-                if message.to_agent in local.boxes or (now_at is not None and now_at != host):
-                    try:
-                        await self.forward(message)
-                    except BusError as error:
-                        local.lose(message, reason_for(error), error.message)
-                elif message.deadline_at_s is not None and message.deadline_at_s <= local.clock.now_s():
-                    local.lose(message, DeadLetterReason.EXPIRED, why)
-                else:
-                    waiting.append(message)
-            left = waiting
-            await asyncio.sleep(_LOOK_S)
-        link = self.links.get(host)
-        is_gone = link is not None and link.is_down
-        for message in left:
-            local.lose(
-                message, DeadLetterReason.UNREACHABLE if is_gone else DeadLetterReason.UNKNOWN_AGENT, why
-            )
-
-    def _gone(self, agent: str, host: str, detail: str) -> AgentUnreachable:
+    def gone(self, agent: str, host: str, detail: str) -> AgentUnreachable:
+        """Return the error that says that an agent's process is gone, and where it moves to, if that is known."""
         now_at = self.locate(agent)
         moves_to = now_at if now_at not in (None, host) else ""
         return AgentUnreachable(
@@ -212,14 +206,21 @@ class AwayMail:
             {"to_agent": agent, "host": host, "moves_to": moves_to},
         )
 
-    def _launch(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _is_down(self, host: str) -> bool:
+        link = self.links.get(host)
+        return link is not None and link.is_down
 
     async def close(self) -> None:
         """Close all links; what waits there goes to the dead letters."""
-        for task in tuple(self._tasks):
-            task.cancel()
+        await self._moved.close()
         for link in self.links.values():
             await link.close()
+
+
+def _read(batch: bytes) -> tuple[list[Message], list[Refused]]:
+    """Return the messages of a batch, and those that cannot be read."""
+    if not batch:
+        return [], []
+    messages, unreadable = codec.read_batch(batch)
+    why = DeadLetterReason.NOT_SERIALISABLE
+    return messages, [Refused(message_id, why, detail) for message_id, detail in unreadable]

@@ -14,6 +14,9 @@ MAX_MESSAGE_BYTES: Final = 1_048_576
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_batch: Final = msgspec.msgpack.Decoder(list[Message]).decode
 _decode: Final = msgspec.msgpack.Decoder(Message).decode
+_decode_parts: Final = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_decode_text: Final = msgspec.msgpack.Decoder(str).decode
+_ID: Final = Message.__struct_fields__.index("id")
 _ARRAY_32: Final = b"\xdd"  # MessagePack: an array whose length follows in four bytes
 
 
@@ -25,6 +28,8 @@ def encode(message: Message, max_bytes: int = MAX_MESSAGE_BYTES) -> bytes:
         MessageTooLarge: it is longer than ``max_bytes``.
     """
     try:
+        if not all(map(_is_text, message.content)) or not all(map(_is_text, message.metadata)):
+            raise TypeError("a name in its content or metadata is no text")
         encoded = _encode(message)
     except (TypeError, ValueError, OverflowError, RecursionError, UnicodeEncodeError) as error:
         raise NotSerialisable(
@@ -68,3 +73,38 @@ def decode_batch(data: bytes) -> list[Message]:
         return _decode_batch(data)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise InvalidInput(f"These bytes are no batch of messages: {error}.") from None
+
+
+def read_batch(data: bytes) -> tuple[list[Message], list[tuple[str, str]]]:
+    """Return the messages of a batch, in its order, and id and reason of those that cannot be read.
+
+    Raises:
+        InvalidInput: the bytes are no batch.
+    """
+    try:
+        return _decode_batch(data), []
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+        why = str(error)
+    try:
+        parts = _decode_parts(data)
+    except (msgspec.MsgspecError, ValueError):
+        raise InvalidInput(f"These bytes are no batch of messages: {why}.") from None
+    messages: list[Message] = []
+    unreadable: list[tuple[str, str]] = []
+    for part in parts:
+        try:
+            messages.append(_decode(part))
+        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+            unreadable.append((_id_of(part), f"it cannot be read there: {error}"))
+    return messages, unreadable
+
+
+def _id_of(data: msgspec.Raw) -> str:
+    try:
+        return _decode_text(_decode_parts(data)[_ID])
+    except (msgspec.MsgspecError, ValueError, IndexError):
+        return ""
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)

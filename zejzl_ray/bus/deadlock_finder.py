@@ -4,13 +4,13 @@ Pure logic: reports come in one after the other, what is to be done goes out as 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from zejzl_ray.bus.wait_graph import Node, Pool, Request, Slot, Step, WaitGraph
+from zejzl_ray.bus.wait_facts import Fact, facts_of, parts_of, stacks_of, waiting
+from zejzl_ray.bus.wait_graph import Node, Request, Slot, Step, WaitGraph
 from zejzl_ray.contracts.waits import (
-    AgentWaits,
     Deadlock,
     DeadlockParty,
     FailRequest,
@@ -26,9 +26,6 @@ _KEPT_SEQUENCES: Final = 16
 _KEPT_CIRCLES: Final = 4096
 _KEPT_NEWS: Final = 100
 
-# What a host has told of one node, such that telling it twice means that it was so in between as well.
-Fact = tuple[object, ...]
-
 
 @dataclass(frozen=True, slots=True)
 class DeadlockPolicy:
@@ -39,12 +36,16 @@ class DeadlockPolicy:
         fresh_s: what a host reported longer ago than this is not believed any more.
         forget_s: a host is forgotten after this time without a report.
         max_hosts: further hosts are refused.
+        few_hosts: up to so many hosts every report is judged at once; the graph is built anew each time ...
+        look_s: ... and with more of them at most once in this time.
     """
 
     break_youngest: bool = True
     fresh_s: float = 2.5
     forget_s: float = 10.0
     max_hosts: int = 10_000
+    few_hosts: int = 8
+    look_s: float = 0.1
 
 
 class Verdict(NamedTuple):
@@ -102,6 +103,7 @@ class DeadlockFinder:
         self._told: OrderedDict[frozenset[str], None] = OrderedDict()
         self._suspects: set[str] = set()
         self._stuck: frozenset[Node] = frozenset()
+        self._looked_at_s = 0.0
 
     @property
     def hosts(self) -> dict[str, HostWaits]:
@@ -126,7 +128,7 @@ class DeadlockFinder:
         self.forget(now_s)
         host = self._take(report, now_s)
         found: tuple[Deadlock, ...] = ()
-        if report.pending and host.report is report:
+        if report.pending and host.report is report and self._is_look_due(now_s):
             found = self._look(now_s)
         awaited = {pending.correlation_id for pending in host.report.pending}
         host.failing = {each: fail for each, fail in host.failing.items() if each in awaited}
@@ -167,8 +169,8 @@ class DeadlockFinder:
         host = HostWaits(
             report=report,
             at_s=now_s,
-            stacks=_stacks(report, {} if before is None else before.stacks),
-            since={fact: known.get(fact, self._count) for fact in _facts(report)},
+            stacks=stacks_of(report, {} if before is None else before.stacks),
+            since={fact: known.get(fact, self._count) for fact in facts_of(report)},
             made_after=made_after,
             numbers=numbers,
         )
@@ -177,10 +179,14 @@ class DeadlockFinder:
         self._hosts[report.host] = host
         return host
 
+    def _is_look_due(self, now_s: float) -> bool:
+        is_early = 0 <= now_s - self._looked_at_s < self._policy.look_s
+        return len(self._hosts) <= self._policy.few_hosts or not is_early
+
     def _look(self, now_s: float) -> tuple[Deadlock, ...]:
         fresh = [host for host in self._hosts.values() if now_s - host.at_s <= self._policy.fresh_s]
         graph = WaitGraph(host.report for host in fresh)
-        self._stuck, self._suspects = graph.stuck, set()
+        self._looked_at_s, self._stuck, self._suspects = now_s, graph.stuck, set()
         found: list[Deadlock] = []
         for component in graph.components():
             ids = {node.correlation_id for node in component if isinstance(node, Request)}
@@ -189,7 +195,7 @@ class DeadlockFinder:
                 self._told.move_to_end(told)
             if standing:
                 continue
-            parts = list(_parts(graph, component))
+            parts = list(parts_of(graph, component))
             if not self._is_sure(parts):
                 self._suspects |= {host for host, _ in parts}
                 continue
@@ -239,17 +245,7 @@ class DeadlockFinder:
         return deadlock
 
     def _stack(self, slot: Slot, handled: Handled) -> str:
-        return self._hosts[slot.host].stacks.get(_waiting(slot.agent, handled), "")
-
-
-def _stacks(report: ReportWaits, before: dict[Fact, str]) -> dict[Fact, str]:
-    found: dict[Fact, str] = {}
-    for agent in report.agents:
-        for handled in agent.handled:
-            fact = _waiting(agent.agent, handled)
-            if stack := handled.stack or before.get(fact):
-                found[fact] = stack
-    return found
+        return self._hosts[slot.host].stacks.get(waiting(slot.agent, handled), "")
 
 
 def describe(deadlock: Deadlock) -> str:
@@ -262,39 +258,3 @@ def _request(graph: WaitGraph, step: Step) -> Pending:
     """Return the request as the host of the handler that waits for it tells it."""
     told = graph.pending[step.request.correlation_id]
     return next((pending for host, pending in told if host == step.slot.host), told[0][1])
-
-
-def _facts(report: ReportWaits) -> Iterator[Fact]:
-    for pending in report.pending:
-        yield "pending", pending.correlation_id
-    for agent in report.agents:
-        for handled in agent.handled:
-            yield _waiting(agent.agent, handled)
-        if not agent.has_receiver:
-            yield _busy(agent)
-        for correlation_id in agent.queued:
-            yield "queued", agent.agent, correlation_id
-
-
-def _waiting(agent: str, handled: Handled) -> Fact:
-    # Another message in the same slot, or another wait, is another fact.
-    return "waiting", agent, handled.slot, handled.message_id, handled.request_id, frozenset(handled.awaits)
-
-
-def _busy(agent: AgentWaits) -> Fact:
-    return "busy", agent.agent, agent.slots, frozenset((each.slot, each.message_id) for each in agent.handled)
-
-
-def _parts(graph: WaitGraph, component: set[Node]) -> Iterator[tuple[str, Fact]]:
-    """Yield host and fact of everything that makes the component stuck."""
-    for node in graph.closure(component):
-        if isinstance(node, Slot):
-            yield node.host, _waiting(node.agent, graph.handled[node])
-        elif isinstance(node, Pool):
-            yield node.host, _busy(graph.agents[node])
-        else:
-            for host, pending in graph.pending[node.correlation_id]:
-                yield host, ("pending", pending.correlation_id)
-            for place in graph.successors(node):
-                if isinstance(place, Pool):
-                    yield place.host, ("queued", place.agent, node.correlation_id)

@@ -4,6 +4,7 @@ Within a priority and sender first in is first out; senders of one priority take
 lower priority that waits is read at the latest after 63 messages of higher ones, so at least 1 in 64.
 """
 
+from bisect import bisect
 from collections import deque
 from collections.abc import Iterator
 from typing import Final
@@ -13,14 +14,39 @@ from zejzl_ray.bus.message import LOW, Message
 PATIENCE: Final = 63  # messages of higher priority that may go first
 
 
+class _Queue(deque[Message]):
+    """The mail of one sender.
+
+    Attributes:
+        sender: under which name the lane keeps it; the messages' own field may be changed by whoever sent them.
+        returned: of the messages in front that were taken before, when that was.
+    """
+
+    __slots__ = ("returned", "sender")
+    sender: str
+    returned: list[int]
+
+    def __eq__(self, other: object) -> bool:
+        return self is other  # two with the same mail are two
+
+    def take(self) -> Message:
+        """Take the first."""
+        if self.returned:
+            del self.returned[0]
+        return self.popleft()
+
+
+_NOTHING: Final[list[int]] = []  # of nearly all queues: nothing was put back
+
+
 class FairLane:
     """Mail of one priority: a queue for each sender, and whose turn it is."""
 
     __slots__ = ("_queues", "_turns")
 
     def __init__(self) -> None:
-        self._queues: dict[str, deque[Message]] = {}
-        self._turns: deque[deque[Message]] = deque()
+        self._queues: dict[str, _Queue] = {}
+        self._turns: deque[_Queue] = deque()
 
     def __bool__(self) -> bool:
         return bool(self._turns)
@@ -29,28 +55,37 @@ class FairLane:
         """Put a message behind the others of its sender."""
         queue = self._queues.get(message.from_agent)
         if queue is None:
-            queue = self._queues[message.from_agent] = deque()
+            queue = self._begin(message)
             self._turns.append(queue)
         queue.append(message)
 
-    def push_first(self, message: Message) -> None:
-        """Put a message that was taken by mistake back to where it was: it is the next to be taken."""
+    def push_back(self, message: Message, taken: int) -> None:
+        """Put a message that was taken in vain back to where it was.
+
+        Args:
+            message: the message.
+            taken: a number that grows with every message that is taken: those put back keep their order by it.
+        """
         queue = self._queues.get(message.from_agent)
         if queue is None:
-            queue = self._queues[message.from_agent] = deque()
+            queue = self._begin(message)
         else:
             self._turns.remove(queue)
         self._turns.appendleft(queue)
-        queue.appendleft(message)
+        if not queue.returned:
+            queue.returned = []
+        place = bisect(queue.returned, taken)
+        queue.returned.insert(place, taken)
+        queue.insert(place, message)
 
     def pop(self) -> Message:
         """Take the next message; the lane must not be empty."""
         turns = self._turns
         queue = turns[0]
-        message = queue.popleft()
+        message = queue.take() if queue.returned else queue.popleft()
         if not queue:
             turns.popleft()
-            del self._queues[message.from_agent]
+            del self._queues[queue.sender]
         elif len(turns) > 1:
             turns.rotate(-1)
         return message
@@ -58,15 +93,20 @@ class FairLane:
     def drop_oldest(self) -> Message:
         """Take the message that was sent first, whoever sent it; the lane must not be empty."""
         queue = min(self._turns, key=lambda each: each[0].sent_at_s)
-        message = queue.popleft()
+        message = queue.take()
         if not queue:
             self._turns.remove(queue)
-            del self._queues[message.from_agent]
+            del self._queues[queue.sender]
         return message
 
     def __iter__(self) -> Iterator[Message]:
         for queue in self._turns:
             yield from queue
+
+    def _begin(self, message: Message) -> _Queue:
+        queue = self._queues[message.from_agent] = _Queue()
+        queue.sender, queue.returned = message.from_agent, _NOTHING
+        return queue
 
 
 class Lanes:
@@ -89,9 +129,9 @@ class Lanes:
         self._lanes[message.priority].push(message)
         self.size += 1
 
-    def push_first(self, message: Message) -> None:
-        """Put a message back in front of its lane."""
-        self._lanes[message.priority].push_first(message)
+    def push_back(self, message: Message, taken: int) -> None:
+        """Put a message that was taken in vain back into its lane; see ``FairLane.push_back``."""
+        self._lanes[message.priority].push_back(message, taken)
         self.size += 1
 
     def pop(self) -> Message:
@@ -116,7 +156,10 @@ class Lanes:
         if not self._low:
             return None
         self.size -= 1
-        return self._lanes[LOW].drop_oldest()
+        dropped = self._lanes[LOW].drop_oldest()
+        if not self._low:
+            self._skipped[LOW] = 0  # later mail has not waited yet
+        return dropped
 
     def clear(self) -> list[Message]:
         """Take everything, in the order in which it would have been read."""

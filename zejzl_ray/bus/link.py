@@ -5,24 +5,23 @@ back. So a lone request costs one call, and a flood goes in batches as large as 
 """
 
 import asyncio
-from collections import OrderedDict, deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from zejzl_ray.bus import codec
 from zejzl_ray.bus.dead_letters import DeadLetterReason
 from zejzl_ray.bus.in_order import InOrder
+from zejzl_ray.bus.link_queue import LinkQueue
 from zejzl_ray.bus.local_mail import LocalMail
 from zejzl_ray.bus.message import Message
 from zejzl_ray.bus.options import BusOptions
 from zejzl_ray.bus.ports import Delivered, News, Outgoing, Refused, Transport
-from zejzl_ray.errors import AgentUnreachable, MailboxFull, ZejzlError
+from zejzl_ray.bus.went_back import WentBack
+from zejzl_ray.errors import AgentUnreachable, BusClosed, BusError, ZejzlError
 from zejzl_ray.log import get_logger
 
-_DOWN_S = 0.5  # how long a process that could not be reached is not tried again
-_KEPT_BACK = (
-    4096  # messages that went back with answers and are remembered until the other may have refused them
-)
+_DOWN_S: Final = 0.5  # how long a process that could not be reached is not tried again
+_MOST_KEPT: Final = 4096  # of what is told with the next batch
 log = get_logger("zejzl.bus")
 
 
@@ -43,8 +42,12 @@ class LinkOwner(Protocol):
         """Learn that messages cannot go, or may not have got there."""
         ...
 
-    def unreachable(self, host: str, detail: str) -> None:
-        """Learn that the other process is gone."""
+    def unreachable(self, host: str, detail: str, left: Sequence[Message]) -> None:
+        """Learn that the other process is gone, and which messages have surely not got there."""
+        ...
+
+    def gone(self, agent: str, host: str, detail: str) -> AgentUnreachable:
+        """Return the error that says that an agent's process is gone."""
         ...
 
 
@@ -71,17 +74,18 @@ class PeerLink:
         self.messages = 0
         self._owner = owner
         self._local = local
-        self._options = options
-        self._queue: deque[tuple[Message, bytes]] = deque()
-        self._bytes = 0
+        self._queue = LinkQueue(host, options)
         self._number = 0
+        self._calls = 0
         self._flights: set[asyncio.Task[None]] = set()
         self._is_lingering = False  # the flight that is out was asked to wait for a reply
         self._waiting_answer: asyncio.Future[None] | None = None
-        self._senders: deque[asyncio.Future[None]] = deque()
-        self._went_back: OrderedDict[str, Message] = OrderedDict()
+        self._peer_boot = ""
+        self._went_back = WentBack()
         self._returned: list[Refused] = []
+        self._unanswered: list[int] = []
         self._has_news = False
+        self._is_closed = False
         self._down_until_s = 0.0
         self.why_down = ""
 
@@ -95,53 +99,34 @@ class PeerLink:
         """Whether messages wait here."""
         return bool(self._queue)
 
+    @property
+    def may_be_full(self) -> bool:
+        """Whether there may be a message that has to wait for room."""
+        return self._queue.may_be_full
+
     def __len__(self) -> int:
         return len(self._queue)
 
     def offer(self, message: Message, encoded: bytes) -> bool:
-        """Queue a message and see to it that it goes; False when there is no room for it."""
-        if (
-            len(self._queue) >= self._options.link_capacity
-            or self._bytes + len(encoded) > self._options.link_bytes
-        ):
+        """Queue a message and see to it that it goes; False when there is no room for it now."""
+        if not self._queue.offer(message, encoded):
             return False
-        self._queue.append((message, encoded))
-        self._bytes += len(encoded)
         waiting = self._waiting_answer
         if waiting is not None and message.from_agent in self.can_go_back:
-            if not waiting.done():
-                waiting.set_result(None)  # it goes back with the answer
+            _wake(waiting)  # it goes back with the answer
         elif not self._flights or (self._is_lingering and len(self._flights) < 2):
             self._fly()
         return True
 
-    async def room(self, message: Message, size_bytes: int, timeout_s: float) -> None:
-        """Wait until a message fits.
+    async def enqueue(self, message: Message, encoded: bytes, timeout_s: float) -> None:
+        """Queue a message as soon as there is room for it; it goes with what was there before.
 
         Raises:
-            MailboxFull: it did not within the time limit.
+            MailboxFull: there was no room within the time limit.
+            AgentUnreachable: the other process was found to be gone meanwhile.
+            BusClosed: this one was closed.
         """
-        loop = asyncio.get_running_loop()
-        deadline_s = loop.time() + timeout_s
-        while (
-            len(self._queue) >= self._options.link_capacity
-            or self._bytes + size_bytes > self._options.link_bytes
-        ):
-            waiter = loop.create_future()
-            self._senders.append(waiter)
-            timer = loop.call_at(deadline_s, _wake, waiter)
-            try:
-                await waiter
-            finally:
-                timer.cancel()
-                if waiter in self._senders:
-                    self._senders.remove(waiter)
-            if loop.time() >= deadline_s:
-                raise MailboxFull(
-                    f"The way to {self.host} is full: {len(self._queue)} messages wait for it.",
-                    "Send later, or spread the agents over more hosts.",
-                    {"to_agent": message.to_agent, "host": self.host},
-                )
+        await self._queue.enqueue(message, encoded, timeout_s)
 
     def tell(self) -> None:
         """See to it that the other process hears what it must know even when no mail goes there."""
@@ -149,74 +134,74 @@ class PeerLink:
         if not self._flights and self._waiting_answer is None:
             self._fly()
 
-    def take_returned(self, returned: Sequence[Refused]) -> None:
-        """Learn what the other process did not take of the mail that went back with answers."""
-        for refused in returned:
-            message = self._went_back.pop(refused.message_id, None)
-            if message is not None:
-                self._owner.refused(self.host, message, refused)
+    def begin_turn(self, outgoing: Outgoing) -> None:
+        """Learn what another call says of earlier ones, before its batch has its turn."""
+        self.end_lingering()
+        if outgoing.boot != self._peer_boot:
+            self._peer_boot = outgoing.boot
+            self._went_back.clear()
+        for message, refused in self._went_back.refused(outgoing.returned):
+            self._owner.refused(self.host, message, refused)
+        if outgoing.unanswered:
+            self.incoming.reset()  # what was in those calls may never come
+            if lost := self._went_back.unanswered(outgoing.unanswered):
+                self._owner.unsent(self.host, lost, "the answer that took it along was lost", may_follow=False)
 
     async def linger(self, limit_s: float) -> None:
-        """Wait until there is mail that can go back with the answer, a newer batch comes in, or ``limit_s`` is over."""
+        """Wait until there is mail that can go back with the answer, a newer batch comes in, or time is over."""
         loop = asyncio.get_running_loop()
         waiting = self._waiting_answer = loop.create_future()
         timer = loop.call_later(limit_s, _wake, waiting)
         try:
             await waiting
+        except asyncio.CancelledError:
+            self._stop_waiting(waiting)
+            self._go_on()  # there will be no answer
+            raise
         finally:
             timer.cancel()
-            if self._waiting_answer is waiting:
-                self._waiting_answer = None
+            self._stop_waiting(waiting)
 
     def end_lingering(self) -> None:
         """Have an answer that waits for mail given at once."""
-        if self._waiting_answer is not None and not self._waiting_answer.done():
-            self._waiting_answer.set_result(None)
+        if self._waiting_answer is not None:
+            _wake(self._waiting_answer)
 
-    def answer(self, refused: tuple[Refused, ...]) -> Delivered:
-        """Return the answer to a batch of the other process, with mail for it that may go back."""
+    def answer(self, call: int, refused: tuple[Refused, ...]) -> Delivered:
+        """Return the answer to a call of the other process, with mail for it that may go back."""
         number, back = 0, b""
-        taken = self._take(self.can_go_back) if self._queue and not self._flights else []
+        taken = self._queue.take(self.can_go_back) if self._queue and not self._flights else []
+        messages = [message for message, _ in taken]
         if taken:
             self._number += 1
             number, back = self._number, codec.join([encoded for _, encoded in taken])
-            for message, _ in taken:
-                self._went_back[message.id] = message
-            while len(self._went_back) > _KEPT_BACK:
-                self._went_back.popitem(last=False)
+            self._went_back.add(call, messages)
         if self._queue and not self._flights:
             self._fly()
-        return Delivered(
-            self._local.boot, refused, number, back, self._news([message for message, _ in taken])
-        )
+        return Delivered(self._local.boot, refused, number, back, self._news(messages))
 
     async def close(self) -> None:
         """Stop sending; what waits goes to the dead letters."""
+        self._is_closed = True
         for flight in tuple(self._flights):
             flight.cancel()
         if self._flights:
             await asyncio.wait(self._flights, timeout=5)
         self.end_lingering()
-        left = [message for message, _ in self._queue]
-        self._queue.clear()
-        self._bytes = 0
-        self._owner.unsent(self.host, left, "this process stopped", may_follow=False)
+        self._owner.unsent(self.host, self._queue.clear(_closed), "this process stopped", may_follow=False)
 
     def peer_gone(self, why: str) -> None:
         """Learn that the other process is gone: requests that wait for it end, mail for it finds its way or is lost."""
         self.why_down = why
         self._down_until_s = self._local.clock.monotonic_s() + _DOWN_S
         self.incoming.reset()
-        self._owner.unreachable(self.host, why)
-        left = [message for message, _ in self._queue]
-        self._queue.clear()
-        self._bytes = 0
-        self._wake_senders()
+        left = self._queue.clear(lambda message: self._owner.gone(message.to_agent, self.host, why))
+        self._owner.unreachable(self.host, why, left)
         if left:
             self._owner.unsent(self.host, left, why, may_follow=True)
 
     def _fly(self) -> None:
-        if self._owner.transport is None:
+        if self._owner.transport is None or self._is_closed:
             return
         flight = asyncio.get_running_loop().create_task(self._flight(self._owner.transport))
         self._flights.add(flight)
@@ -226,89 +211,97 @@ class PeerLink:
         self._flights.discard(flight)
         if not flight.cancelled() and (error := flight.exception()) is not None:
             log.error("a link failed", host=self.host, error=repr(error), exc_info=error)
-        if (self._queue or self._has_news) and not self._flights and self._waiting_answer is None:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if not (self._queue or self._has_news) or self._flights:
+            return
+        if self._waiting_answer is None:
             self._fly()
+        elif self._queue:
+            self.end_lingering()  # it goes back with that answer, or is sent after it
 
     async def _flight(self, transport: Transport) -> None:
-        taken = self._take(None)
+        taken = self._queue.take(None)
         if not taken and not self._has_news and not self._returned:
             return
         if taken:
             self._number += 1
+        self._calls += 1
         messages = [message for message, _ in taken]
-        news = self._news(messages)
-        returned, self._returned = tuple(self._returned), []
         wants_reply = len(taken) == 1 and (messages[0].correlation_id or "") in self._local.pending
         outgoing = Outgoing(
             boot=self._local.boot,
             number=self._number if taken else 0,
             batch=codec.join([encoded for _, encoded in taken]) if taken else b"",
             wants_reply=wants_reply,
-            news=news,
-            returned=returned,
+            news=self._news(messages),
+            returned=tuple(self._returned),
+            call=self._calls,
+            unanswered=tuple(self._unanswered),
         )
+        self._returned, self._unanswered = [], []
         self._is_lingering = wants_reply
         try:
             delivered = await transport.deliver(self.host, outgoing)
-        except AgentUnreachable as error:
-            self._not_heard(news)
-            self._owner.unsent(self.host, messages, error.message, may_follow=False)
-            self.peer_gone(error.message)
-            return
         except asyncio.CancelledError:
             self._owner.unsent(self.host, messages, "this process stopped", may_follow=False)
             raise
-        except ZejzlError as error:
-            self._not_heard(news)
-            for message in messages:
-                self._owner.refused(
-                    self.host, message, Refused(message.id, DeadLetterReason.REFUSED, str(error))
-                )
+        except Exception as error:
+            self._failed(outgoing, messages, error)
+            if not isinstance(error, ZejzlError):
+                raise
             return
         finally:
             self._is_lingering = False
         self._down_until_s = 0.0
         self.batches += 1
         self.messages += len(messages)
-        if delivered.refused:
-            by_id = {message.id: message for message in messages}
-            for refused in delivered.refused:
-                if (found := by_id.get(refused.message_id)) is not None:
-                    self._owner.refused(self.host, found, refused)
+        self._learn(messages, delivered)
         refusals = await self._owner.take_back(self.host, delivered)
         if refusals:
             self._returned += refusals
             self._has_news = True
+
+    def _failed(self, outgoing: Outgoing, messages: Sequence[Message], error: Exception) -> None:
+        """See to what was in a call that failed."""
+        if outgoing.news is not None and self._local.durable is not None:
+            self._local.durable.tell_again(self.host, outgoing.news)
+        self._returned = [*outgoing.returned, *self._returned][-_MOST_KEPT:]
+        self._unanswered = [*outgoing.unanswered, *self._unanswered, outgoing.call][-_MOST_KEPT:]
+        if isinstance(error, AgentUnreachable):
+            self.peer_gone(error.message)
+        elif isinstance(error, ZejzlError):
+            for message in messages:
+                refused = Refused(message.id, DeadLetterReason.REFUSED, str(error))
+                self._owner.refused(self.host, message, refused)
+            return
+        why = error.message if isinstance(error, ZejzlError) else f"{type(error).__name__} on the way"
+        self._owner.unsent(self.host, messages, why, may_follow=False)
+
+    def _learn(self, messages: Sequence[Message], delivered: Delivered) -> None:
+        """See to what was taken there, and what was not."""
+        by_id = {message.id: message for message in messages}
+        found = [(by_id.pop(refused.message_id, None), refused) for refused in delivered.refused]
+        durable = self._local.durable
+        if durable is not None and (kept := [message for message in by_id.values() if message.sequence]):
+            durable.delivered(self.host, delivered.boot, kept)
+        for message, refused in found:
+            if message is not None:
+                self._owner.refused(self.host, message, refused)
 
     def _news(self, messages: Sequence[Message]) -> News | None:
         self._has_news = False
         durable = self._local.durable
         return None if durable is None else durable.news_for(self.host, messages)
 
-    def _not_heard(self, news: News | None) -> None:
-        if news is not None and self._local.durable is not None:
-            self._local.durable.tell_again(self.host, news)
+    def _stop_waiting(self, waiting: "asyncio.Future[None]") -> None:
+        if self._waiting_answer is waiting:
+            self._waiting_answer = None
 
-    def _take(self, allowed: frozenset[str] | None) -> list[tuple[Message, bytes]]:
-        taken: list[tuple[Message, bytes]] = []
-        queue, size = self._queue, 0
-        most, most_bytes = self._options.batch_messages, self._options.batch_bytes
-        while queue and len(taken) < most:
-            message, encoded = queue[0]
-            if (taken and size + len(encoded) > most_bytes) or (
-                allowed is not None and message.from_agent not in allowed
-            ):
-                break
-            size += len(encoded)
-            taken.append(queue.popleft())
-        self._bytes -= size
-        if self._senders:
-            self._wake_senders()
-        return taken
 
-    def _wake_senders(self) -> None:
-        while self._senders:
-            _wake(self._senders.popleft())
+def _closed(message: Message) -> BusError:
+    return BusClosed("The bus of this process is closed.", "Make a new one.", {"to_agent": message.to_agent})
 
 
 def _wake(waiter: "asyncio.Future[None]") -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from zejzl_ray.bus.dead_letters import DeadLetterReason, DeadLetters
 from zejzl_ray.bus.handling import Handlings
+from zejzl_ray.bus.hands import Hand, own_hand
 from zejzl_ray.bus.history import History
 from zejzl_ray.bus.mailbox import Mailbox, Overflow
 from zejzl_ray.bus.message import Message
@@ -57,8 +58,8 @@ class LocalMail:
         self.is_closed = False
         self.durable: Durable | None = None
         self._series = self.figures.by_agent
-        # agent without a runner -> requests that it has taken and not answered yet
-        self._taken: dict[str, dict[str, None]] = {}
+        # agent without a runner -> requests that it has taken and not answered yet, and who took them
+        self._taken: dict[str, dict[str, Hand | None]] = {}
         self._prefix = f"{host or 'msg'}-{self.boot}-"
         self._numbers = itertools.count(1)
         self._monotonic_s = clock.monotonic_s
@@ -76,6 +77,7 @@ class LocalMail:
         if agent in self.boxes:
             raise Conflict(f"The mailbox of {agent} is open already.", "Close it first.")
         box = self.boxes[agent] = Mailbox(agent, capacity=capacity, overflow=overflow, mail_scope=mail_scope)
+        self.figures.agent(agent)  # one that comes back under its name is not gone any more
         return box
 
     def close(self, agent: str) -> list[Message]:
@@ -86,9 +88,13 @@ class LocalMail:
         self.topics.remove(agent)
         self.figures.close_agent(agent)
         self._taken.pop(agent, None)
-        left = box.close()
+        left = box.close(lambda message: self._came_late(agent, message))
+        kept = [message for message in left if message.sequence] if self.durable is not None else []
         for message in left:
-            self.lose(message, DeadLetterReason.MAILBOX_CLOSED, f"{agent} stopped before it read it")
+            if self.durable is None or not message.sequence:
+                self.lose(message, DeadLetterReason.MAILBOX_CLOSED, f"{agent} stopped before it read it")
+        if self.durable is not None:
+            self.durable.mailbox_closed(agent, kept)
         return left
 
     def find(self, agent: str) -> Mailbox | None:
@@ -110,37 +116,47 @@ class LocalMail:
         box = self.boxes.get(agent)
         if box is None:
             raise self.unknown(agent, self.boxes)
+        until_s: float | None = None
         while True:
             message = box.take()
             if message is None:
+                if self.handlings.slots(agent) is None:
+                    box.reader = own_hand()
+                if until_s is not None:
+                    limit_s = max(0.0, until_s - asyncio.get_running_loop().time())
                 message = await box.wait(limit_s)
-            elif not box.streak & YIELD_EVERY:
+            elif not box.taken & YIELD_EVERY:
+                taken = box.taken
                 try:
                     await asyncio.sleep(0)
                 except asyncio.CancelledError:
-                    box.put_back(message)
+                    box.put_back(message, taken)
                     raise
             if message.deadline_at_s is not None and message.deadline_at_s <= self.clock.now_s():
                 self.lose(message, DeadLetterReason.EXPIRED, "nobody read it before its deadline")
+                if until_s is None:
+                    until_s = asyncio.get_running_loop().time() + limit_s
                 continue
             series = self._series[agent][message.message_type]
             series.received += 1
             series.latency.record(self._monotonic_s() - message.sent_at_s)
             if message.correlation_id is not None and not message.is_reply:
                 self._note_taken(agent, message.correlation_id)
+            if message.sequence and self.durable is not None:
+                self.durable.handed_out(message)
             return message
 
     def _note_taken(self, agent: str, correlation_id: str) -> None:
         if self.handlings.slots(agent) is not None:
             return
         taken = self._taken.setdefault(agent, {})
-        taken[correlation_id] = None
+        taken[correlation_id] = own_hand()
         if len(taken) > _TAKEN:
             del taken[next(iter(taken))]
 
-    def taken(self, agent: str) -> tuple[str, ...]:
-        """Return the requests that an agent without a runner has received and not answered, by correlation id."""
-        return tuple(self._taken.get(agent, ()))
+    def taken(self, agent: str) -> dict[str, Hand | None]:
+        """Return the requests that an agent without a runner has received and not answered, and who took each."""
+        return dict(self._taken.get(agent, ()))
 
     def put(self, box: Mailbox, message: Message) -> None:
         """Put a message into a mailbox; the one that makes room for it becomes a dead letter.
@@ -161,7 +177,7 @@ class LocalMail:
         """
         if self.pending.resolve(message, from_asked_only=not is_own):
             return True
-        if message.is_reply and self.pending.was_finished(message.correlation_id or ""):
+        if message.is_reply and self.pending.has_ended(message.correlation_id or ""):
             self.lose(message, DeadLetterReason.LATE_REPLY, "nobody waits for it any more")
             return True
         return False
@@ -173,11 +189,17 @@ class LocalMail:
         series.dead += 1
         if reason is DeadLetterReason.DROPPED_LOW:
             series.dropped += 1
+            self.figures.events.add("bus_dropped_total", reason.value)
         self.figures.events.add("bus_dead_letters_total", reason.value)
         if message.sequence and self.durable is not None:
-            self.durable.lost(message)
-        if message.correlation_id and not message.is_reply:
+            self.durable.lost(message, reason, detail)
+        if message.correlation_id and self.pending.is_request(message):
             self.pending.fail(message.correlation_id, error_for(message, reason, detail))
+
+    def _came_late(self, agent: str, message: Message) -> None:
+        """A receiver was cancelled while it got a message, and meanwhile the mailbox was closed."""
+        if self.durable is None or not message.sequence:  # otherwise it comes again
+            self.lose(message, DeadLetterReason.MAILBOX_CLOSED, f"{agent} stopped before it read it")
 
     def time_out(self, correlation_id: str, limit_s: float) -> None:
         """End a request that got no reply in its time."""

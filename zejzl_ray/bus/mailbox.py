@@ -2,12 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Final
 
+from zejzl_ray.bus.hands import Hand
 from zejzl_ray.bus.lanes import Lanes
 from zejzl_ray.bus.message import Message
+from zejzl_ray.bus.options import check_time_limit
 from zejzl_ray.errors import BusClosed, InvalidInput, MailboxFull, RequestTimedOut
 
 DEFAULT_CAPACITY: Final = 100_000
@@ -25,17 +27,22 @@ class Mailbox:
     """A bounded queue with several receivers, for one event loop.
 
     A receiver that waits gets the next message directly. One that is cancelled while it gets one gives it back to its
-    place, so nothing is lost.
+    place, so nothing is lost. Senders that wait for room get it in the order in which they came.
 
     Args:
         agent: whose it is.
         capacity: how many messages it holds, at least 1.
         overflow: what happens to more.
         mail_scope: resource of the scope that a sender from another process needs: ``mail:<mail_scope>:write``.
+
+    Attributes:
+        reader: the task that waited for mail last, for an agent without a runner.
+        taken: how many messages were taken.
     """
 
     __slots__ = (
-        "_closed", "_lanes", "_loop", "_receivers", "_senders", "agent", "capacity", "mail_scope", "overflow", "streak",
+        "_granted", "_is_closed", "_lanes", "_loop", "_lose", "_receivers", "_senders",
+        "agent", "capacity", "mail_scope", "overflow", "reader", "taken",
     )  # fmt: skip
 
     def __init__(
@@ -46,17 +53,25 @@ class Mailbox:
         overflow: Overflow = Overflow.REJECT,
         mail_scope: str = "agents",
     ) -> None:
-        if not isinstance(capacity, int) or capacity < 1:
+        if not isinstance(capacity, int) or isinstance(capacity, bool) or capacity < 1:
             raise InvalidInput(f"The mailbox of {agent} has a capacity of {capacity!r}.", "Give 1 or more.")
+        if overflow not in tuple(Overflow):
+            raise InvalidInput(
+                f"The mailbox of {agent} has the policy {overflow!r}.", f"Use one of {', '.join(Overflow)}."
+            )
         self.agent = agent
         self.capacity = capacity
         self.overflow = Overflow(overflow)
         self.mail_scope = mail_scope
-        self.streak = 0  # messages taken since somebody last had to wait
+        self.reader: Hand | None = None
+        self.taken = 0
         self._lanes = Lanes()
-        self._receivers: deque[asyncio.Future[Message]] = deque()
-        self._senders: deque[asyncio.Future[None]] = deque()
-        self._closed = False
+        # each gets how many messages were taken before, and the message
+        self._receivers: deque[asyncio.Future[tuple[int, Message]]] = deque()
+        self._senders: deque[asyncio.Future[bool]] = deque()  # True: there is room
+        self._granted = 0  # places that woken senders may take
+        self._is_closed = False
+        self._lose: Callable[[Message], None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __len__(self) -> int:
@@ -68,7 +83,7 @@ class Mailbox:
     @property
     def is_full(self) -> bool:
         """Whether the next message does not fit."""
-        return self._lanes.size >= self.capacity
+        return self._lanes.size + self._granted >= self.capacity
 
     @property
     def has_receiver(self) -> bool:
@@ -85,18 +100,21 @@ class Mailbox:
         while receivers:
             receiver = receivers.popleft()
             if not receiver.done():
-                receiver.set_result(message)
+                self.taken += 1
+                receiver.set_result((self.taken, message))
+                if self._senders:
+                    self._grant()
                 return None
         dropped = None
         if self._lanes.size >= self.capacity:
             dropped = self._lanes.drop_oldest_low() if self.overflow is Overflow.DROP_OLDEST_LOW else None
             if dropped is None:
-                raise self._full(message)
+                raise self.full(message)
         self._lanes.push(message)
         return dropped
 
     async def room(self, message: Message, timeout_s: float) -> None:
-        """Wait until a message fits.
+        """Wait until a message fits, behind those who wait already; it has to be put at once then.
 
         Raises:
             MailboxFull: it did not fit within ``timeout_s``.
@@ -104,39 +122,59 @@ class Mailbox:
         """
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s
-        while self.is_full and not self.has_receiver:
-            waiter = loop.create_future()
-            self._senders.append(waiter)
-            timer = loop.call_at(deadline_s, _wake_sender, waiter)
+        has_waited = False
+        while True:
+            waiter: asyncio.Future[bool] = loop.create_future()
+            if has_waited:
+                self._senders.appendleft(waiter)  # mail that was put back took its place
+            else:
+                self._senders.append(waiter)
+            self._grant()
+            timer = loop.call_at(deadline_s, _refuse, waiter)
             try:
-                await waiter
+                is_granted = await waiter
+            except asyncio.CancelledError:
+                self._give_up(waiter)
+                raise
             finally:
                 timer.cancel()
-                if waiter in self._senders:
-                    self._senders.remove(waiter)
-            if self._closed:
+            if self._is_closed:
                 raise self._gone()
-            if self.is_full and loop.time() >= deadline_s:
-                raise self._full(message)
+            if not is_granted:
+                self._senders.remove(waiter)
+                raise self.full(message)
+            self._granted -= 1
+            if self._lanes.size < self.capacity:
+                return
+            has_waited = True
 
-    def put_back(self, message: Message) -> None:
-        """Put a message that was taken back in front, above the capacity if need be."""
+    def put_back(self, message: Message, taken: int) -> None:
+        """Put a message that was taken in vain back to its place, above the capacity if need be.
+
+        Args:
+            message: the message.
+            taken: what the attribute ``taken`` was right after it was taken.
+        """
+        if self._is_closed:
+            if self._lose is not None:
+                self._lose(message)
+            return
         receivers = self._receivers
         while receivers:
             receiver = receivers.popleft()
             if not receiver.done():
-                receiver.set_result(message)
+                receiver.set_result((taken, message))
                 return
-        self._lanes.push_first(message)
+        self._lanes.push_back(message, taken)
 
     def take(self) -> Message | None:
         """Take the next message, None when there is none."""
         if not self._lanes.size:
             return None
-        self.streak += 1
+        self.taken += 1
         message = self._lanes.pop()
         if self._senders:
-            self._wake_next_sender()
+            self._grant()
         return message
 
     async def wait(self, timeout_s: float) -> Message:
@@ -146,51 +184,67 @@ class Mailbox:
             RequestTimedOut: none came in time; it is a TimeoutError.
             BusClosed: the mailbox was closed.
         """
+        check_time_limit(timeout_s)
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
-        self.streak = 0
-        receiver: asyncio.Future[Message] = loop.create_future()
-        self._receivers.append(receiver)
+        receiver: asyncio.Future[tuple[int, Message]] = loop.create_future()
         timer = loop.call_later(timeout_s, _expire, receiver, self.agent, timeout_s)
+        self._receivers.append(receiver)
         try:
-            return await receiver
+            return (await receiver)[1]
         except BaseException:
             if receiver in self._receivers:
                 self._receivers.remove(receiver)
-            elif receiver.done() and not receiver.cancelled() and receiver.exception() is None:
-                self.put_back(receiver.result())  # it was cancelled while it got a message
+            if receiver.done() and not receiver.cancelled() and receiver.exception() is None:
+                taken, message = receiver.result()
+                self.put_back(message, taken)  # it was cancelled while it got a message
             raise
         finally:
             timer.cancel()
 
-    def close(self) -> list[Message]:
-        """Close it: whoever waits gets BusClosed, what is in it is returned in its order."""
-        self._closed = True
+    def close(self, lose: Callable[[Message], None] | None = None) -> list[Message]:
+        """Close it: whoever waits gets BusClosed, what is in it is returned in its order.
+
+        Args:
+            lose: takes what comes back later, from a receiver that is cancelled while it gets a message.
+        """
+        self._is_closed = True
+        self._lose = lose
         for receiver in self._receivers:
             if not receiver.done():
                 receiver.set_exception(self._gone())
         self._receivers.clear()
         for sender in self._senders:
-            if not sender.done():
-                sender.set_result(None)
+            _refuse(sender)
+        self._senders.clear()
+        self._granted = 0
         return self._lanes.clear()
 
     def clear(self) -> list[Message]:
         """Take everything out; receivers and capacity stay as they are."""
         taken = self._lanes.clear()
-        for _ in taken:
-            self._wake_next_sender()
+        self._grant()
         return taken
 
-    def _wake_next_sender(self) -> None:
-        while self._senders:
+    def _grant(self) -> None:
+        """Let as many waiting senders go on as there is room for."""
+        while self._senders and not self.is_full:
             sender = self._senders.popleft()
             if not sender.done():
-                sender.set_result(None)
-                return
+                self._granted += 1
+                sender.set_result(True)
 
-    def _full(self, message: Message) -> MailboxFull:
+    def _give_up(self, waiter: "asyncio.Future[bool]") -> None:
+        """Take a sender out that waits no more; its place, if it had one, is the next one's."""
+        if waiter in self._senders:
+            self._senders.remove(waiter)
+        elif not waiter.cancelled() and waiter.result() and not self._is_closed:
+            self._granted -= 1
+            self._grant()
+
+    def full(self, message: Message) -> MailboxFull:
+        """Return the error that says that a message does not fit."""
         return MailboxFull(
             f"The mailbox of {self.agent} is full: {self._lanes.size} messages.",
             "Send later, or give the agent a larger mailbox or more concurrency.",
@@ -198,15 +252,19 @@ class Mailbox:
         )
 
     def _gone(self) -> BusClosed:
-        return BusClosed(f"The mailbox of {self.agent} was closed.", "", {"agent": self.agent})
+        return BusClosed(
+            f"The mailbox of {self.agent} was closed.",
+            "Send once it is open again.",
+            {"to_agent": self.agent},
+        )
 
 
-def _wake_sender(waiter: "asyncio.Future[None]") -> None:
+def _refuse(waiter: "asyncio.Future[bool]") -> None:
     if not waiter.done():
-        waiter.set_result(None)
+        waiter.set_result(False)
 
 
-def _expire(receiver: "asyncio.Future[Message]", agent: str, timeout_s: float) -> None:
+def _expire(receiver: "asyncio.Future[tuple[int, Message]]", agent: str, timeout_s: float) -> None:
     if not receiver.done():
         receiver.set_exception(
             RequestTimedOut(

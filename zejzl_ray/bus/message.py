@@ -5,6 +5,7 @@ to work. The rest is filled in by the bus where the sender leaves it out.
 """
 
 import math
+import reprlib
 import time
 from collections.abc import Mapping
 from enum import IntEnum
@@ -34,7 +35,9 @@ class Guarantee(IntEnum):
 HIGH: Final = MessagePriority.HIGH
 NORMAL: Final = MessagePriority.NORMAL
 LOW: Final = MessagePriority.LOW
+MOST_LETTERS: Final = 256  # of a name or an id
 _PRIORITIES: Final = {0: HIGH, 1: NORMAL, 2: LOW}
+_NEVER_NONE: Final = frozenset({"id", "topic", "caused_by"})
 
 
 class Message(msgspec.Struct, array_like=True):
@@ -93,7 +96,7 @@ class Message(msgspec.Struct, array_like=True):
         return (self.priority, self.timestamp) < (other.priority, other.timestamp)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the eight old fields: from, to, type, content, priority (its name), correlation_id, timestamp, metadata."""
+        """Return the old fields: from, to, type, content, priority (its name), correlation_id, timestamp, metadata."""
         return {
             "from": self.from_agent,
             "to": self.to_agent,
@@ -116,7 +119,8 @@ class Message(msgspec.Struct, array_like=True):
         missing = {"from", "to", "type", "content"} - values.keys()
         if missing or values.keys() - known:
             raise InvalidInput(
-                f"A message has the fields {', '.join(sorted(known))}; missing: {', '.join(sorted(missing)) or 'none'}, "
+                f"A message has the fields {', '.join(sorted(known))}; "
+                f"missing: {', '.join(sorted(missing)) or 'none'}, "
                 f"unknown: {', '.join(sorted(map(str, values.keys() - known))) or 'none'}."
             )
         message = cls(
@@ -133,7 +137,7 @@ class Message(msgspec.Struct, array_like=True):
         return message
 
     def copied(self, to_agent: str) -> "Message":
-        """Return the same mail for another receiver: its own content and metadata dictionaries (one level deep), no id."""
+        """Return the same mail for another receiver: with dictionaries of its own (one level deep) and no id."""
         copy = msgspec.structs.replace(self, to_agent=to_agent, id="", sequence=0)
         copy.content = dict(self.content)
         copy.metadata = dict(self.metadata)
@@ -159,7 +163,22 @@ def priority_of(value: object) -> MessagePriority:
         and (found := _PRIORITIES.get(value)) is not None
     ):
         return found
-    raise InvalidInput(f"{value!r} is no priority.", "Use MessagePriority.HIGH, NORMAL or LOW.")
+    raise InvalidInput(f"{_shown(value)} is no priority.", "Use MessagePriority.HIGH, NORMAL or LOW.")
+
+
+def is_plain(message: Message) -> bool:
+    """Tell whether what the bus looks at has the types that it takes for granted; others are for ``check``."""
+    return (
+        message.priority.__class__ is MessagePriority
+        and message.content.__class__ is dict
+        and message.to_agent.__class__ is str
+        and message.from_agent.__class__ is str
+        and message.message_type.__class__ is str
+        and message.metadata.__class__ is dict
+        and message.id.__class__ is str
+        and (message.correlation_id is None or message.correlation_id.__class__ is str)
+        and (message.deadline_at_s is None or message.deadline_at_s.__class__ is float)
+    )
 
 
 def check(message: Message) -> None:
@@ -170,8 +189,10 @@ def check(message: Message) -> None:
     """
     for field in ("from_agent", "to_agent", "message_type"):
         value = getattr(message, field)
-        if type(value) is not str or not 0 < len(value) <= 256:
-            raise InvalidInput(f"{field} of a message is {value!r}.", "Give a text of 1 to 256 characters.")
+        if type(value) is not str or not 0 < len(value) <= MOST_LETTERS:
+            raise InvalidInput(
+                f"{field} of a message is {_shown(value)}.", f"Give a text of 1 to {MOST_LETTERS} characters."
+            )
     if not isinstance(message.content, dict):
         raise InvalidInput(f"content of a message is {type(message.content).__name__}.", "Give a dictionary.")
     if not isinstance(message.metadata, dict):
@@ -179,6 +200,26 @@ def check(message: Message) -> None:
             f"metadata of a message is {type(message.metadata).__name__}.", "Give a dictionary."
         )
     message.priority = priority_of(message.priority)
+    for field in ("correlation_id", "id", "topic", "traceparent", "caused_by"):
+        value = getattr(message, field)
+        if (value is not None or field in _NEVER_NONE) and (
+            type(value) is not str or len(value) > MOST_LETTERS
+        ):
+            raise InvalidInput(
+                f"{field} of a message is {_shown(value)}.",
+                f"Give a text of at most {MOST_LETTERS} characters.",
+            )
+    for field in ("timestamp", "sequence"):
+        if not isinstance(value := getattr(message, field), int | float):
+            raise InvalidInput(f"{field} of a message is {_shown(value)}.", "Give a number.")
+    if message.guarantee not in (Guarantee.AT_MOST_ONCE, Guarantee.AT_LEAST_ONCE):
+        raise InvalidInput(f"{_shown(message.guarantee)} is no guarantee.", "Use Guarantee.AT_LEAST_ONCE.")
     deadline_s = message.deadline_at_s
     if deadline_s is not None and not (isinstance(deadline_s, int | float) and math.isfinite(deadline_s)):
-        raise InvalidInput(f"deadline_at_s of a message is {deadline_s!r}.", "Give seconds since the epoch.")
+        raise InvalidInput(
+            f"deadline_at_s of a message is {_shown(deadline_s)}.", "Give seconds since the epoch."
+        )
+
+
+def _shown(value: object) -> str:
+    return reprlib.repr(value)

@@ -1,5 +1,6 @@
 """The bounds of a process's bus."""
 
+import math
 from dataclasses import dataclass
 
 from zejzl_ray.bus.codec import MAX_MESSAGE_BYTES
@@ -37,5 +38,21 @@ class BusOptions:
         for name in self.__slots__:
             value = getattr(self, name)
             least = 0 if name in ("history_size", "finished_requests") else 1e-9
-            if not isinstance(value, int | float) or isinstance(value, bool) or value < least:
+            if not isinstance(value, int | float) or isinstance(value, bool) or not value >= least:
                 raise InvalidInput(f"{name} of a bus is {value!r}.", "Give a number above 0.")
+        if self.max_message_bytes > self.link_bytes:
+            raise InvalidInput(
+                f"max_message_bytes of a bus is {self.max_message_bytes}, and {self.link_bytes} bytes may wait for "
+                "another process.",
+                "Give link_bytes that one message fits into.",
+            )
+
+
+def check_time_limit(value: object) -> None:
+    """Refuse what is no number of seconds.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    if not isinstance(value, int | float) or math.isnan(value):
+        raise InvalidInput(f"A time limit is {value!r}.", "Give seconds.")

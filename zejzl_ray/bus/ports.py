@@ -56,11 +56,13 @@ class News:
         origin: identity of the outbox that the messages of this batch come from; empty when it has none.
         oldest: receiver -> the oldest sequence of that outbox that is not settled, for the receivers of this batch.
         settled: origin of an outbox of the other process -> sequences that are acknowledged here.
+        rejected: the same -> (sequence, reason, detail) of those that were given up here.
     """
 
     origin: str = ""
     oldest: dict[str, int] = field(default_factory=dict)
     settled: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    rejected: dict[str, tuple[tuple[int, DeadLetterReason, str], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class Outgoing:
         wants_reply: it is worth to wait a moment for a reply before answering: the sender has nothing else to do.
         news: of mail that is sent at least once; None when there is none.
         returned: what this process did not take of the messages that came back with earlier answers.
+        call: number of this call among all that go this way, from 1.
+        unanswered: earlier calls that failed: neither are they waited for, nor did the mail in their answers come.
     """
 
     boot: str
@@ -82,6 +86,8 @@ class Outgoing:
     wants_reply: bool = False
     news: News | None = None
     returned: tuple[Refused, ...] = ()
+    call: int = 0
+    unanswered: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +163,11 @@ class Carrier(Loses, Protocol):
 
 
 class Durable(Protocol):
-    """Keeps mail that is sent at least once, at the sender's and at the receiver's end."""
+    """Keeps mail that is sent at least once, at the sender's and at the receiver's end.
+
+    At the sender's end a message is one of this process's outbox, at the receiver's one that waits in a mailbox here;
+    it may be both.
+    """
 
     def attach(self, carrier: Carrier) -> None:
         """Get to know the bus that it serves; called once, before anything else."""
@@ -168,15 +178,27 @@ class Durable(Protocol):
         ...
 
     def arrived(self, host: str, origin: str, message: Message) -> Refused | None:
-        """Take a message of another process's outbox: put it into its mailbox unless it was seen; return why not."""
+        """Take a message of an outbox: put it into its mailbox unless it was seen; return why not."""
         ...
 
-    async def ack(self, message: Message) -> None:
-        """Write down that a message is done with, and let its sender's outbox know."""
+    def handed_out(self, message: Message) -> None:
+        """Learn that a message leaves its mailbox."""
         ...
 
-    async def nack(self, message: Message, reason: str) -> None:
+    async def ack(self, message: Message, state: bytes | None) -> None:
+        """Have it written down that a message is done with, and its sender's outbox told; does not wait for that."""
+        ...
+
+    def nack(self, message: Message, reason: str) -> None:
         """Let a message come again, a limited number of times."""
+        ...
+
+    def mailbox_closed(self, agent: str, left: Sequence[Message]) -> None:
+        """Learn that a mailbox is closed: what was in it, or was not acknowledged, comes again once it is open anew."""
+        ...
+
+    def lost(self, message: Message, reason: DeadLetterReason, detail: str) -> None:
+        """Learn that a message became a dead letter: it is settled at its outbox."""
         ...
 
     def hear(self, host: str, news: News) -> None:
@@ -191,6 +213,10 @@ class Durable(Protocol):
         """Give back news that may not have been heard."""
         ...
 
+    def delivered(self, host: str, boot: str, messages: Sequence[Message]) -> None:
+        """Learn that another process has taken messages of this outbox."""
+        ...
+
     def refused(self, host: str, message: Message, refused: Refused) -> None:
         """Learn that another process did not take a message of this outbox."""
         ...
@@ -199,6 +225,6 @@ class Durable(Protocol):
         """Learn that messages of this outbox may not have reached another process."""
         ...
 
-    def lost(self, message: Message) -> None:
-        """Learn that a message of this outbox became a dead letter: it is settled."""
+    def host_gone(self, host: str) -> None:
+        """Learn that another process is gone with what it held."""
         ...

@@ -9,11 +9,12 @@ from zejzl_ray.bus.away_mail import AwayMail
 from zejzl_ray.bus.dead_letters import DeadLetterReason, DeadLetters
 from zejzl_ray.bus.failures import error_from, is_failure
 from zejzl_ray.bus.handling import Handlings, current
+from zejzl_ray.bus.hands import hand_at_work
 from zejzl_ray.bus.link import PeerLink
 from zejzl_ray.bus.local_mail import YIELD_EVERY, LocalMail
 from zejzl_ray.bus.mailbox import DEFAULT_CAPACITY, Mailbox, Overflow
-from zejzl_ray.bus.message import HIGH, Guarantee, Message, MessagePriority, check
-from zejzl_ray.bus.options import BusOptions
+from zejzl_ray.bus.message import HIGH, Guarantee, Message, MessagePriority, check, is_plain
+from zejzl_ray.bus.options import BusOptions, check_time_limit
 from zejzl_ray.bus.ports import Delivered, Directory, Durable, Outgoing, Speakers, Transport
 from zejzl_ray.bus.requests import PendingRequest, PendingRequests
 from zejzl_ray.bus.undeliverable import reason_for
@@ -25,17 +26,16 @@ from zejzl_ray.metrics.figures import MailFigures
 class PostOffice:
     """Sends, keeps and hands out the mail of the agents of one process; belongs to one event loop.
 
-    A message to an agent of the same process is put into its mailbox as it is, and ``send`` returns then. One to another
-    process is written as bytes and waits for the next batch to it; ``send`` returns as soon as it waits. Whatever cannot
-    be delivered after ``send`` has returned goes to the dead letters with its reason, and ends the request that waits for
-    it. Mail of a process that ends is gone, unless it was sent at least once.
+    A message to an agent of the same process is put into its mailbox as it is, and ``send`` returns then. One to
+    another process is written as bytes and waits for the next batch to it; ``send`` returns as soon as it waits.
+    Whatever cannot be delivered after ``send`` has returned goes to the dead letters with its reason, and ends the
+    request that waits for it. Mail of a process that ends is gone, unless it was sent at least once.
 
     Args:
         clock: wall time for deadlines, monotonic time for latencies.
         options: sizes and time limits.
         host: name of this process among those of the cluster; empty for a process alone.
         directory: where the other mailboxes are; None: nowhere.
-        durable: keeps mail that is sent at least once; None refuses such mail.
 
     Attributes:
         local: what stays in this process.
@@ -49,7 +49,6 @@ class PostOffice:
         options: BusOptions | None = None,
         host: str = "",
         directory: Directory | None = None,
-        durable: Durable | None = None,
     ) -> None:
         self.local = LocalMail(clock or SystemClock(), options or BusOptions(), host)
         self.away = AwayMail(self.local, directory)
@@ -57,13 +56,15 @@ class PostOffice:
         self._pending = self.local.pending
         self._monotonic_s = self.local.clock.monotonic_s
         self._since_yield = 0
-        self.local.durable = durable
-        if durable is not None:
-            durable.attach(self)
 
     def connect(self, transport: Transport) -> None:
         """Give the bus its way to other processes; before the first message there."""
         self.away.transport = transport
+
+    def keep(self, durable: Durable) -> None:
+        """Give the bus what keeps mail that is sent at least once; before the first such message."""
+        self.local.durable = durable
+        durable.attach(self)
 
     # --- mailboxes ---------------------------------------------------------------------------------------------------
 
@@ -130,14 +131,10 @@ class PostOffice:
             MailboxFull: the mailbox, or the way to its process, is full and does not wait; or it waited in vain.
             AgentUnreachable: its process is gone; says where the agent moves to, if that is known.
             NotSerialisable, MessageTooLarge: it is for another process and cannot go there.
-            InvalidInput: a field is of the wrong type, or its deadline has passed.
+            InvalidInput: a field is of the wrong type.
             BusClosed: the bus of this process is closed.
         """
-        if (
-            message.priority.__class__ is not MessagePriority
-            or message.content.__class__ is not dict
-            or message.to_agent.__class__ is not str
-        ):
+        if not is_plain(message):
             check(message)
         if not message.id:
             message.id = self.local.new_id()
@@ -148,7 +145,9 @@ class PostOffice:
             if message.traceparent is None:
                 message.traceparent = handling.message.traceparent
         message.sent_at_s = self._monotonic_s()
-        if message.guarantee is Guarantee.AT_MOST_ONCE:
+        if message.guarantee is not Guarantee.AT_MOST_ONCE:
+            await self._send_surely(message)
+        else:
             box = self._boxes.get(message.to_agent)
             if box is None:
                 await self.away.send(message)
@@ -156,14 +155,6 @@ class PostOffice:
                 if box.overflow is Overflow.WAIT and box.is_full:
                     await box.room(message, self.local.patience_s(message))
                 self.local.put(box, message)
-        else:
-            if self.local.durable is None:
-                raise BusError(
-                    "This bus keeps no mail, so it cannot promise at least once.", "Give it a store."
-                )
-            if message.to_agent not in self._boxes and self.away.locate(message.to_agent) is None:
-                raise self.away.unknown(message.to_agent)  # an error here, not a dead letter later
-            await self.local.durable.send(message)
         self.local.count_sent(message)
         self._since_yield += 1
         if not self._since_yield & YIELD_EVERY:
@@ -173,16 +164,20 @@ class PostOffice:
     async def request(self, message: Message, timeout_s: float | None = None) -> Message:
         """Send a message and return the reply to it.
 
-        Its deadline becomes the end of the time limit unless it has one, so that nobody handles it in vain.
+        Its deadline becomes the end of the time limit unless it has one, so that nobody handles it in vain. To ask once
+        more, make a new message.
 
         Raises:
-            RequestTimedOut: no reply within ``timeout_s``; it is a TimeoutError.
+            RequestTimedOut: no reply within ``timeout_s``, or until its own deadline; it is a TimeoutError.
             AgentUnreachable: the process of the receiver ended meanwhile.
             DeadlockDetected: agents wait for one another in a circle, and this request was chosen to end it.
             BusClosed: the bus was closed meanwhile.
             ZejzlError: as for ``send``; or what the receiver's handler failed with.
         """
         limit_s = self.local.options.default_timeout_s if timeout_s is None else timeout_s
+        check_time_limit(limit_s)
+        if not is_plain(message):
+            check(message)
         loop = asyncio.get_running_loop()
         handling = current.get()
         if not message.correlation_id:
@@ -194,9 +189,14 @@ class PostOffice:
         now_s = self.local.clock.now_s()
         if message.deadline_at_s is None:
             message.deadline_at_s = now_s + limit_s
+        else:
+            limit_s = min(limit_s, message.deadline_at_s - now_s)
         correlation_id = message.correlation_id
         future: asyncio.Future[Message] = loop.create_future()
-        self._pending.add(PendingRequest(future, message, now_s, None if handling is None else handling.slot))
+        if handling is None:
+            self._pending.add(PendingRequest(future, message, now_s, hand=hand_at_work()))
+        else:
+            self._pending.add(PendingRequest(future, message, now_s, slot=handling.slot))
         timer = loop.call_later(limit_s, self.local.time_out, correlation_id, limit_s)
         if handling is not None:
             handling.awaits.add(correlation_id)
@@ -305,19 +305,26 @@ class PostOffice:
         limit_s = self.local.options.default_timeout_s if timeout_s is None else timeout_s
         return await self.local.receive(agent, limit_s)
 
-    async def ack(self, message: Message) -> None:
+    async def ack(self, message: Message, *, state: bytes | None = None) -> None:
         """Say that a message is done with; of weight for mail that is sent at least once only. Safe to repeat.
 
+        It is written down together with others, soon; the sender is told then. Until it is, the end of this process
+        lets the message come again.
+
+        Args:
+            message: as it was received.
+            state: of the agent, kept in the same commit.
+
         Raises:
-            StoreUnavailable: it could not be written down; the message may come again.
+            StaleEpoch: another process serves this agent now.
         """
         if message.sequence and self.local.durable is not None:
-            await self.local.durable.ack(message)
+            await self.local.durable.ack(message, state)
 
     async def nack(self, message: Message, reason: str) -> None:
         """Give a message back that could not be handled: it comes again, a limited number of times."""
         if message.sequence and self.local.durable is not None:
-            await self.local.durable.nack(message, reason)
+            self.local.durable.nack(message, reason)
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -458,14 +465,34 @@ class PostOffice:
             self.local.close(agent)
         await self.away.close()
 
+    async def _send_surely(self, message: Message) -> None:
+        durable = self.local.durable
+        if durable is None:
+            raise BusError("This bus keeps no mail, so it cannot promise at least once.", "Give it a store.")
+        if self.local.is_closed or (
+            message.to_agent not in self._boxes and self.away.locate(message.to_agent) is None
+        ):
+            raise self.away.unknown(message.to_agent)  # an error here, not a dead letter later
+        await durable.send(message)
+
     async def _copies(self, message: Message, agents: Sequence[str]) -> list[str]:
+        check(msgspec.structs.replace(message, to_agent="all"))
         got = []
         for agent in agents:
             copy = message.copied(agent)
             try:
+                self._refuse_to_wait(copy)
                 await self.send(copy)
             except BusError as error:
                 self.local.lose(copy, reason_for(error), error.message)
             else:
                 got.append(agent)
         return got
+
+    def _refuse_to_wait(self, message: Message) -> None:
+        """Raise MailboxFull where sending would wait for room: one receiver does not keep the others waiting."""
+        box = self._boxes.get(message.to_agent)
+        if box is None:
+            self.away.refuse_to_wait(message)
+        elif box.is_full and box.overflow is Overflow.WAIT:
+            raise box.full(message)

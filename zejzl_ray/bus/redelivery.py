@@ -1,5 +1,6 @@
 """When mail that is sent at least once is sent again, and when it is given up. Sender's side; no clock, no I/O."""
 
+import math
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -66,7 +67,7 @@ class _Tracked:
 class _Receiver:
     messages: dict[int, _Tracked] = field(default_factory=dict)  # by sequence, ascending
     is_away: bool = False
-    look_at_s: float = 0.0  # nothing is to be done before
+    look_at_s: float = math.inf  # nothing is to be done before
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ class Redelivery:
         """
         receiver = self._receivers.get(to_agent)
         if receiver is None:
-            receiver = self._receivers[to_agent] = _Receiver(look_at_s=now_s)
+            receiver = self._receivers[to_agent] = _Receiver()
         tracked = _Tracked(now_s, deadline_at_s, now_s)
         if is_under_way:
             tracked.attempts = 1
@@ -203,11 +204,7 @@ class Redelivery:
                 tracked.due_at_s, tracked.attempts = min(tracked.due_at_s, now_s), 0
 
     def agent_moved(self, agent: str, now_s: float) -> None:
-        """Learn that an agent's mailbox is in another process now: everything for it is due at once.
-
-        What its old process has not handled is gone with its mailbox; what it has is known to the inbox, which moves
-        along.
-        """
+        """Learn that an agent's mailbox is in another process now: all that its inbox does not know is due at once."""
         receiver = self._receivers.get(agent)
         if receiver is not None:
             for tracked in receiver.messages.values():
@@ -238,11 +235,12 @@ class Redelivery:
             if receiver.look_at_s > now_s:
                 continue
             send: list[int] = []
-            look_at_s = float("inf")
+            look_at_s = math.inf
             for sequence, tracked in receiver.messages.items():
                 if len(send) >= left:
                     look_at_s = now_s
-                    self._receivers[agent] = self._receivers.pop(agent)  # the others come first next time
+                    if send:  # the others come first next time
+                        self._receivers[agent] = self._receivers.pop(agent)
                     break
                 if (why := self._why_dead(tracked, now_s)) is not None:
                     found.dead[sequence] = why

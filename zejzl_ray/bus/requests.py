@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator
 
+from zejzl_ray.bus.hands import Hand
 from zejzl_ray.bus.message import Message
 from zejzl_ray.errors import ZejzlError
 
@@ -16,18 +17,25 @@ class PendingRequest:
         message: the request.
         since_s: wall time of its start.
         slot: which handler of the requester waits; None outside of a handler.
+        hand: which task waits, outside of a handler; None when it has not received anything.
         host: process that it was sent to; empty for this one.
     """
 
-    __slots__ = ("future", "host", "message", "since_s", "slot")
+    __slots__ = ("future", "hand", "host", "message", "since_s", "slot")
 
     def __init__(
-        self, future: "asyncio.Future[Message]", message: Message, since_s: float, slot: int | None
+        self,
+        future: "asyncio.Future[Message]",
+        message: Message,
+        since_s: float,
+        slot: int | None = None,
+        hand: Hand | None = None,
     ) -> None:
         self.future = future
         self.message = message
         self.since_s = since_s
         self.slot = slot
+        self.hand = hand
         self.host = ""
 
 
@@ -68,16 +76,23 @@ class PendingRequests:
             if len(self._finished) > self._remembered:
                 self._finished.popitem(last=False)
 
-    def was_finished(self, correlation_id: str) -> bool:
-        """Tell whether a request has ended not long ago, so that a reply to it comes too late."""
-        return correlation_id in self._finished
+    def has_ended(self, correlation_id: str) -> bool:
+        """Tell whether a request has ended just now or not long ago, so that a reply to it comes too late."""
+        pending = self._waiting.get(correlation_id)
+        return correlation_id in self._finished if pending is None else pending.future.done()
+
+    def is_request(self, message: Message) -> bool:
+        """Tell whether a message is itself a request that waits, not another one with its correlation id."""
+        pending = self._waiting.get(message.correlation_id or "")
+        return pending is not None and pending.message.id == message.id
 
     def resolve(self, message: Message, *, from_asked_only: bool) -> bool:
-        """Give a reply to its request; False when it is none, or not for one that waits.
+        """Give a reply to its request; False when it is none, or its request does not wait (any more).
 
         Args:
             message: with a correlation id.
-            from_asked_only: take it only from the agent that was asked: other processes are not trusted to answer for it.
+            from_asked_only: take it only from the agent that was asked: other processes are not trusted to answer
+                for it.
         """
         pending = self._waiting.get(message.correlation_id or "")
         if pending is None:
@@ -87,8 +102,9 @@ class PendingRequests:
             return False
         if from_asked_only and message.from_agent != request.to_agent:
             return False
-        if not pending.future.done():
-            pending.future.set_result(message)
+        if pending.future.done():
+            return False
+        pending.future.set_result(message)
         return True
 
     def fail(self, correlation_id: str, error: ZejzlError) -> bool:

@@ -13,6 +13,7 @@ from zejzl_ray.errors import (
     RequestTimedOut,
     SenderRefused,
     UnknownAgent,
+    ZejzlError,
 )
 
 _ERRORS: Final[dict[DeadLetterReason, type[BusError]]] = {
@@ -48,7 +49,7 @@ def error_for(message: Message, reason: DeadLetterReason, detail: str) -> BusErr
     )
 
 
-def reason_for(error: BusError) -> DeadLetterReason:
+def reason_for(error: ZejzlError) -> DeadLetterReason:
     """Return as which dead letter a message counts that could not be sent."""
     return next(
         (reason for kind, reason in _REASONS.items() if isinstance(error, kind)), DeadLetterReason.REFUSED

@@ -90,8 +90,7 @@ class WaitGraph:
     def circle(self, component: Collection[Node]) -> list[Step]:
         """Return the circle of the fewest requests of a component, the same one whenever the component is the same."""
         starts = sorted(node for node in component if isinstance(node, Request))[:_MAX_STARTS]
-        circles = (self._circle_from(start, component) for start in starts)
-        best = min((found for found in circles if found), key=_number_of_requests)
+        best = min((self._circle_from(start, component) for start in starts), key=_number_of_requests)
         return _steps(best)
 
     def _add_agent(self, host: str, agent: AgentWaits) -> None:
@@ -138,7 +137,7 @@ class WaitGraph:
                     if successor in component and successor not in came_from:
                         came_from[successor] = node
                         (frontier if isinstance(successor, Request) else stack).append(successor)
-        return []
+        raise AssertionError("unreachable: every node of a component lies in a circle of it")
 
 
 def _reach(starts: Iterable[Node], edges: dict[Node, list[Node]]) -> set[Node]:
@@ -173,7 +172,10 @@ def _steps(nodes: list[Node]) -> list[Step]:
 
 
 def _strongly_connected(nodes: Collection[Node], edges: dict[Node, list[Node]]) -> Iterator[list[Node]]:
-    """Yield the strongly connected components of a part of a graph: Tarjan's algorithm, without recursion."""
+    """Yield the strongly connected components of a part of a graph that no edge leaves.
+
+    Tarjan's algorithm, without recursion.
+    """
     index: dict[Node, int] = {}
     low: dict[Node, int] = {}
     open_nodes: list[Node] = []
@@ -188,8 +190,6 @@ def _strongly_connected(nodes: Collection[Node], edges: dict[Node, list[Node]]) 
         while work:
             node, successors = work[-1]
             for successor in successors:
-                if successor not in nodes:
-                    continue
                 if successor not in index:
                     index[successor] = low[successor] = len(index)
                     open_nodes.append(successor)

@@ -49,7 +49,9 @@ def deadlocks(
     _show_status(status)
 
 
-def _follow(client: Client, found: list[DeadlockEvent], since: int, agent: str, *, stacks: bool, as_json: bool) -> None:
+def _follow(
+    client: Client, found: list[DeadlockEvent], since: int, agent: str, *, stacks: bool, as_json: bool
+) -> None:
     for event in reversed(found):
         _tell(event, stacks=stacks, as_json=as_json)
     for event in client.watch_deadlocks(since):

@@ -56,9 +56,12 @@ def doors(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = 
 def setup_of(settings: Settings, record: ClusterRecord | None) -> Setup:
     """Return what is known of a system; what runs may have been started with other settings, so the record counts."""
     if record is None:
+        supervised = read_supervisor_record(settings.data_path)
+        metrics = None if supervised is None else supervised.node.ports.metrics
         return Setup(
             bind_host=settings.bind_host,
-            is_one_machine=read_supervisor_record(settings.data_path) is None,
+            is_one_machine=supervised is None,
+            metrics_ports=() if metrics is None else (metrics,),
         )
     return Setup(
         bind_host=record.bind_host,
@@ -66,6 +69,7 @@ def setup_of(settings: Settings, record: ClusterRecord | None) -> Setup:
         gcs_port=int(record.address.rpartition(":")[2]),
         dashboard_port=urlsplit(record.dashboard_url).port or 0,
         is_one_machine=is_loopback(record.address),
+        metrics_ports=record.metrics_ports,
     )
 
 

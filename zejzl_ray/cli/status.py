@@ -85,6 +85,8 @@ def _print(
 ) -> None:
     if registry is not None:
         output.print(machine_table(machines))
+        for line in machine_notes(machines):
+            output.print(Text(line, "yellow"))
     output.print(service_table(services))
     if registry is None:
         return
@@ -122,6 +124,16 @@ def machine_table(machines: Sequence[Machine]) -> Table:
             # Text, because brackets in foreign words would be read as markup.
             table.add_row(*([machine.name, state, cpu, ram] if index == 0 else [""] * 4), Text(name), bar)
     return table
+
+
+def machine_notes(machines: Sequence[Machine]) -> list[str]:
+    """Return what is not well with the machines, and what to do."""
+    return [
+        f"{machine.name}: {said}"
+        for machine in machines
+        if machine.is_alive and machine.snapshot is not None and machine.snapshot.condition is not None
+        for said in (*machine.snapshot.condition.findings, *machine.snapshot.condition.advice)
+    ]
 
 
 def vram_bar(used_mib: int, total_mib: int) -> Text:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -15,6 +15,9 @@ from zejzl_ray.fleet.sources import default_fleet_file, overlay_file
 from zejzl_ray.sdk.connect import is_auth_off
 from zejzl_ray.settings import Settings, load_settings
 
+if TYPE_CHECKING:
+    from actors.hosts import HostStanding
+
 
 def load_checked_fleet(settings: Settings, named: Path | None) -> tuple[Fleet, Path]:
     """Return the fleet with the environment's overlay, and the file it came from.
@@ -25,6 +28,16 @@ def load_checked_fleet(settings: Settings, named: Path | None) -> tuple[Fleet, P
     source = named or settings.fleet_file or default_fleet_file()
     overlay = overlay_file(source, settings.environment)
     return load_fleet([source], environment=os.environ, overlay=overlay).raise_if_invalid(), source
+
+
+def _shown_host(host: "HostStanding") -> dict[str, object]:
+    return {
+        "host": host.name,
+        "machine": host.machine,
+        "problem": host.problem,
+        "agents": {agent.name: agent.state.value for agent in host.agents},
+        "troubles": list(host.troubles),
+    }
 
 
 def up(
@@ -46,8 +59,9 @@ def up(
     declared, source = load_checked_fleet(settings, fleet)
 
     def report(line: str) -> None:
+        mark = "[yellow]![/]" if line.startswith("warning: ") else "[green]✓[/]"
         if not as_json:
-            errors.print(f"  [green]✓[/] {escape(line)}", highlight=False, soft_wrap=True)
+            errors.print(f"  {mark} {escape(line)}", highlight=False, soft_wrap=True)
 
     system = start_local_system(settings, declared, str(source), report)
     record, running = system.record, system.running
@@ -70,6 +84,7 @@ def up(
                 "services": {health.service: health.machine for health in running.services},
                 "machines": list(running.machines),
                 "missing_machines": list(running.missing_machines),
+                "hosts": [_shown_host(host) for host in running.hosts],
                 "took_s": round(system.took_s, 1),
             }
         )
@@ -78,6 +93,11 @@ def up(
     errors.print(f"[bold green]{already}ready[/] in {system.took_s:.1f} s", highlight=False)
     if is_off:
         errors.print(AUTH_IS_OFF, style="bold red", markup=False, highlight=False, soft_wrap=True)
+    troubles = sum(len(host.troubles) for host in running.hosts)
+    if running.hosts:
+        agents = sum(len(host.agents) for host in running.hosts)
+        wrong = f", {troubles} not well: `zejzl agents list`" if troubles else ""
+        typer.echo(f"agents      {agents} on {len(running.hosts)} hosts{wrong}")
     typer.echo(f"ingress     {record.http_url}")
     typer.echo(f"token file  {system.token_file}")
     typer.echo(f"dashboard   {record.dashboard_url}  (asks for the token in {system.ray_token_file})")

@@ -11,18 +11,22 @@ from zejzl_ray.agents.host import AgentSet, AgentSpec
 from zejzl_ray.agents.runner import RunnerParts
 from zejzl_ray.auth.audit_remote import RemoteAuditSink
 from zejzl_ray.auth.process_security import ProcessSecurity, SecurityOptions
+from zejzl_ray.bus.durable_mail import DurableMail
 from zejzl_ray.bus.frames import decode_outgoing, encode_frame
+from zejzl_ray.bus.inboxes import Inboxes
 from zejzl_ray.bus.options import BusOptions
 from zejzl_ray.bus.post_office import PostOffice
 from zejzl_ray.clock import SystemClock
 from zejzl_ray.cluster.agent_credentials import AgentCredentials, AgentRegistrar
 from zejzl_ray.cluster.agent_host_reports import HostReports
-from zejzl_ray.cluster.agent_states import AgentStates, opener
+from zejzl_ray.cluster.agent_host_watch import HostWatch, readings_of
 from zejzl_ray.cluster.gateway_access import GatewayAccess
+from zejzl_ray.cluster.host_stores import opener
 from zejzl_ray.cluster.mail_directory import HOST_KEY, MailDirectory
 from zejzl_ray.cluster.mail_reception import Reception
 from zejzl_ray.cluster.mail_transport import MailTransport
 from zejzl_ray.cluster.observability_hub import ObservabilityHubClient
+from zejzl_ray.cluster.ray_metrics import RayMetricsExport
 from zejzl_ray.contracts import agent_host as wire
 from zejzl_ray.contracts.access import principal_of
 from zejzl_ray.contracts.agent_life import AgentHealth, AgentInfo, LifeState
@@ -79,7 +83,7 @@ class AgentHostOptions:
     settings: Settings
     credential: SecretStr
     agents: tuple[HostedAgent, ...] = ()
-    bus: BusOptions = BusOptions()
+    bus: BusOptions = field(default_factory=BusOptions)
     path: tuple[str, ...] = ()
     digest: str = ""
 
@@ -87,8 +91,8 @@ class AgentHostOptions:
 class AgentHost:
     """Holds the agents of one process; begins to work at once and goes on until ``stop``.
 
-    Needs a running event loop and a process that is connected to Ray. Mail comes in as soon as the gateway was heard of;
-    a host that was killed and started anew by Ray starts its agents again, with the state that they had saved.
+    Needs a running event loop and a process that is connected to Ray. Mail comes in as soon as the gateway was heard
+    of; a host that was killed and started anew by Ray starts its agents again, with the state that they had saved.
 
     Args:
         options: from the starter.
@@ -135,11 +139,14 @@ class AgentHost:
         self.office.connect(self._transport)
         self._reception = Reception(self.security.guard, clock)
         registrar = AgentRegistrar(self._credentials.callers, options.machine, node_address)
-        self._states = AgentStates(opener(settings, options.name, clock))
+        open_store = opener(settings, options.name, clock)
+        inboxes = Inboxes(open_store, clock)
+        self._durable = DurableMail(options.name, open_store, inboxes, self.office.handlings, clock)
+        self.office.keep(self._durable)
         parts = RunnerParts(
             mail=self.office,
             clock=clock,
-            state_store=self._states,
+            state_store=inboxes,
             figures=self.office.figures,
             handlings=self.office.handlings,
             metadata={HOST_KEY: options.name},
@@ -154,6 +161,12 @@ class AgentHost:
         self.office.dead_letters.on_letter(self.agents.undelivered)
         hub = ObservabilityHubClient(self._access.caller)
         self._reports = HostReports(self.office, hub, options.machine, clock)
+        export = None
+        if settings.ray_metrics:
+            export = RayMetricsExport(
+                self.office.figures, lambda: readings_of(self.office, self.agents), host=options.name
+            )
+        self._watch = HostWatch(self.office, self.agents, clock, export=export)
         self._tasks: list[asyncio.Task[None]] = []
         self._is_started = False
         self._is_stopped = False
@@ -163,9 +176,11 @@ class AgentHost:
         if self._tasks:
             return
         self.security.launch()
+        self._watch.start()
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._directory.run(), name="mail-directory"),
+            loop.create_task(self._durable.run(), name="durable-mail"),
             loop.create_task(self._reports.run(), name="host-reports"),
             loop.create_task(self._start_agents(), name="start-agents"),
         ]
@@ -202,7 +217,7 @@ class AgentHost:
             machine=self._options.machine,
             boot=self.office.boot,
             digest=self._options.digest,
-            agents=(*await self.agents.list(), *self._absent()),
+            agents=(*(self._with_mailbox(info) for info in await self.agents.list()), *self._absent()),
         )
 
     async def start_agent(self, request: wire.ControlAgent) -> AgentInfo:
@@ -273,11 +288,12 @@ class AgentHost:
         if not self._is_stopped:
             self._is_stopped = True
             await self.agents.close()
-            await self._states.close()
             for task in self._tasks:
                 task.cancel()
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=2)
+            await self._durable.close()
+            await self._watch.stop()
             await self._transport.close()
             await self.office.close()
             await self.security.stop()
@@ -311,6 +327,10 @@ class AgentHost:
                 f"It holds: {', '.join(self._specs) or 'none'}.",
             )
         return spec
+
+    def _with_mailbox(self, info: AgentInfo) -> AgentInfo:
+        box = self.office.find(info.name)
+        return info if box is None else info.model_copy(update={"mailbox": len(box)})
 
     def _absent(self) -> list[AgentInfo]:
         """The agents of this host that do not run."""

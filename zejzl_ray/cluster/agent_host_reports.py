@@ -1,13 +1,13 @@
 """What a host of agents tells observability_hub: who waits for whom, and its figures."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 
-from zejzl_ray.bus.message import Message
 from zejzl_ray.bus.post_office import PostOffice
 from zejzl_ray.bus.waits import WaitsReporter
 from zejzl_ray.clock import Clock
+from zejzl_ray.cluster.host_news import tell_subscribers
 from zejzl_ray.cluster.observability_hub import ObservabilityHubClient
 from zejzl_ray.contracts.waits import Deadlock, WaitsReported
 from zejzl_ray.errors import DeadlockDetected, ZejzlError
@@ -50,12 +50,11 @@ class HostReports:
             self._repeat(self._report_figures, FIGURES_PERIOD_S),
         )
 
-    async def _repeat(self, report: "type[Any] | Any", period_s: float) -> None:
+    async def _repeat(self, report: Callable[[], Awaitable[None]], period_s: float) -> None:
         while True:
             await asyncio.sleep(period_s)
             try:
-                work: Coroutine[Any, Any, None] = report()
-                await work
+                await report()
             except ZejzlError as error:
                 if not self.problem:
                     _log.warning("observability_hub does not hear of this host", reason=error.message)
@@ -101,5 +100,6 @@ class HostReports:
             broken=deadlock.broken,
         )
         self._office.figures.events.add("deadlocks_total")
-        event = Message(first.agent, "all", "deadlock_detected", deadlock.model_dump(mode="json"))
-        await self._office.publish(DEADLOCK_TOPIC, event)
+        await tell_subscribers(
+            self._office, DEADLOCK_TOPIC, "deadlock_detected", deadlock.model_dump(mode="json")
+        )

@@ -43,6 +43,7 @@ class Setup:
         gcs_port: port of Ray's control store; 0 when any will do.
         dashboard_port: port of Ray's dashboard; 0 when any will do.
         is_one_machine: whether the whole system is on one machine.
+        metrics_ports: ports of Ray's pages of figures; empty where they are not asked for.
     """
 
     bind_host: str = "127.0.0.1"
@@ -50,6 +51,7 @@ class Setup:
     gcs_port: int = 0
     dashboard_port: int = 0
     is_one_machine: bool = True
+    metrics_ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ class Door:
         is_rays: whether it stays on loopback on one machine; between several it is as wide as ``reaches``.
         follows_bind_host: whether it listens on ``ZEJZL_BIND_HOST`` too.
         is_ipv6: True or False where that tells it from another door of the same process.
-        port: attribute of :class:`Setup` with its port; empty for any port.
+        port: attribute of :class:`Setup` with its port or ports; empty for any port.
+        is_asked_for: whether it is there only where a setting asks for it.
         path: pattern of its socket file.
         at_most: how many of it one process has; one more is not this door.
         tried: paths of HTTP or methods of gRPC that must refuse who has no proof; one of them for each gRPC server.
@@ -90,6 +93,7 @@ class Door:
     follows_bind_host: bool = False
     is_ipv6: bool | None = None
     port: str = ""
+    is_asked_for: bool = False
     path: str = ""
     at_most: int = 1
     tried: tuple[str, ...] = field(default=())
@@ -110,13 +114,17 @@ class Door:
             return False
         if self.transport is Transport.FILE:
             return fnmatch(listener.address, self.path)
-        wanted: int = getattr(setup, self.port) if self.port else 0
-        if wanted and listener.port != wanted:
+        ports = self._ports(setup)
+        if listener.port not in ports if ports else self.is_asked_for:
             return False
         if self.is_ipv6 is not None and listener.is_ipv6 is not self.is_ipv6:
             return False
         reaches = frozenset({Reach.LOOPBACK}) if self.is_rays and setup.is_one_machine else self.reaches
         return listener.reach in reaches or (self.follows_bind_host and listener.address == setup.bind_host)
+
+    def _ports(self, setup: Setup) -> tuple[int, ...]:
+        found: int | tuple[int, ...] = getattr(setup, self.port) if self.port else ()
+        return found if isinstance(found, tuple) else (found,) if found else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +270,15 @@ DOORS: Final[tuple[Door, ...]] = (
         "node agent", ProcessKind.NODE_AGENT, "any free port", _ONE_OR_ALL, Proof.RAY_TOKEN,
         "Ray's own processes", _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_rays=True, is_ipv6=True,
         tried=("/ray.rpc.ReporterService/GetTraceback",),
+    ),
+    Door(
+        "Ray's figures", ProcessKind.NODE_AGENT,
+        "only with ZEJZL_RAY_METRICS=true: any free port on one machine, 8090 between machines", _ONE_OR_ALL,
+        Proof.NOTHING, "Prometheus, and whoever else reaches it",
+        "Ray's page asks for nobody's proof and shows names of agents, actors and machines with their loads. On "
+        "loopback on one machine; between machines on all interfaces, without TLS: let a firewall admit the scraper "
+        "only. zejzl's own figures are at the health port of observability_hub too, behind a token.",
+        Speaks.HTTP, reaches=_ANYWHERE, is_rays=True, is_ipv6=None, port="metrics_ports", is_asked_for=True,
     ),
     Door(
         "node agent, HTTP", ProcessKind.NODE_AGENT, "any free port, twice", _ONE_OR_BOTH,

@@ -18,7 +18,7 @@ import psutil
 
 from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, cluster_id, gpu_settings, ray_temp_dir
 from zejzl_ray.cluster.node_processes import is_node_running, stop_node
-from zejzl_ray.cluster.node_start import NodeRole, NodeStart
+from zejzl_ray.cluster.node_start import NodePorts, NodeRole, NodeStart
 from zejzl_ray.cluster.secret_file import make_private_directory, read_token
 from zejzl_ray.cluster.supervisor_record import (
     SupervisorRecord,
@@ -31,6 +31,7 @@ from zejzl_ray.settings import Settings
 from zejzl_ray.tls.policy import ray_credentials
 
 GCS_PORT: Final = 6379
+METRICS_PORT: Final = 8090
 LOG_FILE: Final = "node.log"
 _START_LIMIT_S: Final = 100.0
 _STOP_LIMIT_S: Final = 30.0
@@ -83,6 +84,7 @@ def plan_node(
         cards=total.cards,
         object_store_mib=settings.object_store_mib,
         autoscaling_config=autoscaling_config,
+        ports=NodePorts(metrics=METRICS_PORT if settings.ray_metrics else None),
         ray_executable=str(Path(sys.executable).with_name("ray")),
     )
 

@@ -119,7 +119,9 @@ def plan_local_cluster(settings: Settings, machines: tuple[str, ...]) -> LocalPl
         named["ZEJZL_RAY_PORT"] = settings.ray_port
     require_distinct({**services, **named})
     require_free(named, LOOPBACK)
-    gcs, client = free_ports(2, avoid={dashboard, *kept})
+    gcs, client, *metrics = free_ports(
+        2 + (len(machines) if settings.ray_metrics else 0), avoid={dashboard, *kept}
+    )
     gcs = settings.ray_port or gcs
     record = ClusterRecord(
         cluster_id=identity,
@@ -130,6 +132,7 @@ def plan_local_cluster(settings: Settings, machines: tuple[str, ...]) -> LocalPl
         bind_host=settings.bind_host,
         namespace=settings.namespace,
         machines=machines,
+        metrics_ports=tuple(metrics),
     )
     cpus = split_cpus(os.cpu_count() or 1, len(machines))
     totals = {
@@ -149,7 +152,9 @@ def plan_local_cluster(settings: Settings, machines: tuple[str, ...]) -> LocalPl
             vram_mib=totals[machine].vram_mib,
             cards=totals[machine].cards,
             object_store_mib=settings.object_store_mib,
-            ports=NodePorts(dashboard=dashboard, ray_client=client),
+            ports=NodePorts(
+                dashboard=dashboard, ray_client=client, metrics=metrics[index] if metrics else None
+            ),
             ray_executable=str(Path(sys.executable).with_name("ray")),
         )
         for index, machine in enumerate(machines)

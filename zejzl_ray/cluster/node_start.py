@@ -52,6 +52,9 @@ class NodePorts(Contract):
     worker_ports: tuple[int, int] | None = Field(default=None, description="first and last, for a firewall")
     node_manager: int = Field(default=0, ge=0, le=65535)
     object_manager: int = Field(default=0, ge=0, le=65535)
+    metrics: int | None = Field(
+        default=None, ge=0, le=65535, description="Ray's page of figures, which asks for no token; None: not served"
+    )
 
 
 class NodeStart(Contract):
@@ -208,6 +211,7 @@ def ray_start_command(node: NodeStart) -> NodeCommand:
         f"--max-worker-port={last}",
         f"--node-manager-port={node.ports.node_manager}",
         f"--object-manager-port={node.ports.object_manager}",
+        *([] if node.ports.metrics is None else [f"--metrics-export-port={node.ports.metrics}"]),
         f"--num-cpus={node.cpus}",
         f"--num-gpus={node.gpus}",
         f"--object-store-memory={node.object_store_mib * _MIB}",
@@ -233,9 +237,10 @@ def _environment(node: NodeStart) -> dict[str, str]:
         MARKER: node_marker(node.cluster_id, node.machine),
         # The local provider of `ray up` starts no worker under the second autoscaler, which is the default.
         "RAY_enable_autoscaler_v2": "0",
-        # Pages of figures for Prometheus on all interfaces, without a token: not served. The last two know no other
-        # way than a port that cannot be; each writes one exception into its log.
-        "RAY_enable_metrics_collection": "0",
+        # Pages of figures for Prometheus, without a token: not served unless asked for. The last two, on all
+        # interfaces whatever the node's address is, never: they know no other way than a port that cannot be, and each
+        # writes one exception into its log.
+        "RAY_enable_metrics_collection": "0" if node.ports.metrics is None else "1",
         "AUTOSCALER_METRIC_PORT": "-1",
         "DASHBOARD_METRIC_PORT": "-1",
         "RAY_health_check_period_ms": str(health.period_ms),

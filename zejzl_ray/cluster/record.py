@@ -26,6 +26,7 @@ class ClusterRecord(BaseModel):
     machines: tuple[str, ...]
     is_complete: bool = False
     tls: TlsFiles | None = None
+    metrics_ports: tuple[int, ...] = ()
 
     def write(self, data_dir: Path) -> None:
         """Write the record atomically, mode 0600.

@@ -144,7 +144,7 @@ class VramPlacer:
             vram_mib: video memory on one card.
             machine: the only machine that will do; None for any.
             cpus: CPU cores.
-            options: further Ray options, for example ``lifetime``.
+            options: further Ray options, for example ``lifetime``; ``resources`` without those of video memory.
 
         Raises:
             NoCapacity: no card has room; the message names the largest free card.
@@ -199,13 +199,15 @@ class VramPlacer:
         resources = {}
         if request.vram_mib and decision.gpu_uuid is not None:
             resources = dict.fromkeys((VRAM_RESOURCE, card_resource(decision.gpu_uuid)), request.vram_mib)
+        others = dict(options)
+        resources = {**others.pop("resources", {}), **resources}
         configured = ray.remote(on_card(actor, decision.gpu_uuid or "")).options(
             name=name,
             namespace=self._namespace,
             num_cpus=request.cpus,
             resources=resources,
             label_selector={MACHINE_LABEL: decision.machine},
-            **options,
+            **others,
         )
         try:
             handle: ActorHandle[Any] = configured.remote(*arguments)

@@ -81,7 +81,7 @@ class LineHeld(Contract):
 class ListHeldAgents(Contract):
     """Ask which agents a host holds."""
 
-    host: AgentName | None = Field(default=None, description="which host; over its handle it need not be said")
+    host: AgentName = Field(description="which host")
 
 
 class HeldAgents(Contract):
@@ -101,7 +101,7 @@ class ControlAgent(Contract):
 
     request_id: RequestId = Field(default_factory=new_id)
     name: AgentName
-    host: AgentName | None = Field(default=None, description="which host; over its handle it need not be said")
+    host: AgentName = Field(description="which host")
 
 
 def _op(
@@ -120,8 +120,8 @@ def _op(
     )  # fmt: skip
 
 
-# To open a connection is a write: it is written down, and refused while news of revocations are late. Batches of an open
-# one are counted only; a connection lives for minutes.
+# To open a connection is a write: it is written down, and refused while news of revocations are late. Batches of an
+# open one are counted only; a connection lives for minutes.
 _MAIL: Final = "agent_host:mail:report"
 _READ: Final = "agent_host:agents:read"
 _CONTROL: Final = "agent_host:agents:write"
@@ -136,7 +136,11 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     _op("stop_agent", ControlAgent, AgentInfo, _CONTROL, path=f"{_AGENTS}/{{name}}/stop"),
     # Not repeated by itself: each time is a restart.
     _op(
-        "restart_agent", ControlAgent, AgentInfo, _CONTROL,
-        path=f"{_AGENTS}/{{name}}/restart", is_repeatable=False,
+        "restart_agent",
+        ControlAgent,
+        AgentInfo,
+        _CONTROL,
+        path=f"{_AGENTS}/{{name}}/restart",
+        is_repeatable=False,
     ),
 )

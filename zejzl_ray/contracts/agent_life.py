@@ -56,6 +56,7 @@ class AgentInfo(Contract):
     failed: int = Field(default=0, description="those whose handler failed")
     slots: int = Field(default=1, description="how many handlers may run at once")
     busy: int = Field(default=0, description="how many run now")
+    mailbox: int = Field(default=0, description="messages that wait in its mailbox")
     started_at_s: float | None = None
     metrics: dict[str, JsonValue] = Field(default_factory=dict, description="what the agent itself counts")
     health: AgentHealth

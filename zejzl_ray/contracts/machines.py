@@ -3,6 +3,8 @@
 Sizes are MiB (2**20 bytes) unless the name says bytes; ratios lie between 0 and 1.
 """
 
+from typing import Literal
+
 from pydantic import Field
 
 from zejzl_ray.contracts.base import Contract
@@ -32,6 +34,25 @@ class Gpu(Contract):
     is_simulated: bool = False
 
 
+class MachineCondition(Contract):
+    """How a machine is, judged every half minute; figures are percent."""
+
+    status: Literal["healthy", "warning", "critical"]
+    checked_at_s: float = Field(ge=0)
+    findings: tuple[str, ...] = Field(default=(), description="a sentence for each limit that is passed")
+    advice: tuple[str, ...] = Field(default=(), description="what to do; empty where nothing is")
+    checks: int = Field(default=1, ge=1, description="how many are kept, 100 at most")
+    averages: dict[str, float] = Field(
+        default_factory=dict, description="mean of the last 20 checks; empty before the tenth"
+    )
+    changes: dict[str, float] = Field(
+        default_factory=dict, description="that mean minus the one of the 20 checks before, in points"
+    )
+    healthy_ratio: float | None = Field(
+        default=None, ge=0, le=1, description="part of the checks that found nothing; null before the tenth"
+    )
+
+
 class MachineSnapshot(Contract):
     """One machine at one moment."""
 
@@ -50,6 +71,7 @@ class MachineSnapshot(Contract):
     gpus: tuple[Gpu, ...] = Field(default=(), description="by index, ascending")
     gpu_note: str = Field(default="", description="empty, or why cards or some of their figures are missing")
     taken_at_s: float = Field(ge=0)
+    condition: MachineCondition | None = Field(default=None, description="null before the first judgement")
 
 
 class GetSnapshot(Contract):

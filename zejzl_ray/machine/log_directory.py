@@ -3,7 +3,8 @@
 import os
 import re
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ _NAME: Final = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,200}?\.(?:log|out|err))(?:\.(?P<number>\d{1,3}))?"
 )
 _MAX_ROTATED: Final = 100
+_ATTEMPTS: Final = 4
+_RENAMED_S: Final = 0.003
 _MAX_GAP: Final = (
     3  # names that are missing in a row while files are being renamed, before the chain has ended
 )
@@ -51,24 +54,47 @@ class LogChain:
     size: int
     key: int
 
-    def opened(self, stack: ExitStack) -> Iterator["OpenFile"]:
-        """Yield the files, newest first; each as it was when it was opened, whatever it is called afterwards."""
-        seen: set[int] = set()
+    def opened(
+        self, stack: ExitStack, is_last: Callable[["OpenFile"], bool] = lambda file: False
+    ) -> tuple[list["OpenFile"], bool]:
+        """Return the files, newest first, and whether they are all, in their order.
+
+        They are not when they were rotated while they were opened, several times over.
+
+        Args:
+            stack: closes them.
+            is_last: tells that older files are not wanted.
+        """
+        files: list[OpenFile] = []
+        for attempt in range(_ATTEMPTS):
+            time.sleep(_RENAMED_S * attempt)
+            first, files = self._walk(stack, is_last)
+            # Every rotation moves the newest file: while it is where it was, the others stand in their order.
+            if not files or _key_at(first, is_ray=self.is_ray) == files[0].key:
+                return files, True
+        return files, False
+
+    def _walk(self, stack: ExitStack, is_last: Callable[["OpenFile"], bool]) -> tuple[Path, list["OpenFile"]]:
+        first = self.directory / self.source
+        files: dict[int, OpenFile] = {}
         missing = 0
         # Newest first: a rotation meanwhile shows a file twice, which is seen; the other way round one would be missed.
         for number in range(_MAX_ROTATED + 1):
-            name = f"{self.source}.{number}" if number else self.source
-            file = _open(self.directory / name, is_ray=self.is_ray)
+            path = self.directory / (f"{self.source}.{number}" if number else self.source)
+            file = _open(path, is_ray=self.is_ray)
             if file is None:
                 missing += 1
                 if missing > _MAX_GAP:
-                    return
+                    break
                 continue
-            missing = 0
             stack.callback(file.stream.close)
-            if file.key not in seen:
-                seen.add(file.key)
-                yield file
+            missing = 0
+            first = first if files else path
+            if file.key not in files:
+                files[file.key] = file
+                if is_last(file):
+                    break
+        return first, list(files.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +150,10 @@ def _open(path: Path, *, is_ray: bool) -> OpenFile | None:
 def _key(facts: os.stat_result, is_ray: bool) -> int:
     """Return the inode with a bit for the place: Ray's files may lie on another file system."""
     return facts.st_ino * 2 + is_ray
+
+
+def _key_at(path: Path, *, is_ray: bool) -> int:
+    try:
+        return _key(path.lstat(), is_ray)
+    except OSError:
+        return 0

@@ -139,7 +139,7 @@ class MachineLogFiles:
         wanted = Wanted(request, since_s), Wanted(request, max(since_s, cursor.at_s - _NEWS_S))
         news = self._news(request, cursor, *wanted)
         for attempt in range(_ATTEMPTS):
-            if news.known >= cursor.positions.keys():
+            if news.is_disturbed or news.known >= cursor.positions.keys():
                 break
             # A file is gone, or it was being renamed at that moment: read from its beginning it would come twice.
             time.sleep(_RENAMED_S * (attempt + 1))
@@ -147,14 +147,19 @@ class MachineLogFiles:
         taken = _fitting(islice(_merged(news.found), request.limit), self._limits.page_bytes)
         counts = Counter(lines.chain for lines, _ in taken)
         has_more = False
-        positions = dict(news.unchanged)
+        # Of files that were renamed all the time nothing was read, and their places are among those of the cursor.
+        positions = dict(cursor.positions) if news.is_disturbed else {}
+        positions |= news.unchanged
         for lines in news.found:
             count = counts[lines.chain]
             is_whole = count == len(lines.entries)
             end = lines.end if is_whole else lines.entries[count].before
             # what was only looked at for its end has no lines to come
-            has_more = has_more or not is_whole or (lines.has_more and lines.read_bytes > 0)
+            has_more = (
+                has_more or not is_whole or (lines.has_more and (lines.read_bytes > 0 or lines.is_disturbed))
+            )
             if end is not None:
+                positions.pop(lines.known_key, None)
                 positions[end.key] = end
         return LogPage(
             lines=tuple(self._line(lines, entry) for lines, entry in taken),
@@ -224,6 +229,11 @@ class _News:
     found: list[ChainLines] = field(default_factory=list)
     unchanged: dict[int, Position] = field(default_factory=dict)
     known: Set[int] = frozenset()
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether files of a chain were renamed all the time, so that it was not read."""
+        return any(lines.is_disturbed for lines in self.found)
 
 
 def _merged(found: Iterable[ChainLines]) -> Iterator[tuple[ChainLines, Entry]]:

@@ -33,6 +33,7 @@ class ChainLines:
         has_more: there is more that was not looked at.
         read_bytes: how much was looked at.
         known_key: the file whose position was known; 0 if there was none.
+        is_disturbed: nothing was read, since the files were being renamed all the time.
     """
 
     chain: LogChain
@@ -41,6 +42,7 @@ class ChainLines:
     has_more: bool = False
     read_bytes: int = 0
     known_key: int = 0
+    is_disturbed: bool = False
 
 
 def read_forward(
@@ -64,11 +66,20 @@ def read_forward(
     """
     found = ChainLines(chain)
     with ExitStack() as stack:
-        files, start = _from_known(chain, known, stack)
-        if start is None:
+
+        def position_of(file: OpenFile) -> Position | None:
+            position = known(file.key)
+            return position if position is not None and _is_same(file, position) else None
+
+        newest_first, is_whole = chain.opened(stack, lambda file: position_of(file) is not None)
+        if not is_whole:
+            return ChainLines(chain, has_more=True, is_disturbed=True)
+        files = newest_first[::-1]
+        position = position_of(files[0]) if files else None
+        if position is None:
             wanted, start = wanted_of_new, 0
         else:
-            found.known_key = files[0].key
+            found.known_key, start = position.key, position.offset
         reader = LineReader(chain.source, is_ray=chain.is_ray, at_s=chain.changed_at_s)
         for number, file in enumerate(files):
             is_growing = number == len(files) - 1
@@ -77,8 +88,9 @@ def read_forward(
             place = Position(file.key, offset, fingerprint(head, offset))
             file.stream.seek(offset)
             for raw in takewhile(bool, iter(lambda: file.stream.readline(_MAX_LINE_BYTES), b"")):  # noqa: B023  # used here only
-                is_whole = raw.endswith(b"\n") or len(raw) == _MAX_LINE_BYTES or not is_growing
-                if not is_whole:
+                is_open = not raw.endswith(b"\n") and len(raw) < _MAX_LINE_BYTES
+                # Not beyond the size it had: the fingerprint is of the bytes that were there then.
+                if is_growing and (is_open or offset + len(raw) > file.size):
                     break  # its end is not written yet
                 if len(found.entries) >= limit or found.read_bytes >= budget_bytes:
                     found.end, found.has_more = place, True
@@ -97,7 +109,8 @@ def read_backward(chain: LogChain, wanted: Wanted, *, limit: int, budget_bytes: 
     """Read the last lines that are wanted; ``has_more`` says that older ones were not looked at for their number."""
     found = ChainLines(chain)
     with ExitStack() as stack:
-        for file in chain.opened(stack):
+        files, _ = chain.opened(stack)
+        for file in files:
             is_growing = found.end is None
             end = _whole_end(file) if is_growing else file.size
             if is_growing:
@@ -116,19 +129,6 @@ def read_backward(chain: LogChain, wanted: Wanted, *, limit: int, budget_bytes: 
                     return found
                 end = start
     return found
-
-
-def _from_known(
-    chain: LogChain, known: Callable[[int], Position | None], stack: ExitStack
-) -> tuple[list[OpenFile], int | None]:
-    """Return the files from the known one on, oldest first, and where to begin in it; null when none is known."""
-    files: list[OpenFile] = []
-    for file in chain.opened(stack):
-        files.insert(0, file)
-        position = known(file.key)
-        if position is not None and _is_same(file, position):
-            return files, position.offset
-    return files, None
 
 
 def _is_same(file: OpenFile, position: Position) -> bool:

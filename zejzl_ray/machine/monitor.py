@@ -4,11 +4,11 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol, cast
 
 import structlog
 
-from zejzl_ray.contracts.machines import MachineSnapshot
+from zejzl_ray.contracts.machines import MachineCondition, MachineSnapshot
 from zejzl_ray.errors import DeadlineExceeded
 from zejzl_ray.machine.severity import MachineCheck, Measured, Severity, judge, mean, shown, word
 
@@ -152,6 +152,24 @@ class MachineMonitor:
             trends=trends,
             bottlenecks=tuple(latest.bottlenecks()),
             recommendations=tuple(recommendations(latest, trends)),
+        )
+
+    def condition(self) -> MachineCondition | None:
+        """Return it as it is told to others; None before the first check."""
+        report = self.report()
+        if report is None:
+            return None
+        trends = report.trends
+        status = cast(Literal["healthy", "warning", "critical"], report.latest.severity.name.lower())
+        return MachineCondition(
+            status=status,
+            checked_at_s=report.latest.at_s,
+            findings=report.bottlenecks,
+            advice=report.recommendations,
+            checks=len(self._checks),
+            averages={} if trends is None else trends.averages,
+            changes={} if trends is None else trends.changes,
+            healthy_ratio=None if trends is None else trends.healthy_percent / 100,
         )
 
 

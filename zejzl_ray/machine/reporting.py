@@ -10,7 +10,7 @@ import structlog
 
 from zejzl_ray.clock import Clock
 from zejzl_ray.contracts.health import Check, CheckStatus, ServiceHealth
-from zejzl_ray.contracts.machines import MachineSnapshot, ReportMachine
+from zejzl_ray.contracts.machines import MachineCondition, MachineSnapshot, ReportMachine
 from zejzl_ray.errors import DeadlineExceeded, ZejzlError
 from zejzl_ray.ids import new_id
 from zejzl_ray.machine.gpus import GpuReading
@@ -81,6 +81,9 @@ class MachineReporting:
         plan: period and time limits.
         clock: time.
         sleep: waits some seconds; a test hands in its own.
+
+    Attributes:
+        condition: returns how the machine is judged, which is told with each snapshot.
     """
 
     def __init__(
@@ -102,6 +105,8 @@ class MachineReporting:
         self._reported_at_s: float | None = None
         self._trouble = "nothing was reported yet"
         self._said_note = ""
+        self._latest: MachineSnapshot | None = None
+        self.condition: Callable[[], MachineCondition | None] = lambda: None
 
     def start(self) -> None:
         """Begin to report, in the running event loop; safe to repeat."""
@@ -138,6 +143,17 @@ class MachineReporting:
         Raises:
             DeadlineExceeded: the operating system did not answer in time; safe to call again.
         """
+        return self._judged(await self._source.snapshot())
+
+    async def latest(self) -> MachineSnapshot:
+        """Return the snapshot of the last report, else a new one: to look twice at once makes nonsense of CPU figures.
+
+        Raises:
+            DeadlineExceeded: the operating system did not answer in time; safe to call again.
+        """
+        latest = self._latest
+        if latest is not None and self._clock.now_s() - latest.taken_at_s < 2 * self._plan.period_s:
+            return latest
         return await self._source.snapshot()
 
     def health(self, more_checks: tuple[Check, ...] = ()) -> ServiceHealth:
@@ -150,7 +166,7 @@ class MachineReporting:
             service="node_agent",
             is_ready=not self._trouble
             and all(check.status is not CheckStatus.FAILED for check in more_checks),
-            checks=(self._report_check(), self._vram_check(), *more_checks),
+            checks=(self._report_check(), self._vram_check(), self._condition_check(), *more_checks),
             machine=self._plan.machine,
             pid=os.getpid(),
             version=__version__,
@@ -172,7 +188,7 @@ class MachineReporting:
 
     async def _report(self) -> None:
         plan = self._plan
-        snapshot = await self._source.snapshot()
+        self._latest = snapshot = self._judged(await self._source.snapshot())
         self._say_note(snapshot)
         if self._reporter is None:
             self._reporter = await self._find_reporter.result(plan.timeout_s)
@@ -184,6 +200,15 @@ class MachineReporting:
                 await self._reporter.report_machine(request)
         except TimeoutError:
             raise DeadlineExceeded(f"The report was not answered within {plan.timeout_s:g} s.") from None
+
+    def _judged(self, snapshot: MachineSnapshot) -> MachineSnapshot:
+        return snapshot.model_copy(update={"condition": self.condition()})
+
+    def _condition_check(self) -> Check:
+        condition = self.condition()
+        findings = () if condition is None else condition.findings
+        status = CheckStatus.DEGRADED if findings else CheckStatus.OK
+        return Check(name="machine", status=status, reason="; ".join(findings))
 
     def _say_note(self, snapshot: MachineSnapshot) -> None:
         if snapshot.gpu_note != self._said_note:

@@ -138,8 +138,7 @@ class LoopWatchdog:
         if not self._below:
             self._below = frozenset(frame.f_code for frame, _ in traceback.walk_stack(sys._getframe(1)))
         self._beat_s = self._clock.monotonic_s()
-        if not self._stopping.is_set() and not self._loop.is_closed():
-            self._timer = self._loop.call_later(self._period_s, self._beat)
+        self._timer = self._loop.call_later(self._period_s, self._beat)
 
     def _callback(self, innermost: FrameType) -> FrameType | None:
         """Return the frame of the callback that the loop runs now; None when it waits for events."""

@@ -48,6 +48,7 @@ EVENTS: Final = {
         Metric("bus_dropped_total", "counter", "messages that gave way", ("reason",)),
         Metric("deadlocks_total", "counter", "circles of agents that waited for one another"),
         Metric("retries_total", "counter", "calls made again", ("op",)),
+        Metric("loop_blocks_total", "counter", "times that the event loop was blocked"),
         Metric("rate_limit_denied_total", "counter", "calls refused by a limiter", ("provider",)),
         Metric("cache_hits_total", "counter", "answers from a cache"),
         Metric("cache_misses_total", "counter", "answers that no cache had"),

@@ -40,6 +40,7 @@ from zejzl_ray.observability.log_ports import MachineLogs
 from zejzl_ray.observability.logs import LogBook
 from zejzl_ray.observability.performance import PerformanceBook
 from zejzl_ray.observability.performance_bottlenecks import AgentStanding
+from zejzl_ray.observability.performance_collector import PerformanceCollector
 from zejzl_ray.observability.ports import Fleet
 from zejzl_ray.observability.readiness import Condition, judge_health
 from zejzl_ray.store.protocol import Store
@@ -60,6 +61,9 @@ class ObservabilityHub:
         config: periods and bounds.
         fleet: what the registry knows; None leaves states of agents out.
         machines: reaches the node agents; None leaves their logs out.
+
+    Attributes:
+        collector: figures of the whole fleet, for Prometheus.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class ObservabilityHub:
         self._book = DeadlockBook()
         self._deadlocks = Deadlocks(self._book, self._config.deadlocks, stalled_s=self._config.stalled_s)
         self._performance = PerformanceBook(clock.now_s())
+        self.collector = PerformanceCollector(self._performance, clock.now_s)
         self._logs = None if machines is None else LogBook(machines, clock)
         self._watchers = Watchers(self._config.max_watchers)
         self._journal: RecordJournal[RecordDraft] = RecordJournal(

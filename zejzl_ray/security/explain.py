@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from zejzl_ray.auth.scopes import allows, granting
+from zejzl_ray.auth.scopes import allows, granting, is_within
 from zejzl_ray.contracts.access import CALM_ACTIONS, PrincipalKind, Standing
 from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.contracts.policy import AccessExplanation, ExplainAccess, Policy, Reason
 from zejzl_ray.errors import InvalidInput
 from zejzl_ray.security.permissions import HeldRole, grants_of, roles_of
-from zejzl_ray.security.policy_check import DOOR_SCOPE
+from zejzl_ray.security.policy_check import DOOR_SCOPE, MAIL_SCOPE
 from zejzl_ray.security.policy_problem import did_you_mean, shown
 
 _KINDS: Final = frozenset(kind.value for kind in PrincipalKind)
@@ -84,7 +84,7 @@ def _asked(text: str, operations: tuple[Operation, ...]) -> _Asked:
     scopes = {
         scope for operation in operations for scope in (operation.scope, operation.own_scope) if scope
     } | {DOOR_SCOPE}
-    if text in scopes:
+    if text in scopes or ("*" not in text and is_within(text, (MAIL_SCOPE,))):
         return _Asked(text, is_calm=text.rpartition(":")[2] in CALM_ACTIONS)
     raise InvalidInput(
         f"There is no operation and no scope {shown(text)!r}.",

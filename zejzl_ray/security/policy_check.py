@@ -10,7 +10,12 @@ from typing import Final
 from zejzl_ray.auth.scopes import allows, is_within
 from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.contracts.policy import Policy, RatePolicy
-from zejzl_ray.contracts.services import NODE_AGENT_OPERATIONS, OPERATIONS, SERVICE_NAMES
+from zejzl_ray.contracts.services import (
+    AGENT_HOST_OPERATIONS,
+    NODE_AGENT_OPERATIONS,
+    OPERATIONS,
+    SERVICE_NAMES,
+)
 from zejzl_ray.security.permissions import grants_of
 from zejzl_ray.security.policy_problem import Path, PolicyProblem, did_you_mean
 from zejzl_ray.security.trust_check import check_trust
@@ -20,6 +25,8 @@ ADMINISTRATOR: Final = "admin"
 
 # A front door asks nobody for this; the guards look for it in the door's own token.
 DOOR_SCOPE: Final = "zejzl:address:report"
+# Nor does an operation ask for this: it is what a message from another host needs, with the receiver's mail scope.
+MAIL_SCOPE: Final = "mail:*:write"
 MAX_GRANT_BYTES: Final = 4096
 """Length of all grants of one role together: a token carries them, and is refused above 8192 bytes."""
 
@@ -46,7 +53,8 @@ _UNTRUSTED_KINDS: Final = ("agent", "program")
 
 
 def check_policy(
-    policy: Policy, operations: Iterable[Operation] = (*OPERATIONS, *NODE_AGENT_OPERATIONS)
+    policy: Policy,
+    operations: Iterable[Operation] = (*OPERATIONS, *NODE_AGENT_OPERATIONS, *AGENT_HOST_OPERATIONS),
 ) -> tuple[PolicyProblem, ...]:
     """Return what is wrong with a policy, errors and warnings; nothing is no problem.
 
@@ -157,7 +165,8 @@ def _sizes(policy: Policy) -> Iterator[PolicyProblem]:
 def _aimless_grants(policy: Policy, scopes: frozenset[str]) -> Iterator[PolicyProblem]:
     for name, spec in policy.roles.items():
         for index, grant in enumerate(spec.grants):
-            if not any(is_within(scope, (grant,)) for scope in scopes):
+            is_for_mail = is_within(grant, (MAIL_SCOPE,))
+            if not is_for_mail and not any(is_within(scope, (grant,)) for scope in scopes):
                 yield PolicyProblem(
                     "grant-for-nothing",
                     f"the grant {grant} allows no operation that there is",

@@ -9,7 +9,7 @@ from zejzl_ray.contracts.policy import (
     PolicyInForce,
     SetPolicy,
 )
-from zejzl_ray.contracts.services import NODE_AGENT_OPERATIONS, OPERATIONS
+from zejzl_ray.contracts.services import AGENT_HOST_OPERATIONS, NODE_AGENT_OPERATIONS, OPERATIONS
 from zejzl_ray.contracts.trust import (
     EvidenceAccepted,
     GetTrust,
@@ -60,9 +60,8 @@ class PolicyOperations(GatewayCore):
         policy = self._policy_in(draft)
         record = draft.get(TrustRecord, request.subject)
         standing = GOOD_STANDING if record is None else standing_of(record, policy.trust, draft.now_s)
-        return explain(
-            request, policy, roles, standing, (*OPERATIONS, *NODE_AGENT_OPERATIONS), extra_scopes=scopes
-        )
+        operations = (*OPERATIONS, *NODE_AGENT_OPERATIONS, *AGENT_HOST_OPERATIONS)
+        return explain(request, policy, roles, standing, operations, extra_scopes=scopes)
 
     # --- trust -----------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Credentials of the cluster's own services, machines and hosted agents: derived from the master key, so that nothing is stored.
+"""Credentials of the cluster's own services, machines and hosted agents: derived from the master key, never stored.
 
 ``zs_<kind>.<name>_<64 hexadecimal digits>``, such as ``zs_service.error_bus_...`` or ``zs_machine.pc2_...``.
 ``zs_service.root_...`` is that of the composition root, of ``zejzl up``. HKDF-SHA256 (RFC 5869) with the subject in

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Generator
 import uvicorn
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -118,14 +119,25 @@ class HealthServer:
         admit: decides whether a caller may ask; takes ``health`` or ``metrics`` and the header.
         retry_s: time between two tries.
         drain_s: how long a request may still take after ``stop``.
+        collector: figures of the service for ``/metrics``; None: it has none of its own.
     """
 
-    def __init__(self, host: str, port: int, admit: Admit, *, retry_s: float = 2.0, drain_s: int = 2) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        admit: Admit,
+        *,
+        retry_s: float = 2.0,
+        drain_s: int = 2,
+        collector: Collector | None = None,
+    ) -> None:
         self._host = host
         self.port = port
         self._admit = admit
         self._retry_s = retry_s
         self._drain_s = drain_s
+        self._collector = collector
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
@@ -157,7 +169,10 @@ class HealthServer:
         await asyncio.wait({self._task}, timeout=self._drain_s + _STOP_TIMEOUT_S)
 
     async def _keep_serving(self, health: Callable[[], Awaitable[ServiceHealth]]) -> None:
-        app = create_health_app(health, admit=self._admit, registry=CollectorRegistry())
+        registry = CollectorRegistry()
+        if self._collector is not None:
+            registry.register(self._collector)
+        app = create_health_app(health, admit=self._admit, registry=registry)
         while not self._stopping.is_set():
             try:
                 with self._listen() as listener:

@@ -116,7 +116,7 @@ class HarnessMail(PostOffice):
             self.kept.append(msgspec.structs.replace(message, topic=topic))
         return await super().publish(topic, message)
 
-    async def ack(self, message: Message) -> None:
+    async def ack(self, message: Message, *, state: bytes | None = None) -> None:
         """Note it."""
         if message.guarantee is Guarantee.AT_LEAST_ONCE:
             self.acknowledged.append(message.id)

@@ -236,6 +236,18 @@ async def test_an_agent_can_be_stopped_while_it_does_not_run(when: str) -> None:
         assert not b.office.is_local("f")
 
 
+async def test_an_agent_whose_start_failed_is_given_no_mail_when_it_is_stopped() -> None:
+    clock = ManualClock()
+    async with bench(clock) as b:
+        kind, sleeps = fragile(start_fails=9), Sleeps(clock)
+        supervisor, _ = supervise(b, kind, sleeps)
+        await supervisor.start()
+        await sleeps.next()
+        await b.tell("f", "x")
+        assert await supervisor.stop("enough") == StopReport(left=1)
+        assert kind.made[0].events == ["stop"]
+
+
 async def test_a_restart_by_hand_keeps_what_is_in_the_mailbox() -> None:
     clock = ManualClock()
     async with bench(clock) as b:

@@ -13,7 +13,7 @@ from zejzl_ray.testing import ManualClock
 
 
 class FaultyStore(MemoryStore):
-    """A store that loses commits before or after they are applied, refuses them, or holds them until ``gate`` is set."""
+    """A store that loses commits before or after they are applied, refuses them, or holds them for ``gate``."""
 
     def __init__(self, state: MemoryState, clock: ManualClock) -> None:
         super().__init__(clock=clock, state=state)
@@ -49,7 +49,11 @@ class Bench:
     def new_outbox(self) -> Outbox:
         self.out_store = FaultyStore(self.out_state, self.clock)
         self.outbox = Outbox(
-            self.out_store, "h1", self.clock, on_commit=self.committed.extend, **{"commit_timeout_s": 0.05} | self.options
+            self.out_store,
+            "h1",
+            self.clock,
+            on_commit=self.committed.extend,
+            **{"commit_timeout_s": 0.05} | self.options,
         )
         return self.outbox
 

@@ -1,4 +1,4 @@
-"""One sending host and some receiving agents over stores that outlive them, and a model that is too simple to be wrong."""
+"""One sending host and some receiving agents over stores that outlive them, and a model too simple to be wrong."""
 
 import json
 from collections import Counter
@@ -17,7 +17,9 @@ from zejzl_ray.store import Store
 from zejzl_ray.testing import ManualClock
 
 Open = Callable[[str], Awaitable[Store]]
-NO_WAITS = RedeliveryOptions(first_delay_s=1, max_delay_s=2, asks_after_s=5, asks_at_most_every_s=5, max_deliveries=10**6)
+NO_WAITS = RedeliveryOptions(
+    first_delay_s=1, max_delay_s=2, asks_after_s=5, asks_at_most_every_s=5, max_deliveries=10**6
+)
 
 
 class Faulty:
@@ -55,12 +57,17 @@ class Agent:
 class World:
     """The parts put together as a bus does it, without one; each step is one thing that can happen."""
 
+    out_store: Faulty
+    outbox: Outbox
+    redelivery: Redelivery
+
     def __init__(self, open_store: Open, clock: ManualClock, names: tuple[str, ...] = ("a", "b")) -> None:
         self._open = open_store
         self.clock = clock
         self.names = names
         self.agents: dict[str, Agent] = {}
         self.boots = 0
+        self._is_started = False
         self.next_number = 0
         self.promised: dict[int, str] = {}  # number -> agent; ``add`` has returned
         self.refused: set[int] = set()  # ``add`` has raised
@@ -77,8 +84,9 @@ class World:
     async def crash_sender(self) -> None:
         """Drop the outbox, whatever it was doing, and open it again."""
         self.perhaps |= self.refused
-        if hasattr(self, "out_store"):
+        if self._is_started:
             await self.out_store.close()
+        self._is_started = True
         self.out_store = Faulty(await self._open("outbox.h"))
         self.redelivery = Redelivery(NO_WAITS, roll=lambda: 0.5)
         self.outbox = Outbox(self.out_store, "h", self.clock, capacity=60, on_commit=self._track)
@@ -99,7 +107,9 @@ class World:
             name,
             self.clock,
             window=200,
-            on_commit=lambda told: news.extend((origin, each) for origin, some in told.items() for each in some),
+            on_commit=lambda told: news.extend(
+                (origin, each) for origin, some in told.items() for each in some
+            ),
         )
         state = await inbox.start()
         self.agents[name] = Agent(name, store, inbox, self.boots, state=json.loads(state or b"[]"), news=news)
@@ -166,6 +176,13 @@ class World:
     def settle(self, sequences: list[int]) -> None:
         self.outbox.settle(sequences)
         self.redelivery.settle(sequences)
+
+    async def go_round(self, name: str) -> None:
+        """Take one message all the way."""
+        await self.deliver()
+        await self.handle(name, "")
+        await self.tell(name)
+        await self.flush("")
 
     async def flush(self, lose: str) -> None:
         self.out_store.lose = lose

@@ -22,6 +22,8 @@ steps = st.one_of(
     st.tuples(st.just("handle"), agents, loses),
     st.tuples(st.just("handle"), agents, loses),
     st.tuples(st.just("tell"), agents),
+    st.tuples(st.just("go_round"), agents),
+    st.tuples(st.just("go_round"), agents),
     st.tuples(st.just("flush"), loses),
     st.tuples(st.just("crash_sender")),
     st.tuples(st.just("crash_receiver"), agents),
@@ -50,7 +52,9 @@ async def run(history: list[tuple[Any, ...]]) -> World:
 
 @settings(max_examples=300)
 @given(st.lists(steps, max_size=60))
-def test_nothing_promised_is_lost_and_nothing_acknowledged_is_handled_twice(history: list[tuple[Any, ...]]) -> None:
+def test_nothing_promised_is_lost_and_nothing_acknowledged_is_handled_twice(
+    history: list[tuple[Any, ...]],
+) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     asyncio.run(run(history))
 
@@ -73,6 +77,12 @@ async def test_a_crash_between_handling_and_acknowledging_is_the_one_way_to_hand
 
 async def test_a_crash_after_the_acknowledgement_was_stored_and_not_answered_handles_once() -> None:
     world = await run(
-        [("send", "a", 1, ""), ("deliver",), ("handle", "a", "after"), ("crash_receiver", "a"), ("crash_sender",)]
+        [
+            ("send", "a", 1, ""),
+            ("deliver",),
+            ("handle", "a", "after"),
+            ("crash_receiver", "a"),
+            ("crash_sender",),
+        ]
     )
     assert world.handled == {0: 1}

@@ -76,6 +76,15 @@ def test_the_confirming_reports_bring_the_stacks() -> None:
     assert {party.agent: party.stack for party in hub.found[0].parties} == {"A": "in A", "B": "in B"}
 
 
+def test_a_stack_that_was_told_before_is_kept_while_nothing_changes() -> None:
+    hub, (plain,) = Hub(), ring(("A", "A"), one_host=True)
+    own = agent("A", handling("startA", "rAA", stack="in A"), queued=("rAA",))
+    with_stack = plain.model_copy(update={"agents": (own,), "pending": plain.pending[:1]})
+    without = agent("A", handling("startA", "rAA"), queued=("rAA",))
+    hub.take(with_stack, with_stack.model_copy(update={"sequence": 2, "agents": (without,)}))
+    assert [party.stack for party in hub.found[0].parties] == ["in A"]
+
+
 def test_a_deadlock_is_told_once_to_each_host_and_the_youngest_request_is_failed_where_it_waits() -> None:
     hub, hosts = Hub(), ring(("A", "B", "C"))
     hub.take(*hosts, *again(hosts, 2))
@@ -205,6 +214,17 @@ def test_hosts_are_bounded() -> None:
         hub.take(report("h2", (), ()))
     hub.take(report("h1", (), (), 2))
     hub.take(report("h2", (), ()), now_s=NOW + 60)
+
+
+def test_with_many_hosts_reports_are_judged_together_from_time_to_time() -> None:
+    hub = Hub(DeadlockPolicy(few_hosts=1))
+    hosts = ring(("A", "B"))
+    hub.take(hosts[0])
+    for sequence in range(1, 8):
+        hub.take(*again(hosts, sequence))
+    assert hub.found == [], "all within the same moment"
+    hub.take(*again(hosts, 8), now_s=NOW + 0.2)
+    assert len(hub.found) == 1
 
 
 def test_what_was_told_is_remembered_for_a_bounded_number_of_circles(monkeypatch: pytest.MonkeyPatch) -> None:

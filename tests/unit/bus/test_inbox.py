@@ -48,7 +48,6 @@ async def test_what_was_acknowledged_is_known_after_a_crash_and_what_was_not_is_
 
 async def test_state_and_acknowledgement_are_one_commit() -> None:
     bench = await started()
-    assert bench.inbox.state is None
     bench.inbox.accept(H, 1)
     await bench.inbox.acknowledge(H, 1, state=b"one")
     assert bench.inbox.state == b"one"
@@ -108,7 +107,9 @@ async def test_an_acknowledgement_that_nobody_waits_for_is_tried_again_when_the_
 
 
 @pytest.mark.parametrize("lose", ["before", "after"])
-async def test_an_acknowledgement_that_failed_goes_with_the_next_one_before_any_later_state(lose: str) -> None:
+async def test_an_acknowledgement_that_failed_goes_with_the_next_one_before_any_later_state(
+    lose: str,
+) -> None:
     bench = await started()
     for sequence in (1, 2):
         bench.inbox.accept(H, sequence)
@@ -131,7 +132,11 @@ async def test_an_agent_that_moved_cannot_acknowledge_at_its_old_place() -> None
     with structlog.testing.capture_logs():
         with pytest.raises(StaleEpoch, match="reader is in another process"):
             await old.acknowledge(H, 1, state=b"old")
-        for refused in (lambda: old.accept(H, 2), lambda: old.advance(H, 2), lambda: old.acknowledge_soon(H, 1)):
+        for refused in (
+            lambda: old.accept(H, 2),
+            lambda: old.advance(H, 2),
+            lambda: old.acknowledge_soon(H, 1),
+        ):
             with pytest.raises(StaleEpoch):
                 refused()
         await old.stop()
@@ -290,7 +295,9 @@ async def test_origins_are_bounded_and_those_that_were_silent_for_a_week_make_ro
     assert bench.inbox.held() == 2
 
 
-async def test_an_origin_that_was_never_stored_is_forgotten_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_origin_that_was_never_stored_is_forgotten_without_a_trace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(inbox_journal, "MAX_ORIGINS", 8)
     bench = await started()
     for number in range(8):
@@ -375,5 +382,3 @@ async def test_one_slow_message_does_not_make_commits_larger() -> None:
         await bench.inbox.acknowledge(H, sequence)
     assert max(len(op.value) for ops in bench.in_store.commits for op in ops if isinstance(op, Put)) <= 1024
     assert max(map(len, bench.in_store.commits)) <= 2
-
-

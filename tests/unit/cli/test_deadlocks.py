@@ -92,7 +92,7 @@ def test_following_tells_what_is_kept_and_then_what_comes(way: Way, run: Callabl
     result = run("--follow", "--agent", "A", "--json")
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [set(line["deadlock"]["agents"]) for line in lines] == [{"A", "B"}, {"A", "E"}]
-    way.coming = []
+    way.coming = [("E", "F")]
     words = run("--follow", "--stacks").stdout
     assert "C -> D -> C" in words or "D -> C -> D" in words
     assert "waits for" in words

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from actors.hosts import HostStanding
 from zejzl_ray.cli import up
 from zejzl_ray.cli.main import app
 from zejzl_ray.cli.up import load_checked_fleet
 from zejzl_ray.cluster.node_processes import StopReport
+from zejzl_ray.contracts.agent_life import AgentHealth, AgentInfo, LifeState
 from zejzl_ray.contracts.health import ServiceHealth
-from zejzl_ray.contracts.orchestrator import FleetDeclared
+from zejzl_ray.contracts.orchestrator import FleetDeclared, HealthStatus
 from zejzl_ray.errors import FleetInvalid
 from zejzl_ray.settings import Settings
 
@@ -45,7 +47,13 @@ def run(*arguments: str) -> Result:
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+def hosts() -> list[HostStanding]:
+    """The hosts of agents that the root says are up."""
+    return []
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch, hosts: list[HostStanding]) -> list[tuple[Any, ...]]:
     """Calls of the root; the first start is a start, a further one finds everything running."""
     calls: list[tuple[Any, ...]] = []
 
@@ -57,6 +65,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
             services=(ServiceHealth(service="error_bus", is_ready=True, machine="pc2"),),
             machines=("mainpc",),
             missing_machines=(),
+            hosts=tuple(hosts),
         )
         record = SimpleNamespace(
             http_url="http://127.0.0.1:7000", dashboard_url="http://d", address="a:1", namespace="zejzl"
@@ -83,6 +92,36 @@ def test_up_shows_progress_and_where_everything_is(started: list[tuple[Any, ...]
     assert started[0][2] == "config/fleet.yaml" or started[0][2].endswith("/config/fleet.yaml")
     assert "already running" not in result.stderr
     assert "already running" in run("up").stderr
+
+
+def test_up_says_which_agents_do_not_run_and_goes_on(
+    started: list[tuple[Any, ...]], hosts: list[HostStanding]
+) -> None:
+    health = AgentHealth(agent="B", score=0, status=HealthStatus.UNHEALTHY)
+    agents = (
+        AgentInfo(name="A", state=LifeState.RUNNING, state_since_s=1, health=health),
+        AgentInfo(name="B", state=LifeState.FAILED, reason="no model", state_since_s=1, health=health),
+    )
+    hosts += [HostStanding("talk", "mainpc", agents), HostStanding("see", "pc2", problem="no room")]
+    result = run("up")
+    assert result.exit_code == 0
+    assert "agents      2 on 2 hosts, 2 not well: `zejzl agents list`\n" in result.stdout
+    assert json.loads(run("up", "--json").stdout)["hosts"] == [
+        {
+            "host": "talk",
+            "machine": "mainpc",
+            "problem": "",
+            "agents": {"A": "running", "B": "failed"},
+            "troubles": ["the agent B of the host talk is failed: no model"],
+        },
+        {
+            "host": "see",
+            "machine": "pc2",
+            "problem": "no room",
+            "agents": {},
+            "troubles": ["the host see does not run: no room"],
+        },
+    ]
 
 
 def test_up_as_json_prints_json_only(started: list[tuple[Any, ...]]) -> None:

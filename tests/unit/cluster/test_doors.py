@@ -17,12 +17,12 @@ BETWEEN = dataclasses.replace(SETUP, is_one_machine=False)
 BY_NAME = {door.name: door for door in DOORS}
 
 # Read by a person: whoever reaches these is served without proof. Each row more needs a reason in its note.
-OPEN: set[str] = set()
+OPEN = {"Ray's figures"}  # not unless the owner asks for them: Ray knows no proof there
 # Wider than loopback between machines; the last two on one machine too.
 WIDE = {
     "control store", "raylet", "calls of services", "calls of ingress replicas", "calls of Serve's proxy",
     "calls of other actors", "Ray client", "Ray client, one program", "node agent", "node agent, HTTP",
-    "runtime environment agent", "proxy log", "Redis",
+    "Ray's figures", "runtime environment agent", "proxy log", "Redis",
 }  # fmt: skip
 
 
@@ -112,6 +112,15 @@ def test_doors_of_one_process_are_told_apart() -> None:
 def test_a_page_of_figures_without_a_token_is_no_door() -> None:
     assert names(listener(ProcessKind.NODE_AGENT, "0.0.0.0", 1), setup=BETWEEN) == [None]
     assert names(listener(ProcessKind.AUTOSCALER, "127.0.0.1", 44217)) == [None]
+
+
+def test_rays_page_of_figures_is_a_door_at_its_port_and_only_where_it_is_asked_for() -> None:
+    near, far = (listener(ProcessKind.NODE_AGENT, host, 8090) for host in ("127.0.0.1", "0.0.0.0"))
+    asked = {"metrics_ports": (8090, 8091)}
+    assert names(near, setup=dataclasses.replace(SETUP, **asked)) == ["Ray's figures"]
+    assert names(far, setup=dataclasses.replace(SETUP, **asked)) == [None]
+    assert names(far, setup=dataclasses.replace(BETWEEN, **asked)) == ["Ray's figures"]
+    assert names(far, setup=BETWEEN) == [None]
 
 
 def test_one_more_socket_than_a_process_may_have_is_no_door() -> None:

@@ -65,6 +65,18 @@ def test_chosen_ports_clash_with_nothing(settings: Settings) -> None:
     assert len(set(used)) == len(used)
 
 
+def test_rays_pages_of_figures_have_ports_that_are_written_down_where_they_are_asked_for(
+    settings: Settings,
+) -> None:
+    plan = plan_local_cluster(settings, MACHINES)
+    assert [node.ports.metrics for node in plan.nodes] == [None] * len(MACHINES)
+    assert plan.record.metrics_ports == ()
+
+    plan = plan_local_cluster(changed(settings, ray_metrics=True), MACHINES)
+    assert tuple(node.ports.metrics for node in plan.nodes) == plan.record.metrics_ports
+    assert len(set(plan.record.metrics_ports)) == len(MACHINES)
+
+
 def test_a_set_dashboard_port_is_used(settings: Settings) -> None:
     (port,) = free_ports(1, avoid=service_ports(settings).values())
     plan = plan_local_cluster(changed(settings, dashboard_port=port), MACHINES)

@@ -183,6 +183,14 @@ def test_pages_of_figures_without_a_token_are_not_served() -> None:
     assert environment["AUTOSCALER_METRIC_PORT"] == environment["DASHBOARD_METRIC_PORT"] == "-1"
 
 
+def test_rays_own_page_of_figures_is_served_where_it_is_asked_for_and_the_others_are_not() -> None:
+    command = ray_start_command(_node(ports=NodePorts(metrics=8090)))
+
+    assert "--metrics-export-port=8090" in command.argv
+    assert command.environment["RAY_enable_metrics_collection"] == "1"
+    assert command.environment["AUTOSCALER_METRIC_PORT"] == command.environment["DASHBOARD_METRIC_PORT"] == "-1"
+
+
 def test_without_tls_a_variable_of_the_users_shell_does_not_switch_it_on() -> None:
     assert ray_start_command(_worker()).environment["RAY_USE_TLS"] == "0"
     assert client_environment(Path("/t/token"))["RAY_USE_TLS"] == "0"

@@ -147,3 +147,12 @@ def test_an_unknown_operation_is_refused_with_the_nearest(operation: str, remedy
 def test_the_administrator_may_do_everything_and_every_operation_can_be_asked_for(operation: object) -> None:
     key = getattr(operation, "key", "")
     assert ask("user:ada", key, "admin").is_allowed
+
+
+def test_who_may_write_mail_to_whom_can_be_asked_for_each_mail_scope() -> None:
+    assert ask("agent:Camera", "mail:agents:write").is_allowed
+    refused = ask("agent:Camera", "mail:vault:write")
+    assert not refused.is_allowed
+    assert "The nearest is mail:agents:write of the role agent" in texts(refused)
+    with pytest.raises(InvalidInput):
+        ask("agent:Camera", "mail:*:write")

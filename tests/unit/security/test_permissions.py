@@ -225,7 +225,8 @@ def test_what_another_credential_still_gives_does_not_count() -> None:
 
 
 def test_a_wider_grant_in_place_of_a_narrow_one_takes_nothing() -> None:
-    new = changed(roles={"agent": {"grants": ["core_orchestrator:*:*"], "includes": ["member"]}})
+    wider = ["core_orchestrator:*:*", "mail:*:write"]
+    new = changed(roles={"agent": {"grants": wider, "includes": ["member"]}})
     assert shrunk_subjects(POLICY, new, [("agent:A", ())]) == ()
     assert shrunk_subjects(new, POLICY, [("agent:A", ())]) == ("agent:A",)
 

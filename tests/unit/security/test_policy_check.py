@@ -92,6 +92,11 @@ def test_a_grant_that_allows_nothing_is_a_typing_error() -> None:
     assert not any(each.is_error for each in found)
 
 
+def test_a_grant_for_mail_is_for_writing_to_any_mail_scope() -> None:
+    policy = changed(roles={"mine": {"grants": ["mail:vault:write", "mail:*:write", "mail:vault:read"]}})
+    assert [each.path[-1] for each in check_policy(policy) if each.code == "grant-for-nothing"] == [2]
+
+
 def test_wide_grants_of_agents_and_programs_are_pointed_out() -> None:
     policy = changed(
         kinds={"program": ["viewer"]}, subjects={"agent:X": ["operator"], "user:ada": ["operator"]}

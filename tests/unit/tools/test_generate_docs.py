@@ -5,7 +5,7 @@ import pytest
 
 from tools.generate_docs import PAGES, main
 from zejzl_ray import errors
-from zejzl_ray.contracts.services import BY_SERVICE, NODE_AGENT_OPERATIONS, OPERATIONS
+from zejzl_ray.contracts.services import AGENT_HOST_OPERATIONS, BY_SERVICE, NODE_AGENT_OPERATIONS, OPERATIONS
 from zejzl_ray.errors import ZejzlError
 from zejzl_ray.settings import Settings
 
@@ -73,7 +73,7 @@ def test_every_operation_of_every_service_is_listed(pages: dict[str, str]) -> No
     rows = pages["operations_list.md"].splitlines()
     missing = [
         (one.service, one.name)
-        for one in (*OPERATIONS, *NODE_AGENT_OPERATIONS)
+        for one in (*OPERATIONS, *NODE_AGENT_OPERATIONS, *AGENT_HOST_OPERATIONS)
         if not any(row.startswith(f"| {one.service} | `{one.name}` |") for row in rows)
     ]
     assert missing == []

@@ -86,7 +86,7 @@ def _hosted(agent: Draft[AgentDeclaration], name: str, context: FleetContext) ->
             f"{agent.name} is of kind {declared.kind}, but names the host {name}",
             "Write 'kind: actor', or remove agent_host.",
         )
-    elif declared.entry is not None and not _is_class(declared.entry):
+    elif declared.entry is not None and not names_class(declared.entry):
         yield agent.error(
             "entry-invalid",
             "entry",
@@ -120,6 +120,7 @@ def _hosted(agent: Draft[AgentDeclaration], name: str, context: FleetContext) ->
         )
 
 
-def _is_class(entry: str) -> bool:
+def names_class(entry: str) -> bool:
+    """Return whether an entry has the form ``package.module:Class``."""
     module, _, name = entry.partition(":")
     return name.isidentifier() and all(part.isidentifier() for part in module.split("."))

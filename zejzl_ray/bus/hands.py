@@ -1,0 +1,45 @@
+"""Which task does the work of an agent that has no runner: what it took, and what it waits for.
+
+A runner says which handler sends a request. Without one the task that receives is taken for the one that handles, and
+tasks that it starts afterwards work for it.
+"""
+
+import asyncio
+import weakref
+from contextvars import ContextVar
+from typing import Any, Final
+
+
+class Hand:
+    """A task that has received mail."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, task: "asyncio.Task[Any]") -> None:
+        self._task = weakref.ref(task)
+
+    @property
+    def task(self) -> "asyncio.Task[Any] | None":
+        """The task as long as it runs; None afterwards."""
+        task = self._task()
+        return None if task is None or task.done() else task
+
+
+_current: Final[ContextVar[Hand | None]] = ContextVar("zejzl_hand", default=None)
+
+
+def own_hand() -> Hand | None:
+    """Return the hand that the running task is, from now on; None outside of tasks."""
+    hand = _current.get()
+    task = asyncio.current_task()
+    if task is None:
+        return None
+    if hand is None or hand.task is not task:
+        hand = Hand(task)
+        _current.set(hand)
+    return hand
+
+
+def hand_at_work() -> Hand | None:
+    """Return the hand that the running task works for: itself, or the one that started it; None when there is none."""
+    return _current.get()

@@ -1,0 +1,133 @@
+"""What waits for one other process: bounded, and senders that find no room wait in their order."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zejzl_ray.bus.message import Message
+from zejzl_ray.bus.options import BusOptions
+from zejzl_ray.errors import BusError, MailboxFull
+
+Encoded = tuple[Message, bytes]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    message: Message
+    encoded: bytes
+    admitted: "asyncio.Future[bool]"
+
+
+class LinkQueue:
+    """Messages as bytes, in the order in which they were sent.
+
+    Args:
+        host: where they go.
+        options: bounds of what may wait here, and of a batch.
+    """
+
+    def __init__(self, host: str, options: BusOptions) -> None:
+        self._host = host
+        self._options = options
+        self._queue: deque[Encoded] = deque()
+        self._bytes = 0
+        self._senders: deque[_Waiting] = deque()
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    @property
+    def may_be_full(self) -> bool:
+        """Whether there may be a message that does not fit."""
+        most = self._options
+        return bool(self._queue) and (
+            bool(self._senders)
+            or len(self._queue) >= most.link_capacity
+            or self._bytes + most.max_message_bytes > most.link_bytes
+        )
+
+    def offer(self, message: Message, encoded: bytes) -> bool:
+        """Queue a message; False when there is no room for it, or others wait for room."""
+        if self._senders or not self._fits(encoded):
+            return False
+        self._queue.append((message, encoded))
+        self._bytes += len(encoded)
+        return True
+
+    async def enqueue(self, message: Message, encoded: bytes, timeout_s: float) -> None:
+        """Queue a message as soon as there is room for it and those who waited before have had theirs.
+
+        Raises:
+            MailboxFull: there was no room within the time limit.
+            BusError: as ``refuse_waiting`` was told.
+        """
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(message, encoded, loop.create_future())
+        timer = loop.call_later(timeout_s, _refuse, waiting.admitted)
+        self._senders.append(waiting)
+        try:
+            is_admitted = await waiting.admitted
+        finally:
+            timer.cancel()
+            if waiting in self._senders:
+                self._senders.remove(waiting)
+                self._admit()
+            if waiting.admitted.done() and not waiting.admitted.cancelled():
+                waiting.admitted.exception()  # looked at, also when the sender was cancelled meanwhile
+        if not is_admitted:
+            raise MailboxFull(
+                f"The way to {self._host} is full: {len(self._queue)} messages wait for it.",
+                "Send later, or spread the agents over more hosts.",
+                {"to_agent": message.to_agent, "host": self._host},
+            )
+
+    def take(self, allowed: frozenset[str] | None) -> list[Encoded]:
+        """Take a batch from the front.
+
+        Args:
+            allowed: only up to the first message of another agent; None: of all agents.
+        """
+        taken: list[Encoded] = []
+        queue, size = self._queue, 0
+        most, most_bytes = self._options.batch_messages, self._options.batch_bytes
+        while queue and len(taken) < most:
+            message, encoded = queue[0]
+            if (taken and size + len(encoded) > most_bytes) or (
+                allowed is not None and message.from_agent not in allowed
+            ):
+                break
+            size += len(encoded)
+            taken.append(queue.popleft())
+        self._bytes -= size
+        if self._senders:
+            self._admit()
+        return taken
+
+    def clear(self, why: Callable[[Message], BusError]) -> list[Message]:
+        """Take everything out; senders that wait for room get an error."""
+        for waiting in self._senders:
+            if not waiting.admitted.done():
+                waiting.admitted.set_exception(why(waiting.message))
+        self._senders.clear()
+        left = [message for message, _ in self._queue]
+        self._queue.clear()
+        self._bytes = 0
+        return left
+
+    def _fits(self, encoded: bytes) -> bool:
+        most = self._options
+        return len(self._queue) < most.link_capacity and self._bytes + len(encoded) <= most.link_bytes
+
+    def _admit(self) -> None:
+        while self._senders and (self._senders[0].admitted.done() or self._fits(self._senders[0].encoded)):
+            waiting = self._senders.popleft()
+            if not waiting.admitted.done():
+                self._queue.append((waiting.message, waiting.encoded))
+                self._bytes += len(waiting.encoded)
+                waiting.admitted.set_result(True)
+
+
+def _refuse(admitted: "asyncio.Future[bool]") -> None:
+    if not admitted.done():
+        admitted.set_result(False)
