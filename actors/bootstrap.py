@@ -14,7 +14,8 @@ from actors import node_agent
 from actors.core_orchestrator import CoreOrchestratorActor
 from actors.error_bus import ErrorBusActor
 from actors.host_plans import HostPlan
-from actors.hosts import DRAIN_S, PREFIX, AgentHosts, HostStanding
+from actors.host_standing import HostStanding
+from actors.hosts import DRAIN_S, PREFIX, AgentHosts
 from actors.identities import ROOT_SUBJECT, Identities
 from actors.observability_hub import ObservabilityHubActor
 from actors.place import ServiceOptions, machine_addresses, start_service

@@ -4,19 +4,20 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import ray
 
 from actors import agent_host
 from actors.host_plans import HostPlan
+from actors.host_room import require_room
+from actors.host_standing import NOT_RUNNING, HostStanding
 from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
 from zejzl_ray.cluster.gateway_access import GatewayAccess
-from zejzl_ray.cluster.names import MACHINE_LABEL, agent_host_name
+from zejzl_ray.cluster.names import agent_host_name
 from zejzl_ray.cluster.vram_placement import VramPlacer, list_placed
 from zejzl_ray.contracts import agent_host as wire
-from zejzl_ray.contracts.agent_life import AgentInfo, LifeState
+from zejzl_ray.contracts.agent_life import AgentInfo
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
@@ -34,34 +35,6 @@ _OPERATIONS: Final = BY_SERVICE[wire.SERVICE]
 
 Report = Callable[[str], None]
 R = TypeVar("R", bound=Contract)
-
-
-@dataclass(frozen=True, slots=True)
-class HostStanding:
-    """What became of one host.
-
-    Attributes:
-        name: of the host.
-        machine: where it is meant to run.
-        agents: all of its agents, as they are.
-        problem: why it does not run, empty when it does.
-    """
-
-    name: str
-    machine: str
-    agents: tuple[AgentInfo, ...] = ()
-    problem: str = ""
-
-    @property
-    def troubles(self) -> tuple[str, ...]:
-        """What is wrong, one line each: the host, or single agents."""
-        if self.problem:
-            return (f"the host {self.name} does not run: {self.problem}",)
-        return tuple(
-            f"the agent {agent.name} of the host {self.name} is {agent.state}: {agent.reason or 'no reason given'}"
-            for agent in self.agents
-            if agent.state in _NOT_RUNNING
-        )
 
 
 class AgentHosts:
@@ -176,7 +149,7 @@ class AgentHosts:
         try:
             if not is_running:
                 if not is_absent:
-                    await asyncio.to_thread(_require_room, plan)
+                    await asyncio.to_thread(require_room, plan)
                 await self._launch(plan, placing)
             if is_absent:
                 return HostStanding(
@@ -188,7 +161,7 @@ class AgentHosts:
             reason = str(error) if isinstance(error, ZejzlError) else _first_line(error)
             return HostStanding(name, machine, problem=reason)
         if not is_running:
-            count = sum(agent.state not in _NOT_RUNNING for agent in held.agents)
+            count = sum(agent.state not in NOT_RUNNING for agent in held.agents)
             self._report(f"host {name} on {machine}: {count} of {len(held.agents)} agents run")
         return HostStanding(name, machine, held.agents)
 
@@ -302,34 +275,6 @@ class AgentHosts:
         if not isinstance(answer, reply):
             raise TypeError(f"{operation} answered {type(answer).__name__}, not {reply.__name__}")
         return answer
-
-
-_NOT_RUNNING: Final = frozenset({LifeState.FAILED, LifeState.BACKING_OFF})
-
-
-def _require_room(plan: HostPlan) -> None:
-    """Refuse what its machine does not have at all: Ray would let it wait for ever.
-
-    Raises:
-        ClusterError: names what is too much.
-    """
-    machine = plan.options.machine
-    totals: dict[str, float] = {}
-    for node in ray.nodes():
-        if node["Alive"] and node["Labels"].get(MACHINE_LABEL) == machine:
-            for resource, amount in node["Resources"].items():
-                totals[resource] = max(amount, totals.get(resource, 0.0))
-    if not totals:
-        raise ClusterError(f"the machine {machine} is not in the cluster.", "See `zejzl status`.")
-    asked = {"CPU": plan.cpus, "memory": plan.memory_mib * 1024 * 1024, **plan.resources}
-    for resource, amount in asked.items():
-        if amount > totals.get(resource, 0.0):
-            unit = 1024 * 1024 if resource == "memory" else 1
-            shown = "memory (MiB)" if resource == "memory" else resource
-            raise ClusterError(
-                f"it asks for {amount / unit:g} {shown}, and {machine} has {totals.get(resource, 0.0) / unit:g}.",
-                "Lower it in the fleet file, or place the host elsewhere.",
-            )
 
 
 def _first_line(error: BaseException) -> str:

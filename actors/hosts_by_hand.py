@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from actors.host_standing import HostStanding
 from actors.identities import Identities, ensure_identities
 from actors.local_system import connected
 from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE
@@ -15,15 +16,13 @@ from zejzl_ray.fleet.suggest import did_you_mean
 from zejzl_ray.settings import Settings
 
 if TYPE_CHECKING:  # they import Ray, which reads its environment when it is imported
-    from actors.hosts import AgentHosts, HostStanding
+    from actors.hosts import AgentHosts
 
 Report = Callable[[str], None]
 T = TypeVar("T")
 
 
-def run_declared(
-    settings: Settings, fleet: Fleet, source: Path, target: str, report: Report
-) -> "HostStanding":
+def run_declared(settings: Settings, fleet: Fleet, source: Path, target: str, report: Report) -> HostStanding:
     """Start a host of the fleet, or that of an agent; one that runs with other options is replaced.
 
     Raises:
@@ -43,7 +42,7 @@ def run_declared(
             did_you_mean(target, known, f"It has: {', '.join(known) or 'no hosts'}."),
         )
 
-    async def work(hosts: "AgentHosts", identities: Identities) -> "HostStanding":
+    async def work(hosts: "AgentHosts", identities: Identities) -> HostStanding:
         from actors.host_plans import plan_hosts  # noqa: PLC0415  imports Ray
 
         plan = next(
@@ -73,7 +72,7 @@ def run_entry(
     host: str,
     path: tuple[str, ...],
     config: Mapping[str, Any],
-) -> "HostStanding":
+) -> HostStanding:
     """Start an agent that no fleet file names, in a host of its own, until somebody ends it.
 
     Args:
@@ -95,7 +94,7 @@ def run_entry(
     if not machine and len(machines) != 1:
         raise InvalidInput(f"Say where it runs: {', '.join(machines)}.", "Give --machine.")
 
-    async def work(hosts: "AgentHosts", identities: Identities) -> "HostStanding":
+    async def work(hosts: "AgentHosts", identities: Identities) -> HostStanding:
         from actors.host_plans import HostPlan, host_credential_subject  # noqa: PLC0415  imports Ray
         from zejzl_ray.cluster.agent_host import AgentHostOptions, HostedAgent  # noqa: PLC0415  as above
 
@@ -133,9 +132,7 @@ def renew_host(settings: Settings, host: str, report: Report) -> None:
     _with_hosts(settings, report, lambda hosts, _: hosts.renew(host))
 
 
-async def _standing(hosts: "AgentHosts", host: str) -> "HostStanding":
-    from actors.hosts import HostStanding  # noqa: PLC0415  imports Ray
-
+async def _standing(hosts: "AgentHosts", host: str) -> HostStanding:
     held = await hosts.held(host)
     return HostStanding(host, held.machine, held.agents)
 

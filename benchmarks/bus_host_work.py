@@ -16,6 +16,7 @@ import psutil
 from benchmarks.bus_mail import Arrivals, content_of, contents, median, number_of, times
 from benchmarks.bus_pacing import BURST, Beat
 from zejzl_ray.bus.message import Guarantee, Message
+from zejzl_ray.contracts.agent_life import LifeState
 from zejzl_ray.errors import ZejzlError
 
 if TYPE_CHECKING:
@@ -56,27 +57,33 @@ class HostWork:
         """Wait until all agents run.
 
         Raises:
+            RuntimeError: one cannot be started; says why.
             TimeoutError: they do not in time.
         """
         async with asyncio.timeout(limit_s):
-            while not self._are_up(names):  # noqa: ASYNC110 - the host tells nobody when its agents are up
-                await asyncio.sleep(0.05)
-
-    def _are_up(self, names: tuple[str, ...]) -> bool:
-        return set(names) <= {name for name in self._host.agents.names() if self._office.is_local(name)}
+            while True:
+                agents = {agent.name: agent for agent in (await self._host.list_held_agents()).agents}
+                states = {agents[name].state for name in names}
+                if states == {LifeState.RUNNING}:
+                    return
+                if LifeState.FAILED in states:
+                    raise RuntimeError("; ".join(f"{name}: {agents[name].reason}" for name in names))
+                await asyncio.sleep(0.1)
 
     async def keep_still(self, names: tuple[str, ...]) -> None:
         """Let agents take no mail any more, so that it can be received here."""
         for name in names:
             self._host.agents.pause(name, "is measured")
 
-    async def greet(self, pairs: tuple[tuple[str, str], ...], limit_s: float = 60.0) -> None:
+    async def greet(
+        self, pairs: tuple[tuple[str, str], ...], kind: str = KIND, limit_s: float = 60.0
+    ) -> None:
         """Send one message for each pair, as soon as the receiver's mailbox is known here."""
         async with asyncio.timeout(limit_s):
             for sender, receiver in pairs:
                 while True:
                     try:
-                        await self._office.send(Message(sender, receiver, KIND, content_of(0)))
+                        await self._office.send(Message(sender, receiver, kind, content_of(0)))
                         break
                     except ZejzlError:
                         await asyncio.sleep(0.1)
@@ -89,6 +96,10 @@ class HostWork:
         """Send each agent of this host a message of a type."""
         for name in self._host.agents.names():
             await self._office.send(Message(name, name, kind, {}))
+
+    async def letters(self) -> dict[str, int]:
+        """Return how many dead letters there are, by their reason."""
+        return {str(reason): count for reason, count in self._office.dead_letters.counts().items()}
 
     async def pid(self) -> int:
         """Return the process id."""

@@ -102,8 +102,26 @@ class OwnHosts:
             )
             start_service(actor, PLACES[name], options, namespace=self.namespace)
 
-    def start(self, name: str, machine: str, agents: tuple[AgentToRun, ...], store_url: str = "") -> Host:
-        """Start a host that can be measured, on a machine, with its state and outbox in a store of its own."""
+    def start(
+        self,
+        name: str,
+        machine: str,
+        agents: tuple[AgentToRun, ...],
+        store_url: str = "",
+        *,
+        actor: type[Any] | None = None,
+        is_lasting: bool = False,
+    ) -> Host:
+        """Start a host that can be measured, on a machine, with its state and outbox in a store of its own.
+
+        Args:
+            name: of the host.
+            machine: where.
+            agents: whom it holds.
+            store_url: of its store; empty: a folder of the cluster.
+            actor: its class; None: ``MeasuredHostActor``.
+            is_lasting: it is started anew when its process dies.
+        """
         import ray
 
         from actors.place import MAX_CONCURRENCY
@@ -131,12 +149,12 @@ class OwnHosts:
                 for agent in agents
             ),
         )
-        actor: type[Any] = MeasuredHostActor
         handle = (
-            ray.remote(actor)
+            ray.remote(actor or MeasuredHostActor)
             .options(
                 name=agent_host_name(name),
                 namespace=self.namespace,
+                max_restarts=-1 if is_lasting else 0,
                 max_concurrency=MAX_CONCURRENCY,
                 num_cpus=0,
                 label_selector={MACHINE_LABEL: machine},

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from zejzl_ray.agents.agent import Agent
 from zejzl_ray.agents.handlers import handles
-from zejzl_ray.bus.message import HIGH, LOW, NORMAL, Guarantee
+from zejzl_ray.bus.message import HIGH, LOW, NORMAL, Guarantee, Message
 from zejzl_ray.errors import ZejzlError
 
 TOPIC: Final = "soak.news"
@@ -26,24 +26,35 @@ class Talker(Agent):
     subscriptions = (f"{TOPIC}.*",)
 
     async def on_start(self) -> None:
-        """Begin to talk."""
+        """Wait for the word to talk."""
         self._number = 0
-        self._talking = asyncio.create_task(self._talk(), name=f"{self.name} talks")
+        self._talking: asyncio.Task[None] | None = None
 
     async def on_stop(self) -> None:
         """Stop talking."""
-        self._talking.cancel()
-        await asyncio.wait([self._talking], timeout=2)
+        if self._talking is not None:
+            self._talking.cancel()
+            await asyncio.wait([self._talking], timeout=2)
+
+    @handles("hello")
+    async def on_hello(self, content: dict[str, Any]) -> None:
+        """Nothing: somebody knows the way."""
+
+    @handles("talk")
+    async def on_talk(self, content: dict[str, Any]) -> None:
+        """Begin to talk."""
+        self._talking = asyncio.create_task(self._talk(), name=f"{self.name} talks")
 
     @handles("chat", "news", "kept")
-    async def on_chat(self, content: dict[str, Any], message: Any) -> None:
+    async def on_chat(self, content: dict[str, Any], message: Message) -> None:
         """Count what came."""
         self.metrics.count("got", message.message_type)
 
     @handles("hush")
     async def on_hush(self, content: dict[str, Any]) -> None:
         """Stop talking, and go on to listen."""
-        self._talking.cancel()
+        if self._talking is not None:
+            self._talking.cancel()
 
     @handles("question")
     async def on_question(self, content: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from zejzl_ray.agents.agent import Agent
 from zejzl_ray.bus.message import Message
-from zejzl_ray.errors import DeadlockDetected
+from zejzl_ray.errors import BusError, DeadlockDetected
 
 
 class Echo(Agent):
@@ -26,9 +26,12 @@ class Next(Agent):
     """Asks the next one before it answers, one thing at a time; what becomes of that goes into a file."""
 
     async def on_message(self, message: Message) -> dict[str, Any]:
+        hops = message.content.get("hops", 0)
+        if not hops:
+            return {}
         self._write("asks")
         try:
-            await self.request(self.settings["next"], "hop", timeout_s=60)
+            await self.request(self.settings["next"], "hop", {"hops": hops - 1}, timeout_s=60)
         except DeadlockDetected as error:
             self._write("refused", agents=error.details["agents"], request=error.details["correlation_id"])
             return {"ended_by": self.name}
@@ -43,7 +46,7 @@ class Blocker(Agent):
     """Does not let its loop go on."""
 
     async def on_message(self, message: Message) -> dict[str, Any]:
-        time.sleep(message.content["seconds"])  # noqa: ASYNC251  what the test is about
+        time.sleep(message.content.get("seconds", 0))  # noqa: ASYNC251  what the test is about
         return {}
 
 
@@ -70,10 +73,21 @@ class Hand(Agent):
             for path in sorted(folder.glob("*.json")):
                 order = json.loads(path.read_text())
                 path.unlink()
+                await self._reach(order["to"])
                 for _ in range(order["times"]):
                     await self.request(order["to"], order["type"], order["content"], timeout_s=60)
                 path.with_suffix(".done").touch()
             await asyncio.sleep(0.05)
+
+    async def _reach(self, agent: str) -> None:
+        """Ask until there is an answer: the two hosts start side by side, and hear of one another a little later."""
+        while True:
+            try:
+                await self.request(agent, "ready", timeout_s=1)
+            except BusError:
+                await asyncio.sleep(0.1)
+            else:
+                return
 
 
 def note(path: Path, **line: Any) -> None:

@@ -113,9 +113,9 @@ async def is_there(path: Path, within_s: float) -> None:
     await eventually(check, within_s=within_s, what=f"{path.name} is there")
 
 
-async def rows(client: AsyncClient, by: GroupBy, **wanted: str) -> dict[str, PerformanceRow]:
+async def rows(client: AsyncClient, by: GroupBy) -> dict[str, PerformanceRow]:
     """Return what the hub tells since its start, by name of the group."""
-    request = GetPerformance(window=Window.START, by=by, **wanted)
+    request = GetPerformance(window=Window.START, by=by, limit=1000)
     found = await client.call(GET_PERFORMANCE, request)
     assert isinstance(found, Performance)
     return {getattr(row, "message_type" if by is GroupBy.TYPE else by.value): row for row in found.rows}
@@ -124,33 +124,33 @@ async def rows(client: AsyncClient, by: GroupBy, **wanted: str) -> dict[str, Per
 async def test_mail_between_hosts_is_seen_by_agent_type_and_machine(
     stage: Stage, client: AsyncClient, running_system: System
 ) -> None:
-    await is_there(stage.order("SeenEcho", "question", times=REQUESTS), within_s=90)
+    message_type = f"question{time.time_ns()}"
+    await is_there(stage.order("SeenEcho", message_type, times=REQUESTS), within_s=90)
 
     async def is_told() -> bool:
-        echo = (await rows(client, GroupBy.AGENT)).get("SeenEcho")
-        hand = (await rows(client, GroupBy.AGENT)).get("SeenHand")
-        return echo is not None and hand is not None and echo.received == hand.sent == REQUESTS
+        row = (await rows(client, GroupBy.TYPE)).get(message_type)
+        return row is not None and row.received == row.sent == REQUESTS
 
     await eventually(is_told, within_s=15, what="the hub knows of all requests")
-    for by, name in ((GroupBy.AGENT, "SeenEcho"), (GroupBy.TYPE, "question"), (GroupBy.MACHINE, "pc2")):
+    for by, name in ((GroupBy.AGENT, "SeenEcho"), (GroupBy.TYPE, message_type), (GroupBy.MACHINE, "pc2")):
         row = (await rows(client, by))[name]
         assert row.received >= REQUESTS
         for times in (row.latency, row.handling):
             assert times.count >= REQUESTS
             assert 0 < times.p50_ms <= times.p95_ms <= times.p99_ms
-    assert (await rows(client, GroupBy.AGENT, machine="mainpc")).keys() & {"SeenEcho", "SeenIdle"} == set()
     port = running_system.environment["ZEJZL_OBSERVABILITY_PORT"]
     async with httpx2.AsyncClient(headers=running_system.authorization, timeout=10) as http:
         page = (await http.get(f"http://127.0.0.1:{port}/metrics")).text
-    assert f'fleet_received_total{{machine="pc2",type="question"}} {REQUESTS}.0' in page
-    assert 'fleet_delivery_latency_seconds_bucket{le="+Inf",type="question"}' in page
+    assert f'fleet_received_total{{machine="pc2",type="{message_type}"}} {REQUESTS}.0' in page
+    assert f'fleet_delivery_latency_seconds_count{{type="{message_type}"}} {REQUESTS}.0' in page
 
 
 async def test_a_circle_over_two_hosts_is_found_named_told_once_and_broken(
     stage: Stage, client: AsyncClient
 ) -> None:
     before = await client.deadlock_status()
-    answered = stage.order("SeenA", "hop")
+    newest = next((event.revision for event in await client.deadlocks(limit=1)), 0)
+    answered = stage.order("SeenA", "hop", {"hops": len(CIRCLE)})
 
     async def is_complete() -> bool:
         return len(stage.circle("asks")) == len(CIRCLE)
@@ -159,7 +159,7 @@ async def test_a_circle_over_two_hosts_is_found_named_told_once_and_broken(
     complete_at_s = max(line["at_s"] for line in stage.circle("asks"))
 
     async def found() -> DeadlockEvent | None:
-        return next(iter(await client.deadlocks("SeenA")), None)
+        return next((event for event in await client.deadlocks("SeenA") if event.revision > newest), None)
 
     async def is_found() -> bool:
         return await found() is not None
@@ -175,7 +175,7 @@ async def test_a_circle_over_two_hosts_is_found_named_told_once_and_broken(
     assert len(set(deadlock.correlation_ids)) == len(CIRCLE)
     assert {party.agent: party.of for party in deadlock.parties} == CIRCLE
     assert {party.awaits for party in deadlock.parties} == set(deadlock.correlation_ids)
-    assert all("self.request(self.settings" in party.stack for party in deadlock.parties)
+    assert all("in Next.on_message" in party.stack for party in deadlock.parties)
 
     await is_there(answered, within_s=20)
     (refused,) = stage.circle("refused")  # SeenC asked last
@@ -207,7 +207,7 @@ async def test_a_handler_that_blocks_its_loop_is_found_with_its_stack(
     (heard,) = stage.heard("zejzl.loops")
     assert heard["host"] == "watched2"
     assert heard["blocked_s"] >= 1
-    assert 'time.sleep(message.content["seconds"])' in heard["stack"]
+    assert 'time.sleep(message.content.get("seconds", 0))' in heard["stack"]
 
     async def is_logged() -> bool:
         shown = await asyncio.to_thread(running_system.zejzl, "logs", "--level", "error", "--json")

@@ -247,7 +247,7 @@ class Agent:
         priority: MessagePriority = NORMAL,
         deadline_s: float | None = None,
     ) -> int:
-        """Send to everybody who subscribed to the topic; return how many those are in this process."""
+        """Send to everybody who subscribed to the topic; return how many those are, as far as is known here."""
         message = self._message(topic, message_type, content, priority, deadline_s)
         return await self._linked.mail.publish(topic, message)
 

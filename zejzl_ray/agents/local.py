@@ -1,14 +1,14 @@
 """Agents of one process without a cluster: to try something, in a notebook or in a script."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from zejzl_ray.agents.agent import Agent
 from zejzl_ray.agents.factory import build_agent
 from zejzl_ray.agents.host import AgentSet
 from zejzl_ray.agents.runner import RunnerParts
+from zejzl_ray.bus.deadlock_monitor import LocalDeadlockMonitor
 from zejzl_ray.bus.durable_mail import DurableMail
 from zejzl_ray.bus.inboxes import Inboxes
 from zejzl_ray.bus.options import BusOptions
@@ -17,14 +17,12 @@ from zejzl_ray.store import MemoryState, MemoryStore, Store
 
 A = TypeVar("A", bound=Agent)
 
-_STOP_S: Final = 5.0
-
 
 class LocalAgents:
     """A bus and its agents in this process; ``async with`` opens and closes both.
 
-    The agents run as in a host of a cluster, with saved state and mail that is sent at least once. Nobody registers
-    them, checks who may write to whom, or looks for deadlocks: requests end by their time limit.
+    The agents run as in a host of a cluster, with saved state, mail that is sent at least once, and the search for
+    deadlocks. Nobody registers them or checks who may write to whom.
 
     Args:
         options: sizes and time limits of the bus.
@@ -35,6 +33,7 @@ class LocalAgents:
     Attributes:
         office: the bus.
         agents: the agents, to stop, restart and look at.
+        deadlocks: what was found, and who is told.
     """
 
     def __init__(
@@ -48,10 +47,9 @@ class LocalAgents:
         clock = self.office.clock
         self._memory: dict[str, MemoryState] = {}
         inboxes = Inboxes(open_store or self._in_memory, clock)
-        self._durable = DurableMail(
-            "local", open_store or self._in_memory, inboxes, self.office.handlings, clock
-        )
+        self._durable = DurableMail("local", open_store or self._in_memory, clock, inboxes=inboxes)
         self.office.keep(self._durable)
+        self.deadlocks = LocalDeadlockMonitor(self.office)
         parts = RunnerParts(
             self.office,
             clock=clock,
@@ -62,11 +60,11 @@ class LocalAgents:
         self._dependencies = dict(dependencies or {})
         self.agents = AgentSet(parts)
         self.office.dead_letters.on_letter(self.agents.undelivered)
-        self._delivering: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         """Open the bus."""
-        self._delivering = asyncio.create_task(self._durable.run(), name="durable-mail")
+        await self._durable.__aenter__()
+        self.deadlocks.start()
         return self
 
     async def __aexit__(
@@ -101,11 +99,8 @@ class LocalAgents:
     async def close(self) -> None:
         """Stop the agents after they have handled their mail, then the bus; safe to repeat."""
         await self.agents.close()
-        if self._delivering is not None:
-            self._delivering.cancel()
-            await asyncio.wait({self._delivering}, timeout=_STOP_S)
-            self._delivering = None
-            await self._durable.close()
+        await self.deadlocks.stop()
+        await self._durable.close()
         await self.office.close()
 
     async def _in_memory(self, namespace: str) -> Store:

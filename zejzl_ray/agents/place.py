@@ -16,6 +16,9 @@ from zejzl_ray.contracts.agent_life import AgentHealth
 from zejzl_ray.errors import AgentUnreachable, ZejzlError
 from zejzl_ray.log import get_logger
 
+SUBSCRIPTIONS_KEY: Final = "subscriptions"
+"""Metadata of a registration: the patterns of topics, so that other processes know who listens."""
+
 _TELL_S: Final = 2.0
 
 _log = get_logger("agents")
@@ -69,10 +72,11 @@ class AgentPlace:
     async def announce(self, agent: Agent, health: Callable[[], Awaitable[AgentHealth]]) -> None:
         """Register the agent and keep it registered; again: with this health from now on."""
         if self._heartbeats is not None:
+            metadata = dict(self._metadata)
+            if agent.subscriptions:
+                metadata[SUBSCRIPTIONS_KEY] = list(agent.subscriptions)
             await self._heartbeats.add(
-                Registrant(
-                    self.name, agent.heartbeat_period_s, health, tuple(agent.capabilities), self._metadata
-                )
+                Registrant(self.name, agent.heartbeat_period_s, health, tuple(agent.capabilities), metadata)
             )
 
     def hurry(self) -> None:

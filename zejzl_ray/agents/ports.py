@@ -62,7 +62,7 @@ class Mail(Protocol):
         ...
 
     async def publish(self, topic: str, message: Message) -> int:
-        """Send to all subscribers; return how many are in this process."""
+        """Send to all subscribers; return how many they are, as far as is known here."""
         ...
 
     def subscribe(self, agent: str, pattern: str) -> object:

@@ -41,7 +41,7 @@ class Arrivals:
             why = speakers.why_refused(message.from_agent, box)
             if why:
                 refused.append(Refused(message.id, DeadLetterReason.REFUSED, why))
-            elif message.sequence and box is not None:
+            elif message.sequence:
                 # Asked before the deadline: one that is being handled at this moment was taken long ago.
                 if (why_not := self._kept(host, message, news)) is not None:
                     refused.append(why_not)

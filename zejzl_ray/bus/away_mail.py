@@ -28,7 +28,7 @@ class AwayMail:
         self.transport: Transport | None = None
         self.links: dict[str, PeerLink] = {}
         self._arrivals = Arrivals(local)
-        self._moved = MovedMail(local, self.locate, self.forward, self._is_down)
+        self._moved = MovedMail(local, self.locate, self.forward)
 
     # --- out ---------------------------------------------------------------------------------------------------------
 
@@ -92,15 +92,22 @@ class AwayMail:
         if not link.offer(message, encoded):
             await link.enqueue(message, encoded, local.patience_s(message))
 
+    def carry(self, message: Message, encoded: bytes) -> str:
+        """Have a message that is kept wait for the next batch to its process; see ``PostOffice.carry``."""
+        host = self.route(message.to_agent)
+        pending = self._local.pending
+        if pending.is_request(message) and (request := pending.get(message.correlation_id or "")):
+            request.host = host
+        link = self.link(host)
+        if self._local.is_closed or not link.offer(message, encoded):
+            raise self._no_room(message, link)
+        return host
+
     def refuse_to_wait(self, message: Message) -> None:
         """Raise MailboxFull where a message might have to wait for room on its way."""
         link = self.links.get(self.locate(message.to_agent) or "")
         if link is not None and link.may_be_full:
-            raise MailboxFull(
-                f"The way to {link.host} is full: {len(link)} messages wait for it.",
-                "Send later, or spread the agents over more hosts.",
-                {"to_agent": message.to_agent, "host": link.host},
-            )
+            raise self._no_room(message, link)
 
     def link(self, host: str) -> PeerLink:
         """Return the link to another process."""
@@ -162,7 +169,7 @@ class AwayMail:
         if message.sequence and self._local.durable is not None:
             self._local.durable.refused(host, message, refused)
         elif refused.reason is DeadLetterReason.UNKNOWN_AGENT:
-            self._moved.follow(host, (message,), refused.detail)
+            self._moved.follow(host, (message,), refused.reason, refused.detail)
         else:
             self._local.lose(message, refused.reason, refused.detail)
 
@@ -180,7 +187,7 @@ class AwayMail:
             self._local.durable.unsent(host, kept)
         others = [message for message in messages if not message.sequence]
         if may_follow and others:
-            self._moved.follow(host, others, why)
+            self._moved.follow(host, others, DeadLetterReason.UNREACHABLE, why)
             return
         for message in others:
             self._local.lose(message, DeadLetterReason.UNREACHABLE, why)
@@ -206,9 +213,12 @@ class AwayMail:
             {"to_agent": agent, "host": host, "moves_to": moves_to},
         )
 
-    def _is_down(self, host: str) -> bool:
-        link = self.links.get(host)
-        return link is not None and link.is_down
+    def _no_room(self, message: Message, link: PeerLink) -> MailboxFull:
+        return MailboxFull(
+            f"The way to {link.host} is full: {len(link)} messages wait for it.",
+            "Send later, or spread the agents over more hosts.",
+            {"to_agent": message.to_agent, "host": link.host},
+        )
 
     async def close(self) -> None:
         """Close all links; what waits there goes to the dead letters."""

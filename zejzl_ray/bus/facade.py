@@ -5,15 +5,16 @@ here: replies go to their request and to nothing else, mail keeps its order, not
 bounded.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, Final
 
 from zejzl_ray.bus.callbacks import MAX_CALLBACKS, Callback, CallbackHandle, CallbackRunner
 from zejzl_ray.bus.concurrency import ConcurrencyLimit
+from zejzl_ray.bus.deadlock_finder import DeadlockPolicy
+from zejzl_ray.bus.deadlock_monitor import LocalDeadlockMonitor, OnDeadlock
 from zejzl_ray.bus.facade_reports import advice, performance_snapshot
-from zejzl_ray.bus.mailbox import DEFAULT_CAPACITY, Mailbox, Overflow
+from zejzl_ray.bus.facade_views import OldAttributes
+from zejzl_ray.bus.mailbox import DEFAULT_CAPACITY, Overflow
 from zejzl_ray.bus.message import HIGH, NORMAL, Message, MessagePriority, priority_of
 from zejzl_ray.bus.options import BusOptions
 from zejzl_ray.bus.post_office import PostOffice
@@ -24,7 +25,7 @@ from zejzl_ray.log import get_logger
 log: Final = get_logger("zejzl.bus")
 
 
-class MessageBus:
+class MessageBus(OldAttributes):
     """Mail between the agents of one process; they are trusted as one.
 
     Belongs to one event loop; a call from another thread is not safe. A mailbox of a given size lets its senders wait
@@ -46,7 +47,7 @@ class MessageBus:
         *,
         clock: Clock | None = None,
     ) -> None:
-        if not isinstance(max_concurrent, int) or max_concurrent < 1:
+        if not isinstance(max_concurrent, int) or isinstance(max_concurrent, bool) or max_concurrent < 1:
             raise InvalidInput(f"max_concurrent is {max_concurrent!r}.", "Give 1 or more.")
         self._office = PostOffice(
             clock=clock, options=BusOptions(default_timeout_s=default_timeout, history_size=history_size)
@@ -54,6 +55,7 @@ class MessageBus:
         self._limit = ConcurrencyLimit(max_concurrent)
         self._runners: dict[str, CallbackRunner] = {}
         self._sizes: dict[str, int | None] = {}
+        self._monitors: list[LocalDeadlockMonitor] = []
         log.info("message bus ready", default_timeout_s=default_timeout, history_size=history_size)
 
     # --- agents ------------------------------------------------------------------------------------------------------
@@ -63,16 +65,22 @@ class MessageBus:
 
         Args:
             agent_id: the agent.
-            queue_size: messages it holds; senders wait while it is full. 0: 100,000, and more are refused.
+            queue_size: messages it holds; senders wait while it is full. 0 or less: 100,000, and more are refused.
+
+        Raises:
+            InvalidInput: no such name or size.
+            BusClosed: after ``shutdown``.
         """
         if self._office.is_local(agent_id):
             log.warning("agent is registered already", agent=agent_id)
             return
-        if queue_size:
+        if not isinstance(queue_size, int) or isinstance(queue_size, bool):
+            raise InvalidInput(f"queue_size of {agent_id} is {queue_size!r}.", "Give a number of messages.")
+        if queue_size > 0:
             self._office.open_mailbox(agent_id, capacity=queue_size, overflow=Overflow.WAIT)
         else:
             self._office.open_mailbox(agent_id, capacity=DEFAULT_CAPACITY)
-        self._sizes[agent_id] = queue_size or None
+        self._sizes[agent_id] = queue_size if queue_size > 0 else None
         log.info("agent registered", agent=agent_id)
 
     def unregister_agent(self, agent_id: str) -> int:
@@ -221,6 +229,8 @@ class MessageBus:
     async def shutdown(self) -> None:
         """Close everything; whoever waits gets BusClosed. Safe to repeat."""
         log.info("message bus closed", messages=self._office.sent)
+        for monitor in self._monitors:
+            await monitor.stop()
         for agent_id in tuple(self._runners):
             self._stop_callbacks(agent_id)
         await self._office.close()
@@ -260,73 +270,26 @@ class MessageBus:
         """Return advice on what ``get_performance_snapshot`` shows; it changes nothing."""
         return advice(self.get_performance_snapshot())
 
+    def deadlock_monitor(
+        self, policy: DeadlockPolicy | None = None, *, on_deadlock: OnDeadlock | None = None
+    ) -> LocalDeadlockMonitor:
+        """Begin to look for agents that wait for one another in a circle; it ends with ``shutdown``.
+
+        Args:
+            policy: how deadlocks are judged; the default fails the youngest request of a circle.
+            on_deadlock: called with each deadlock.
+
+        Raises:
+            RuntimeError: no event loop runs.
+        """
+        monitor = LocalDeadlockMonitor(self._office, policy, on_deadlock=on_deadlock)
+        monitor.start()
+        self._monitors = [*(each for each in self._monitors if each.is_running), monitor]
+        return monitor
+
     def get_message_history(self, limit: int | None = None) -> list[dict[str, Any]]:
         """Return the envelopes of the last messages, oldest first; None for all that are kept."""
         return self._office.history(limit)
-
-    # --- the attributes of the old bus, to look at -------------------------------------------------------------------
-
-    @property
-    def queues(self) -> Mapping[str, Mailbox]:
-        """The mailboxes by agent; ``len`` of one is its number of messages."""
-        return MappingProxyType({agent: self._office.mailbox(agent) for agent in self._office.agents()})
-
-    @property
-    def default_timeout(self) -> float:
-        """Longest wait where none is given, seconds."""
-        return self._office.options.default_timeout_s
-
-    @property
-    def history_size(self) -> int:
-        """Messages kept for the history."""
-        return self._office.options.history_size
-
-    @property
-    def message_count(self) -> int:
-        """Messages sent."""
-        return self._office.sent
-
-    @property
-    def start_time(self) -> float:
-        """Wall time at which the bus was made."""
-        return self._office.started_at_s
-
-    @property
-    def message_history(self) -> tuple[dict[str, Any], ...]:
-        """The envelopes that are kept."""
-        return tuple(self._office.history())
-
-    @property
-    def latency_by_type(self) -> Mapping[str, Mapping[str, float]]:
-        """Latency by message type: count, avg_ms, min_ms, max_ms. The old one kept every single value."""
-        return MappingProxyType(self._office.figures.latency_by_type())
-
-    @property
-    def pending_requests(self) -> "Mapping[str, asyncio.Future[Message]]":
-        """The requests that wait for a reply, by correlation id."""
-        return MappingProxyType(
-            {pending.message.correlation_id or "": pending.future for pending in self._office.pending}
-        )
-
-    @property
-    def concurrency_semaphore(self) -> ConcurrencyLimit:
-        """The bound of callbacks."""
-        return self._limit
-
-    @property
-    def concurrency_acquired(self) -> int:
-        """How often a slot was taken."""
-        return self._limit.acquired
-
-    @property
-    def concurrency_released(self) -> int:
-        """How often a slot was given back."""
-        return self._limit.released
-
-    @property
-    def concurrency_wait_time(self) -> float:
-        """Time spent waiting for slots, seconds."""
-        return self._limit.wait_s
 
     def _stop_callbacks(self, agent_id: str) -> None:
         runner = self._runners.pop(agent_id, None)

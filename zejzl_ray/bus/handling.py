@@ -35,6 +35,13 @@ class Handling:
     task: "asyncio.Task[Any] | None" = None
     is_answered: bool = False
 
+    def trace(self, message: Message) -> None:
+        """Let a message say that it was sent because of this one, unless it says something already."""
+        if not message.caused_by:
+            message.caused_by = self.message.id
+        if message.traceparent is None:
+            message.traceparent = self.message.traceparent
+
     def stack(self) -> str:
         """Return where it stands, innermost line last; empty when that is not known."""
         return "" if self.task is None else stack_of(self.task)

@@ -11,35 +11,38 @@ from typing import Any, Final
 
 
 class Hand:
-    """A task that has received mail."""
+    """A task that has received mail.
 
-    __slots__ = ("_task",)
+    Attributes:
+        ref: gives the task as long as somebody holds it.
+    """
+
+    __slots__ = ("ref",)
 
     def __init__(self, task: "asyncio.Task[Any]") -> None:
-        self._task = weakref.ref(task)
+        self.ref = weakref.ref(task)
 
     @property
     def task(self) -> "asyncio.Task[Any] | None":
         """The task as long as it runs; None afterwards."""
-        task = self._task()
+        task = self.ref()
         return None if task is None or task.done() else task
 
 
 _current: Final[ContextVar[Hand | None]] = ContextVar("zejzl_hand", default=None)
+
+hand_at_work: Final = _current.get
+"""Return the hand that the running task works for: itself, or the one that started it; None when there is none."""
 
 
 def own_hand() -> Hand | None:
     """Return the hand that the running task is, from now on; None outside of tasks."""
     hand = _current.get()
     task = asyncio.current_task()
+    if hand is not None and hand.ref() is task:
+        return hand
     if task is None:
         return None
-    if hand is None or hand.task is not task:
-        hand = Hand(task)
-        _current.set(hand)
+    hand = Hand(task)
+    _current.set(hand)
     return hand
-
-
-def hand_at_work() -> Hand | None:
-    """Return the hand that the running task works for: itself, or the one that started it; None when there is none."""
-    return _current.get()

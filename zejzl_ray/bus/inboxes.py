@@ -8,12 +8,13 @@ from typing import Final
 
 from zejzl_ray.bus.inbox import Inbox
 from zejzl_ray.clock import Clock
-from zejzl_ray.errors import ZejzlError
+from zejzl_ray.errors import BusClosed, ZejzlError
+from zejzl_ray.ids import NAME_REGEX
 from zejzl_ray.log import get_logger
 from zejzl_ray.store.protocol import Store
 
 OpenStore = Callable[[str], Awaitable[Store]]
-_MOST_CHARACTERS: Final = 128  # of a namespace
+_RETRY_S: Final = 0.5  # one that could not be opened is not tried again before
 log = get_logger("zejzl.bus")
 
 
@@ -35,6 +36,7 @@ class Inboxes:
 
     Attributes:
         on_acknowledged: called with origin -> sequences that are acknowledged durably; set by the durable mail.
+        on_opened: called with the agent whose inbox is open now; the same.
     """
 
     def __init__(self, open_store: OpenStore, clock: Clock) -> None:
@@ -43,14 +45,22 @@ class Inboxes:
         self._opened: dict[str, _Opened] = {}
         self._opening: dict[str, asyncio.Task[Inbox]] = {}
         self._closing: dict[str, asyncio.Task[None]] = {}
+        self._not_before_s: dict[str, float] = {}
         self.on_acknowledged: Callable[[Mapping[str, Sequence[int]]], None] = lambda acknowledged: None
+        self.on_opened: Callable[[str], None] = lambda agent: None
+
+    def peek(self, agent: str) -> Inbox | None:
+        """Return an inbox that is open."""
+        opened = self._opened.get(agent)
+        return None if opened is None else opened.inbox
 
     def find(self, agent: str) -> Inbox | None:
-        """Return an inbox that is open; one that is not is opened meanwhile."""
+        """Return an inbox that is open; one that is not is opened meanwhile, so its agent has to be in this process."""
         opened = self._opened.get(agent)
         if opened is not None:
             return opened.inbox
-        self._begin(agent)
+        if self._clock.monotonic_s() >= self._not_before_s.get(agent, 0.0):
+            self._begin(agent)
         return None
 
     async def load(self, agent: str) -> bytes | None:
@@ -60,7 +70,9 @@ class Inboxes:
             StoreLocked: another process still has it open.
             StoreUnavailable: the store cannot be reached.
         """
-        return (await self._open(agent)).state
+        inbox = await self._open(agent)
+        await inbox.flush()  # an agent that is started again here may have acknowledged something just now
+        return inbox.state
 
     async def save(self, agent: str, data: bytes) -> None:
         """Save the state of an agent; durable when this returns.
@@ -73,53 +85,93 @@ class Inboxes:
 
     def let_go(self, agent: str) -> None:
         """Write what is under way and close an inbox; safe to repeat. The next one of this agent waits for that."""
-        opened = self._opened.pop(agent, None)
-        if opened is None:
-            return
-        task = asyncio.get_running_loop().create_task(_close(opened), name=f"close inbox of {agent}")
-        self._closing[agent] = task
-        task.add_done_callback(lambda done: self._closing.pop(agent, None))
+        self._not_before_s.pop(agent, None)
+        if (opening := self._opening.pop(agent, None)) is not None:
+            opening.cancel()
+            self._close_soon(agent, _end(opening))
+        if (opened := self._opened.pop(agent, None)) is not None:
+            self._close_soon(agent, _close(opened))
 
     async def close(self) -> None:
         """Close all of them; safe to repeat."""
-        for task in self._opening.values():
-            task.cancel()
-        for agent in tuple(self._opened):
+        for agent in (*self._opened, *self._opening):
             self.let_go(agent)
         await asyncio.gather(*self._closing.values(), return_exceptions=True)
 
     async def _open(self, agent: str) -> Inbox:
         opened = self._opened.get(agent)
-        return opened.inbox if opened is not None else await asyncio.shield(self._begin(agent))
+        if opened is not None:
+            return opened.inbox
+        opening = self._begin(agent)
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            if not opening.cancelled() or _is_being_cancelled():
+                raise
+            raise BusClosed(f"The inbox of {agent} was closed meanwhile.", "Start the agent again.") from None
 
     def _begin(self, agent: str) -> "asyncio.Task[Inbox]":
         task = self._opening.get(agent)
         if task is None:
             task = asyncio.get_running_loop().create_task(
-                self._open_one(agent), name=f"open inbox of {agent}"
+                self._open_one(agent, self._closing.get(agent)), name=f"open inbox of {agent}"
             )
             self._opening[agent] = task
             task.add_done_callback(lambda done: self._note_opened(agent, done))
         return task
 
     def _note_opened(self, agent: str, task: "asyncio.Task[Inbox]") -> None:
-        self._opening.pop(agent, None)
+        if self._opening.get(agent) is task:
+            del self._opening[agent]
         if not task.cancelled() and (error := task.exception()) is not None:
+            self._not_before_s[agent] = self._clock.monotonic_s() + _RETRY_S
             reason = error.message if isinstance(error, ZejzlError) else repr(error)
             log.warning("an inbox could not be opened", agent=agent, reason=reason)
 
-    async def _open_one(self, agent: str) -> Inbox:
-        if (closing := self._closing.get(agent)) is not None:
+    async def _open_one(self, agent: str, closing: "asyncio.Task[None] | None") -> Inbox:
+        if closing is not None:
             await asyncio.wait({closing})
         store = await self._open_store(namespace_of(agent))
         try:
-            inbox = Inbox(store, agent, self._clock, on_commit=lambda done: self.on_acknowledged(done))
+            inbox = Inbox(store, agent, self._clock, on_commit=self._acknowledged)
             await inbox.start()
         except BaseException:
             await store.close()
             raise
+        self._not_before_s.pop(agent, None)
         self._opened[agent] = _Opened(inbox, store)
+        self.on_opened(agent)
         return inbox
+
+    def _acknowledged(self, done: Mapping[str, Sequence[int]]) -> None:
+        self.on_acknowledged(done)
+
+    def _close_soon(self, agent: str, work: Awaitable[None]) -> None:
+        before = self._closing.get(agent)
+        task = asyncio.get_running_loop().create_task(_after(before, work), name=f"close inbox of {agent}")
+        self._closing[agent] = task
+        task.add_done_callback(lambda done: self._note_closed(agent, done))
+
+    def _note_closed(self, agent: str, task: "asyncio.Task[None]") -> None:
+        if self._closing.get(agent) is task:
+            del self._closing[agent]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("an inbox was not closed properly", agent=agent, exc_info=error)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _after(before: "asyncio.Task[None] | None", work: Awaitable[None]) -> None:
+    if before is not None:
+        await asyncio.wait({before})
+    await work
+
+
+async def _end(opening: "asyncio.Task[Inbox]") -> None:
+    await asyncio.wait({opening})
 
 
 async def _close(opened: _Opened) -> None:
@@ -130,8 +182,9 @@ async def _close(opened: _Opened) -> None:
 
 
 def namespace_of(agent: str) -> str:
-    """Return the namespace of an agent; a long name is shortened to one that is still its own."""
+    """Return the namespace of an agent; a name that cannot be one is stood for by its hash, and what of it can be."""
     name = f"agent.{agent}"
-    if len(name) > _MOST_CHARACTERS:
-        name = f"agent.{agent[:50]}.{hashlib.sha256(agent.encode()).hexdigest()[:32]}"
-    return name
+    if NAME_REGEX.match(name):
+        return name
+    readable = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in agent[:50])
+    return f"agent-{hashlib.sha256(agent.encode()).hexdigest()[:32]}.{readable}"

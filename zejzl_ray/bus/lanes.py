@@ -26,9 +26,6 @@ class _Queue(deque[Message]):
     sender: str
     returned: list[int]
 
-    def __eq__(self, other: object) -> bool:
-        return self is other  # two with the same mail are two
-
     def take(self) -> Message:
         """Take the first."""
         if self.returned:
@@ -70,7 +67,7 @@ class FairLane:
         if queue is None:
             queue = self._begin(message)
         else:
-            self._turns.remove(queue)
+            self._end_turn(queue)
         self._turns.appendleft(queue)
         if not queue.returned:
             queue.returned = []
@@ -95,13 +92,17 @@ class FairLane:
         queue = min(self._turns, key=lambda each: each[0].sent_at_s)
         message = queue.take()
         if not queue:
-            self._turns.remove(queue)
+            self._end_turn(queue)
             del self._queues[queue.sender]
         return message
 
     def __iter__(self) -> Iterator[Message]:
         for queue in self._turns:
             yield from queue
+
+    def _end_turn(self, queue: _Queue) -> None:
+        # Not ``remove``, which compares what is in them.
+        del self._turns[next(place for place, each in enumerate(self._turns) if each is queue)]
 
     def _begin(self, message: Message) -> _Queue:
         queue = self._queues[message.from_agent] = _Queue()

@@ -89,12 +89,11 @@ class LocalMail:
         self.figures.close_agent(agent)
         self._taken.pop(agent, None)
         left = box.close(lambda message: self._came_late(agent, message))
-        kept = [message for message in left if message.sequence] if self.durable is not None else []
         for message in left:
             if self.durable is None or not message.sequence:
                 self.lose(message, DeadLetterReason.MAILBOX_CLOSED, f"{agent} stopped before it read it")
         if self.durable is not None:
-            self.durable.mailbox_closed(agent, kept)
+            self.durable.mailbox_closed(agent)
         return left
 
     def find(self, agent: str) -> Mailbox | None:

@@ -184,7 +184,8 @@ class Mailbox:
             RequestTimedOut: none came in time; it is a TimeoutError.
             BusClosed: the mailbox was closed.
         """
-        check_time_limit(timeout_s)
+        if timeout_s.__class__ is not float or not timeout_s >= 0:
+            check_time_limit(timeout_s)
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()

@@ -166,21 +166,6 @@ def priority_of(value: object) -> MessagePriority:
     raise InvalidInput(f"{_shown(value)} is no priority.", "Use MessagePriority.HIGH, NORMAL or LOW.")
 
 
-def is_plain(message: Message) -> bool:
-    """Tell whether what the bus looks at has the types that it takes for granted; others are for ``check``."""
-    return (
-        message.priority.__class__ is MessagePriority
-        and message.content.__class__ is dict
-        and message.to_agent.__class__ is str
-        and message.from_agent.__class__ is str
-        and message.message_type.__class__ is str
-        and message.metadata.__class__ is dict
-        and message.id.__class__ is str
-        and (message.correlation_id is None or message.correlation_id.__class__ is str)
-        and (message.deadline_at_s is None or message.deadline_at_s.__class__ is float)
-    )
-
-
 def check(message: Message) -> None:
     """Refuse an envelope with a field of the wrong type, which only an assignment or old code can make.
 

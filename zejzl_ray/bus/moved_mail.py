@@ -19,6 +19,7 @@ _LOOK_S: Final = 0.02
 @dataclass(frozen=True, slots=True, eq=False)
 class _Astray:
     message: Message
+    reason: DeadLetterReason
     why: str
     until_s: float
 
@@ -30,7 +31,6 @@ class MovedMail:
         local: the mail of this process.
         locate: tells the process that is known to hold an agent's mailbox.
         forward: brings a message to where its agent is now.
-        is_down: tells whether a process could not be reached a moment ago.
     """
 
     def __init__(
@@ -38,12 +38,10 @@ class MovedMail:
         local: LocalMail,
         locate: Callable[[str], str | None],
         forward: Callable[[Message], Awaitable[None]],
-        is_down: Callable[[str], bool],
     ) -> None:
         self._local = local
         self._locate = locate
         self._forward = forward
-        self._is_down = is_down
         # process where they were not taken -> messages
         self._astray: dict[str, deque[_Astray]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -51,10 +49,17 @@ class MovedMail:
     def __len__(self) -> int:
         return sum(len(astray) for astray in self._astray.values())
 
-    def follow(self, host: str, messages: Sequence[Message], why: str) -> None:
-        """Have messages delivered that a process did not take, if their agents turn up elsewhere soon."""
+    def follow(self, host: str, messages: Sequence[Message], reason: DeadLetterReason, why: str) -> None:
+        """Have messages delivered that a process did not take, if their agents turn up elsewhere soon.
+
+        Args:
+            host: where they were not taken.
+            messages: in their order.
+            reason: why they were not taken, for those that do not find their way.
+            why: the same for people.
+        """
         until_s = self._local.clock.monotonic_s() + _FOLLOW_S
-        self._astray.setdefault(host, deque()).extend(_Astray(message, why, until_s) for message in messages)
+        self._astray.setdefault(host, deque()).extend(_Astray(message, reason, why, until_s) for message in messages)
         if host not in self._tasks:
             self._tasks[host] = asyncio.get_running_loop().create_task(
                 self._run(host), name=f"mail that {host} did not take"
@@ -108,10 +113,7 @@ class MovedMail:
         elif message.deadline_at_s is not None and message.deadline_at_s <= local.clock.now_s():
             local.lose(message, DeadLetterReason.EXPIRED, each.why)
         elif local.clock.monotonic_s() >= each.until_s:
-            is_down = self._is_down(host)
-            local.lose(
-                message, DeadLetterReason.UNREACHABLE if is_down else DeadLetterReason.UNKNOWN_AGENT, each.why
-            )
+            local.lose(message, each.reason, each.why)
         else:
             return False
         return True

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from zejzl_ray.bus.dead_letters import DeadLetterReason
+from zejzl_ray.bus.handling import Handlings
 from zejzl_ray.bus.mailbox import Mailbox
 from zejzl_ray.bus.message import Message
 
@@ -57,12 +58,15 @@ class News:
         oldest: receiver -> the oldest sequence of that outbox that is not settled, for the receivers of this batch.
         settled: origin of an outbox of the other process -> sequences that are acknowledged here.
         rejected: the same -> (sequence, reason, detail) of those that were given up here.
+        welcome: the same -> sequences that this process does not have, and would take now: their mailbox was closed
+            before they were acknowledged, or their inbox is open by now.
     """
 
     origin: str = ""
     oldest: dict[str, int] = field(default_factory=dict)
     settled: dict[str, tuple[int, ...]] = field(default_factory=dict)
     rejected: dict[str, tuple[tuple[int, DeadLetterReason, str], ...]] = field(default_factory=dict)
+    welcome: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +153,13 @@ class Carrier(Loses, Protocol):
         """Whether this process holds the mailbox of an agent."""
         ...
 
-    async def forward(self, message: Message) -> None:
-        """Bring a message that has been sent before on its way: here, or to the process that holds the mailbox now.
+    @property
+    def handlings(self) -> Handlings:
+        """The handlers at work in this process."""
+        ...
+
+    def carry(self, message: Message, encoded: bytes) -> str:
+        """Have a message that is kept wait for the next batch to the process that holds its mailbox; return which.
 
         Raises:
             ZejzlError: it cannot go there now.
@@ -193,7 +202,7 @@ class Durable(Protocol):
         """Let a message come again, a limited number of times."""
         ...
 
-    def mailbox_closed(self, agent: str, left: Sequence[Message]) -> None:
+    def mailbox_closed(self, agent: str) -> None:
         """Learn that a mailbox is closed: what was in it, or was not acknowledged, comes again once it is open anew."""
         ...
 

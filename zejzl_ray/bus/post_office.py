@@ -8,12 +8,12 @@ import msgspec
 from zejzl_ray.bus.away_mail import AwayMail
 from zejzl_ray.bus.dead_letters import DeadLetterReason, DeadLetters
 from zejzl_ray.bus.failures import error_from, is_failure
-from zejzl_ray.bus.handling import Handlings, current
+from zejzl_ray.bus.handling import Handling, Handlings, current
 from zejzl_ray.bus.hands import hand_at_work
 from zejzl_ray.bus.link import PeerLink
 from zejzl_ray.bus.local_mail import YIELD_EVERY, LocalMail
 from zejzl_ray.bus.mailbox import DEFAULT_CAPACITY, Mailbox, Overflow
-from zejzl_ray.bus.message import HIGH, Guarantee, Message, MessagePriority, check, is_plain
+from zejzl_ray.bus.message import HIGH, Guarantee, Message, MessagePriority, check
 from zejzl_ray.bus.options import BusOptions, check_time_limit
 from zejzl_ray.bus.ports import Delivered, Directory, Durable, Outgoing, Speakers, Transport
 from zejzl_ray.bus.requests import PendingRequest, PendingRequests
@@ -134,18 +134,26 @@ class PostOffice:
             InvalidInput: a field is of the wrong type.
             BusClosed: the bus of this process is closed.
         """
-        if not is_plain(message):
+        # What the bus takes for granted; written out here, because this is the hot path.
+        if (
+            message.priority.__class__ is not MessagePriority
+            or message.content.__class__ is not dict
+            or message.to_agent.__class__ is not str
+            or message.from_agent.__class__ is not str
+            or message.message_type.__class__ is not str
+            or message.metadata.__class__ is not dict
+            or message.id.__class__ is not str
+            or (message.correlation_id is not None and message.correlation_id.__class__ is not str)
+            or (message.deadline_at_s is not None and message.deadline_at_s.__class__ is not float)
+        ):
             check(message)
         if not message.id:
             message.id = self.local.new_id()
         handling = current.get()
         if handling is not None:
-            if not message.caused_by:
-                message.caused_by = handling.message.id
-            if message.traceparent is None:
-                message.traceparent = handling.message.traceparent
+            handling.trace(message)
         message.sent_at_s = self._monotonic_s()
-        if message.guarantee is not Guarantee.AT_MOST_ONCE:
+        if message.guarantee is not Guarantee.AT_MOST_ONCE and not message.is_reply:
             await self._send_surely(message)
         else:
             box = self._boxes.get(message.to_agent)
@@ -175,29 +183,10 @@ class PostOffice:
             ZejzlError: as for ``send``; or what the receiver's handler failed with.
         """
         limit_s = self.local.options.default_timeout_s if timeout_s is None else timeout_s
-        check_time_limit(limit_s)
-        if not is_plain(message):
-            check(message)
-        loop = asyncio.get_running_loop()
+        if limit_s.__class__ is not float or not limit_s >= 0:
+            check_time_limit(limit_s)
         handling = current.get()
-        if not message.correlation_id:
-            message.correlation_id = self.local.new_id()
-        elif message.correlation_id in self._pending:
-            raise Conflict(
-                f"A request {message.correlation_id} waits already.", "Leave the correlation id out."
-            )
-        now_s = self.local.clock.now_s()
-        if message.deadline_at_s is None:
-            message.deadline_at_s = now_s + limit_s
-        else:
-            limit_s = min(limit_s, message.deadline_at_s - now_s)
-        correlation_id = message.correlation_id
-        future: asyncio.Future[Message] = loop.create_future()
-        if handling is None:
-            self._pending.add(PendingRequest(future, message, now_s, hand=hand_at_work()))
-        else:
-            self._pending.add(PendingRequest(future, message, now_s, slot=handling.slot))
-        timer = loop.call_later(limit_s, self.local.time_out, correlation_id, limit_s)
+        correlation_id, future, timer = self._begin_request(message, limit_s, handling)
         if handling is not None:
             handling.awaits.add(correlation_id)
         try:
@@ -438,13 +427,13 @@ class PostOffice:
         """
         self.local.put(self.mailbox(message.to_agent), message)
 
-    async def forward(self, message: Message) -> None:
-        """Bring a message that has been sent before on its way: here, or to the process that holds the mailbox now.
+    def carry(self, message: Message, encoded: bytes) -> str:
+        """Have a message that is kept wait for the next batch to the process that holds its mailbox; return which.
 
         Raises:
             ZejzlError: it cannot go there now.
         """
-        await self.away.forward(message)
+        return self.away.carry(message, encoded)
 
     def tell(self, host: str) -> None:
         """See to it that another process hears the news for it soon, also when no mail goes there."""
@@ -464,6 +453,30 @@ class PostOffice:
         for agent in tuple(self._boxes):
             self.local.close(agent)
         await self.away.close()
+
+    def _begin_request(
+        self, message: Message, limit_s: float, handling: Handling | None
+    ) -> tuple[str, "asyncio.Future[Message]", asyncio.TimerHandle]:
+        if message.correlation_id is not None or message.deadline_at_s is not None:
+            check(message)
+        correlation_id = message.correlation_id
+        if not correlation_id:
+            correlation_id = message.correlation_id = self.local.new_id()
+        elif correlation_id in self._pending:
+            raise Conflict(f"A request {correlation_id} waits already.", "Leave the correlation id out.")
+        now_s = self.local.clock.now_s()
+        if message.deadline_at_s is None:
+            message.deadline_at_s = now_s + limit_s
+        else:
+            limit_s = min(limit_s, message.deadline_at_s - now_s)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Message] = loop.create_future()
+        timer = loop.call_later(limit_s, self.local.time_out, correlation_id, limit_s)
+        if handling is None:
+            self._pending.add(PendingRequest(future, message, now_s, hand=hand_at_work()))
+        else:
+            self._pending.add(PendingRequest(future, message, now_s, slot=handling.slot))
+        return correlation_id, future, timer
 
     async def _send_surely(self, message: Message) -> None:
         durable = self.local.durable

@@ -23,7 +23,7 @@ from zejzl_ray.sdk.connect import connect
 from zejzl_ray.settings import load_settings
 
 if TYPE_CHECKING:
-    from actors.hosts import HostStanding
+    from actors.host_standing import HostStanding
 
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 

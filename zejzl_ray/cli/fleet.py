@@ -7,23 +7,22 @@ Exit codes: 0 fine, 1 the fleet has errors, differs or is stale, 2 wrong usage.
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from zejzl_ray.cli.console import output, print_json
-from zejzl_ray.errors import AgentNotFound
+from zejzl_ray.cli.console import print_json
+from zejzl_ray.cli.fleet_tables import print_table, short, show_all, show_one
 from zejzl_ray.fleet.consolidate_files import consolidate_files
 from zejzl_ray.fleet.consolidation_files import consolidation_files
 from zejzl_ray.fleet.consolidation_report import finding_data, report_data
 from zejzl_ray.fleet.diff import diff_fleets
 from zejzl_ray.fleet.load import LoadedFleet, load_fleet
 from zejzl_ray.fleet.migrate import migrate_files
-from zejzl_ray.fleet.model import AgentDeclaration, Fleet, HostDeclaration
+from zejzl_ray.fleet.model import Fleet
 from zejzl_ray.fleet.new_files import write_files
-from zejzl_ray.fleet.order import canonical_names, start_levels
+from zejzl_ray.fleet.order import start_levels
 from zejzl_ray.fleet.per_agent import DEFAULT_FLEET, FLEET_VARIABLE
 from zejzl_ray.fleet.port_matrix import REMEDY, matrix_markdown, port_rows
 from zejzl_ray.fleet.schema import json_schema
@@ -31,7 +30,6 @@ from zejzl_ray.fleet.sources import default_fleet_file
 
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
-_PIPE_WIDTH: Final = 200
 _USUAL: Final = f"{DEFAULT_FLEET} here, else the shipped one"
 _OVERLAY_HELP: Final = (
     "Overlay to lay over the files: a file, or the name of one in overlays/ beside the first file."
@@ -86,11 +84,11 @@ def show(
     """Show the fleet, or everything that is declared about one member."""
     fleet = _load(files, overlay).raise_if_invalid()
     if name is not None:
-        _show_one(fleet, name, as_json)
+        show_one(fleet, name, as_json)
     elif as_json:
         print_json(fleet.model_dump(mode="json"))
     else:
-        _show_all(fleet)
+        show_all(fleet)
 
 
 @app.command()
@@ -212,10 +210,10 @@ def diff(
         table = Table("Part", "Name", "Field", "Old", "New")
         for change in changes:
             is_whole = not change.field
-            before = "" if is_whole else _short(change.old)
-            after = change.kind.value if is_whole else _short(change.new)
+            before = "" if is_whole else short(change.old)
+            after = change.kind.value if is_whole else short(change.new)
             table.add_row(change.part, change.name, change.field, before, after)
-        _print(table)
+        print_table(table)
     raise typer.Exit(1 if changes else 0)
 
 
@@ -261,64 +259,3 @@ def _several(text: str) -> list[Path]:
 def _readable(loaded: LoadedFleet) -> Fleet:
     """Two fleets can be compared although they have faults, as long as they can be read."""
     return loaded.fleet if loaded.fleet is not None else loaded.raise_if_invalid()
-
-
-def _show_one(fleet: Fleet, name: str, as_json: bool) -> None:
-    real = canonical_names(fleet).get(name, name)
-    member = fleet.services.get(real) or fleet.agents.get(real) or fleet.hosts.get(real)
-    if member is None:
-        raise AgentNotFound(
-            f"no agent, service, host or alias is called {name!r}.", "zejzl fleet show lists them."
-        )
-    data: dict[str, Any] = member.model_dump(mode="json")
-    is_host = isinstance(member, HostDeclaration)
-    if is_host:
-        data["agents"] = [agent.name for agent in fleet.agents.values() if agent.agent_host == real]
-    if as_json:
-        part = "service" if real in fleet.services else "host" if is_host else "agent"
-        print_json({"part": part, **data})
-        return
-    table = Table("Field", "Value", title=real if real == name else f"{name} (alias of {real})")
-    for key, value in data.items():
-        table.add_row(key, _short(value, limit=1000))
-    _print(table)
-
-
-def _show_all(fleet: Fleet) -> None:
-    table = Table("Name", "Machine", "Kind", "Group", "Port", "Health", "Waits for", title="Fleet")
-    for service in fleet.services.values():
-        waits = ", ".join(service.dependencies)
-        table.add_row(service.name, service.home, "service", "", str(service.port), str(service.port), waits)
-    for agent in fleet.agents.values():
-        table.add_row(*_agent_row(agent))
-    _print(table)
-    if fleet.hosts:
-        hosts = Table("Host", "Machine", "CPUs", "VRAM MiB", "RAM MiB", "Agents", title="Hosts")
-        for host in fleet.hosts.values():
-            held = ", ".join(agent.name for agent in fleet.agents.values() if agent.agent_host == host.name)
-            sizes = (f"{host.cpus:g}", str(host.vram_mib or ""), str(host.memory_mib or ""))
-            hosts.add_row(host.name, host.machine, *sizes, held)
-        _print(hosts)
-    output.print(
-        f"{len(fleet.agents)} agents, {len(fleet.services)} services, {len(fleet.machines)} machines"
-        + (f", {len(fleet.hosts)} hosts" if fleet.hosts else "")
-    )
-
-
-def _print(table: Table) -> None:
-    """Print a table; names are never cut, and a pipe or file gets long lines instead of folded ones."""
-    for column in table.columns:
-        column.overflow = "fold"
-    console = output if output.is_terminal else Console(width=_PIPE_WIDTH)
-    console.print(table, markup=False)
-
-
-def _agent_row(agent: AgentDeclaration) -> list[str]:
-    waits = ", ".join(agent.dependencies)
-    ports_ = [str(port) if port is not None else "" for port in (agent.port, agent.health_port)]
-    return [agent.name, agent.machine or "any", agent.kind.value, agent.group or "", *ports_, waits]
-
-
-def _short(value: Any, *, limit: int = 60) -> str:
-    text = ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."

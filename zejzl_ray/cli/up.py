@@ -16,7 +16,7 @@ from zejzl_ray.sdk.connect import is_auth_off
 from zejzl_ray.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from actors.hosts import HostStanding
+    from actors.host_standing import HostStanding
 
 
 def load_checked_fleet(settings: Settings, named: Path | None) -> tuple[Fleet, Path]:

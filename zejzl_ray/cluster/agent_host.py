@@ -141,7 +141,7 @@ class AgentHost:
         registrar = AgentRegistrar(self._credentials.callers, options.machine, node_address)
         open_store = opener(settings, options.name, clock)
         inboxes = Inboxes(open_store, clock)
-        self._durable = DurableMail(options.name, open_store, inboxes, self.office.handlings, clock)
+        self._durable = DurableMail(options.name, open_store, clock, inboxes=inboxes)
         self.office.keep(self._durable)
         parts = RunnerParts(
             mail=self.office,

@@ -278,7 +278,7 @@ DOORS: Final[tuple[Door, ...]] = (
         "Ray's page asks for nobody's proof and shows names of agents, actors and machines with their loads. On "
         "loopback on one machine; between machines on all interfaces, without TLS: let a firewall admit the scraper "
         "only. zejzl's own figures are at the health port of observability_hub too, behind a token.",
-        Speaks.HTTP, reaches=_ANYWHERE, is_rays=True, is_ipv6=None, port="metrics_ports", is_asked_for=True,
+        Speaks.HTTP, reaches=_ANYWHERE, is_rays=True, port="metrics_ports", is_asked_for=True,
     ),
     Door(
         "node agent, HTTP", ProcessKind.NODE_AGENT, "any free port, twice", _ONE_OR_BOTH,

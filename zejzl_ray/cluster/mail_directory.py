@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from zejzl_ray.agents.place import SUBSCRIPTIONS_KEY
 from zejzl_ray.bus.topics import TopicTable
 from zejzl_ray.contracts import orchestrator as wire
 from zejzl_ray.contracts.call import CallContext
@@ -13,7 +14,6 @@ from zejzl_ray.errors import RevisionCompacted, ZejzlError
 from zejzl_ray.log import get_logger
 
 HOST_KEY: Final = "agent_host"
-SUBSCRIPTIONS_KEY: Final = "subscriptions"
 _ABSENT: Final = frozenset({wire.AgentState.DECLARED, wire.AgentState.STOPPED})
 _WATCH_S: Final = 20.0
 _PAUSE_S: Final = 0.5

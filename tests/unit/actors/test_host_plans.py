@@ -28,7 +28,8 @@ def plans(tmp_path: Path, declared: Fleet) -> tuple[HostPlan, ...]:
 
 def test_a_host_gets_its_agents_in_the_order_of_their_dependencies(tmp_path: Path) -> None:
     declared = fleet(
-        hosted("A", "C"), agent("B"), hosted("C", config={"x": 1}, mail_scope="c"), hosted("Off", extras={"enabled": False}),
+        hosted("A", "C"), agent("B"), hosted("C", config={"x": 1}, mail_scope="c"),
+        hosted("Off", extras={"enabled": False}),
         cpus=2, vram_mib=100, memory_mib=50, resources={"camera": 1}, path=("code", "/opt/agents"),
     )  # fmt: skip
     (plan,) = plans(tmp_path, declared)

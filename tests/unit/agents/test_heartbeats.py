@@ -132,3 +132,17 @@ async def test_the_timer_ends_with_the_last_agent_and_begins_again_with_the_next
     await beats.add(registrant("b", 0.002))
     await until(lambda: len(registry.kinds("b")) >= 3)
     await beats.close()
+
+
+async def test_it_says_how_long_ago_the_registry_heard_of_each_agent() -> None:
+    registry, clock = Registry(), ManualClock()
+    beats = Heartbeats(registry, clock=clock)
+    await beats.add(registrant("a"))
+    clock.advance(4)
+    registry.trouble = Unavailable("away")
+    await beats.add(registrant("b"))
+    assert beats.ages_s() == {"a": 4.0}
+    clock.advance(10)
+    await beats.beat()  # fails for both
+    assert beats.ages_s() == {"a": 14.0}
+    await beats.close()

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from zejzl_ray import Agent, DeadLetter, Guarantee, LocalAgents, handles
 from zejzl_ray.clock import SystemClock
-from zejzl_ray.errors import AgentExists, BusClosed, InvalidInput
+from zejzl_ray.errors import AgentExists, BusClosed, DeadlockDetected, InvalidInput
 from zejzl_ray.store import Store
 from zejzl_ray.store.sqlite import SqliteStore
 
@@ -20,7 +20,7 @@ class Adder(Agent):
     state_with_ack = True
 
     def __init__(self, settings: dict[str, Any], log_book: list[str] | None = None) -> None:
-        self.total = settings.get("start", 0)
+        self.total: int = settings.get("start", 0)
         self.log_book = log_book
         self.is_called = asyncio.Event()
 
@@ -97,3 +97,22 @@ async def test_dependencies_reach_the_constructor_and_names_are_taken_once() -> 
 
 async def test_a_bus_that_was_not_opened_can_be_closed() -> None:
     await LocalAgents().close()
+
+
+async def test_agents_that_wait_for_one_another_are_found_and_one_of_them_goes_on() -> None:
+    class Waiter(Agent):
+        @handles("go")
+        async def go(self, content: dict[str, str]) -> dict[str, str]:
+            try:
+                return (await self.request(content["whom"], "go", {"whom": self.name})).content
+            except DeadlockDetected:
+                return {"ended": self.name}
+
+    async with LocalAgents() as local:
+        asker = await local.start(Asker)
+        await local.start(Waiter, "one")
+        await local.start(Waiter, "two")
+        async with asyncio.timeout(10):
+            answer = (await asker.request("one", "go", {"whom": "two"})).content
+        assert answer["ended"] in ("one", "two")
+        assert local.deadlocks.stats()["deadlocks_detected"] == 1

@@ -26,7 +26,7 @@ async def test_an_agent_starts_works_and_stops_in_order() -> None:
         await runner.start()
         assert runner.lifecycle.state.value == "running"
         assert b.registry.calls == [
-            ("register", "recorder", ("recording",), {"agent_host": "h1"}, 30.0),
+            ("register", "recorder", ("recording",), {"agent_host": "h1", "subscriptions": ["news.>"]}, 30.0),
             ("heartbeat", "recorder", "healthy", ""),
         ]
         await b.tell("recorder", "x", n=1)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.unit.bus.durable_bench import mail
+from zejzl_ray.bus.course import RedeliveryOptions
 from zejzl_ray.bus.inbox import Inbox
 from zejzl_ray.bus.message import Message
 from zejzl_ray.bus.outbox import Outbox
 from zejzl_ray.bus.received import Receipt
-from zejzl_ray.bus.redelivery import Redelivery, RedeliveryOptions
+from zejzl_ray.bus.redelivery import Redelivery
 from zejzl_ray.errors import MailboxFull, StoreUnavailable
 from zejzl_ray.store import Store
 from zejzl_ray.testing import ManualClock
@@ -98,7 +99,7 @@ class World:
             for number in old.state[len(json.loads(old.inbox.state or b"[]")) :]:
                 self.excused[number] += 1
             await old.store.close()
-            self.redelivery.place_lost(f"{name}/{old.boot}", self.clock.now_s())
+            self.redelivery.lost(name, self.clock.now_s())
         self.boots += 1
         store = Faulty(await self._open(f"agent.{name}"))
         news: list[tuple[str, int]] = []
@@ -142,12 +143,12 @@ class World:
                 if receipt is Receipt.NEW:
                     agent.mailbox.append(message)
                 if receipt in (Receipt.NEW, Receipt.HELD):
-                    self.redelivery.sent([sequence], f"{name}/{agent.boot}", now_s)
+                    self.redelivery.taken([sequence], name, str(agent.boot), now_s)
                 elif receipt is Receipt.ACKNOWLEDGED:
                     self.settle([sequence])
                 else:
                     assert receipt is Receipt.FULL
-                    self.redelivery.failed([sequence], now_s)
+                    self.redelivery.refused([sequence], now_s)
 
     async def handle(self, name: str, lose: str) -> None:
         """Handle one message and acknowledge it with the state that came of it."""

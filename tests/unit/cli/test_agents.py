@@ -9,14 +9,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from actors import hosts_by_hand
-from actors.hosts import HostStanding
-from zejzl_ray.cli import agent_rows, agents
+from actors.host_standing import HostStanding
+from zejzl_ray.cli import agents
 from zejzl_ray.cli import logs as cli_logs
 from zejzl_ray.cli.main import app
 from zejzl_ray.contracts import agent_host as wire
 from zejzl_ray.contracts.agent_life import AgentHealth, AgentInfo, LifeState
 from zejzl_ray.contracts.orchestrator import Agent, AgentKind, AgentState, HealthStatus
-from zejzl_ray.errors import AgentNotFound, InvalidInput, ServiceUnavailable, ZejzlError
+from zejzl_ray.errors import AgentNotFound, ServiceUnavailable, ZejzlError
 from zejzl_ray.settings import Settings
 
 FLEET = """\
@@ -268,12 +268,3 @@ def test_a_whole_host_is_ended_or_renewed(
     assert (result.exit_code, result.stdout.strip()) == (0, said)
     assert (by_hand[0][0], by_hand[0][1][1]) == (name, "talk")
     assert json.loads(run(what, "talk", "--host", "--json").stdout)["host"] == "talk"
-
-
-def test_a_row_needs_no_host() -> None:
-    row = agent_rows.AgentRow("A", "h", "m", "lost")
-    assert row.as_dict()["mailbox"] is None
-    with pytest.raises(InvalidInput):
-        hosts_by_hand.run_declared(
-            Settings(), agents.load_checked_fleet(Settings(), None)[0], Path("fleet.yaml"), "Nobody", print
-        )

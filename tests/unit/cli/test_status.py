@@ -15,7 +15,7 @@ from zejzl_ray.cli.main import app
 from zejzl_ray.cluster.names import SERVICES
 from zejzl_ray.cluster.vram_placement import PlacedActor
 from zejzl_ray.contracts.health import Check, CheckStatus, ServiceHealth
-from zejzl_ray.contracts.machines import Gpu, Machine, MachineSnapshot
+from zejzl_ray.contracts.machines import Gpu, Machine, MachineCondition, MachineSnapshot
 from zejzl_ray.contracts.orchestrator import RegistryStatus
 from zejzl_ray.errors import ClusterError, DeadlineExceeded, ServiceUnavailable
 
@@ -233,3 +233,12 @@ def test_placement_as_json() -> None:
 def test_placement_without_a_cluster_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setenv("ZEJZL_DATA_DIR", str(tmp_path))
     assert isinstance(run("--placement").exception, ClusterError)
+
+
+def test_what_is_not_well_with_a_machine_is_said_with_what_to_do() -> None:
+    condition = MachineCondition(
+        status="warning", checked_at_s=1.0, findings=("disk is warning: 90 %",), advice=("remove old logs",)
+    )
+    full = snapshot("pc2").model_copy(update={"condition": condition})
+    machines = [machine("mainpc", snapshot("mainpc")), machine("pc2", full), machine("pc3", full, is_alive=False)]
+    assert status.machine_notes(machines) == ["pc2: disk is warning: 90 %", "pc2: remove old logs"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from actors.hosts import HostStanding
+from actors.host_standing import HostStanding
 from zejzl_ray.cli import up
 from zejzl_ray.cli.main import app
 from zejzl_ray.cli.up import load_checked_fleet

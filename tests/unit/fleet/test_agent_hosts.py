@@ -176,6 +176,6 @@ def test_a_changed_host_is_a_difference(load_text: LoadText) -> None:
 
 
 def _yaml(text: str) -> Any:
-    import yaml  # noqa: PLC0415  only here
+    import yaml
 
     return yaml.safe_load(text)

@@ -162,3 +162,20 @@ async def test_a_figure_that_was_not_measured_before_has_no_trend() -> None:
     trends = monitor.trends()
     assert trends is not None
     assert (trends.averages["response_ms"], trends.changes["response_ms"]) == (1000, 0)
+
+
+async def test_the_condition_is_what_others_are_told() -> None:
+    monitor = MachineMonitor(Source(0.95, *([0.1] * 9)))
+    assert monitor.condition() is None
+    await monitor.check()
+    first = monitor.condition()
+    assert first is not None
+    assert (first.status, first.checks, first.healthy_ratio, first.averages) == ("critical", 1, None, {})
+    assert first.findings == ("CPU is critical: 95 %, the limit is 90 %",)
+    assert first.advice
+    for _ in range(9):
+        await monitor.check()
+    later = monitor.condition()
+    assert later is not None
+    assert (later.status, later.checks, later.healthy_ratio) == ("healthy", 10, 0.9)
+    assert later.averages["cpu"] == pytest.approx(18.5)

@@ -5,7 +5,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from zejzl_ray.contracts.health import CheckStatus
-from zejzl_ray.contracts.machines import MachineSnapshot, ReportMachine
+from zejzl_ray.contracts.machines import MachineCondition, MachineSnapshot, ReportMachine
 from zejzl_ray.errors import DeadlineExceeded, ServiceUnavailable
 from zejzl_ray.machine.gpus import GpuReading
 from zejzl_ray.machine.reporting import MachineReporting, ReportingPlan, reason_of
@@ -189,6 +189,7 @@ async def test_health_goes_from_failed_to_ok_to_degraded(stage: Stage) -> None:
     assert [(check.name, check.status) for check in before.checks] == [
         ("report", CheckStatus.FAILED),
         ("vram", CheckStatus.DEGRADED),
+        ("machine", CheckStatus.OK),
     ]
     await stage.reporting.report_once()
     well = stage.reporting.health()
@@ -199,6 +200,29 @@ async def test_health_goes_from_failed_to_ok_to_degraded(stage: Stage) -> None:
     after = stage.reporting.health()
     assert not after.is_ready
     assert (after.checks[0].status, after.checks[0].reason) == (CheckStatus.DEGRADED, "away.")
+
+
+async def test_a_judgement_is_told_with_each_snapshot_and_shown_in_health(stage: Stage) -> None:
+    condition = MachineCondition(status="warning", checked_at_s=1.0, findings=("disk is warning: 90 %",))
+    stage.reporting.condition = lambda: condition
+    await stage.reporting.report_once()
+    assert stage.reporter.reports[-1].snapshot.condition == condition
+    assert (await stage.reporting.snapshot()).condition == condition
+    health = stage.reporting.health()
+    check = next(check for check in health.checks if check.name == "machine")
+    assert (check.status, check.reason) == (CheckStatus.DEGRADED, "disk is warning: 90 %")
+    assert health.is_ready
+
+
+async def test_the_latest_snapshot_is_that_of_the_last_report_unless_that_is_old(stage: Stage) -> None:
+    first = await stage.reporting.latest()
+    assert first.taken_at_s == stage.clock.now_s()
+    await stage.reporting.report_once()
+    reported_at_s = stage.clock.now_s()
+    stage.clock.advance(PLAN.period_s)
+    assert (await stage.reporting.latest()).taken_at_s == reported_at_s
+    stage.clock.advance(PLAN.period_s)
+    assert (await stage.reporting.latest()).taken_at_s == stage.clock.now_s()
 
 
 async def test_health_names_video_memory_that_ray_was_told_wrongly() -> None:

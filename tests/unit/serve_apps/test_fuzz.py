@@ -32,7 +32,7 @@ from zejzl_ray.contracts.services import OPERATIONS
 HEADERS = {"Authorization": f"Bearer {TOKEN}", "X-Request-Timeout-S": "1"}
 ROUTES = sorted({(one.verb, one.path) for one in (*OPERATIONS, GET_FLEET) if one.path})
 ROUTES += [("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/openapi.json")]
-LONG_POLLS = {"/v1/watch/agents", "/v1/auth/feed"}
+LONG_POLLS = {"/v1/watch/agents", "/v1/auth/feed", "/v1/deadlocks/watch"}
 CHECKS = (
     status_code_conformance,
     content_type_conformance,

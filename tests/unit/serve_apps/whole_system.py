@@ -1,4 +1,4 @@
-"""Behind the fake registry's protocol also a real gateway, a real hub on one machine's log files, and every service's health and audit trail."""
+"""Behind the fake registry's protocol also a real gateway and hub, and every service's health and audit trail."""
 
 import asyncio
 from collections.abc import Sequence
