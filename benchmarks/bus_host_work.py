@@ -63,11 +63,13 @@ class HostWork:
         async with asyncio.timeout(limit_s):
             while True:
                 agents = {agent.name: agent for agent in (await self._host.list_held_agents()).agents}
-                states = {agents[name].state for name in names}
+                states = {agents[name].state if name in agents else None for name in names}
                 if states == {LifeState.RUNNING}:
                     return
                 if LifeState.FAILED in states:
-                    raise RuntimeError("; ".join(f"{name}: {agents[name].reason}" for name in names))
+                    raise RuntimeError(
+                        "; ".join(f"{agent.name}: {agent.reason}" for agent in agents.values())
+                    )
                 await asyncio.sleep(0.1)
 
     async def keep_still(self, names: tuple[str, ...]) -> None:

@@ -10,6 +10,8 @@ import msgspec
 from zejzl_ray.bus.message import Message
 
 CONTENT_BYTES: Final = 100
+CONTENT: Final = "100 bytes of content, each different"
+OPEN_PER_S: Final = 15_000  # of the open loops
 _BASE: Final = 0x1_0000  # so that every number takes five bytes as MessagePack
 _TEXT_CHARS: Final = CONTENT_BYTES - len(msgspec.msgpack.encode({"n": _BASE, "text": "x" * 80})) + 80
 _FILL: Final = "The quick brown fox jumps over the lazy dog and naps. " * 2

@@ -56,7 +56,12 @@ class Listener(Agent):
     subscriptions = ("zejzl.>",)
 
     async def on_message(self, message: Message) -> None:
-        note(Path(self.settings["notes"]), topic=message.topic, type=message.message_type, content=message.content)
+        note(
+            Path(self.settings["notes"]),
+            topic=message.topic,
+            type=message.message_type,
+            content=message.content,
+        )
 
 
 class Hand(Agent):
@@ -70,7 +75,7 @@ class Hand(Agent):
 
     async def _work(self, folder: Path) -> None:
         while True:
-            for path in sorted(folder.glob("*.json")):
+            for path in waiting_in(folder):
                 order = json.loads(path.read_text())
                 path.unlink()
                 await self._reach(order["to"])
@@ -88,6 +93,11 @@ class Hand(Agent):
                 await asyncio.sleep(0.1)
             else:
                 return
+
+
+def waiting_in(folder: Path) -> list[Path]:
+    """Return the orders of a folder, the oldest first."""
+    return sorted(folder.glob("*.json"))
 
 
 def note(path: Path, **line: Any) -> None:

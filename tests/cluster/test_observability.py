@@ -1,4 +1,4 @@
-"""What is seen of agents in two hosts on two machines: their mail, a circle they are stuck in, a loop that is blocked."""
+"""What is seen of agents in two hosts on two machines: their mail, a circle of waiting, a loop that is blocked."""
 
 import asyncio
 import itertools
@@ -21,7 +21,14 @@ from tests.cluster.system import System
 from zejzl_ray.cluster.agent_host import AgentHostOptions, HostedAgent
 from zejzl_ray.cluster.names import agent_host_name
 from zejzl_ray.contracts.observability_hub import DeadlockEvent
-from zejzl_ray.contracts.performance import OPERATIONS, GetPerformance, GroupBy, Performance, PerformanceRow, Window
+from zejzl_ray.contracts.performance import (
+    OPERATIONS,
+    GetPerformance,
+    GroupBy,
+    Performance,
+    PerformanceRow,
+    Window,
+)
 from zejzl_ray.sdk.async_client import AsyncClient
 from zejzl_ray.sdk.connect import connect_async
 from zejzl_ray.settings import Settings
@@ -29,7 +36,10 @@ from zejzl_ray.settings import Settings
 GET_PERFORMANCE = next(operation for operation in OPERATIONS if operation.name == "get_performance")
 # host -> its machine and its agents
 HOSTS = {
-    "watched1": ("mainpc", {"SeenHand": "Hand", "SeenA": "Next", "SeenC": "Next", "SeenListener": "Listener"}),
+    "watched1": (
+        "mainpc",
+        {"SeenHand": "Hand", "SeenA": "Next", "SeenC": "Next", "SeenListener": "Listener"},
+    ),
     "watched2": ("pc2", {"SeenEcho": "Echo", "SeenB": "Next", "SeenBlocker": "Blocker", "SeenIdle": "Idle"}),
 }
 CIRCLE = {"SeenA": "SeenB", "SeenB": "SeenC", "SeenC": "SeenA"}
@@ -44,8 +54,10 @@ class Stage:
     folder: Path
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    def order(self, to: str, message_type: str, content: dict[str, Any] | None = None, times: int = 1) -> Path:
-        """Have requests sent by an agent of the first host; the file that is returned is there when they are answered."""
+    def order(
+        self, to: str, message_type: str, content: dict[str, Any] | None = None, times: int = 1
+    ) -> Path:
+        """Have requests sent by an agent of the first host; the file returned is there once they are answered."""
         name = f"{next(self._numbers):04}"
         told = {"to": to, "type": message_type, "content": content or {}, "times": times}
         waiting = self.folder / "orders" / f"{name}.new"
@@ -100,7 +112,9 @@ def stage(ray_cluster: System, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 async def client(running_system: System) -> AsyncIterator[AsyncClient]:
-    async with connect_async(running_system.info["ingress"], token_file=running_system.data_dir / "token") as made:
+    async with connect_async(
+        running_system.info["ingress"], token_file=running_system.data_dir / "token"
+    ) as made:
         yield made
 
 
@@ -108,7 +122,7 @@ async def is_there(path: Path, within_s: float) -> None:
     """Wait for a file."""
 
     async def check() -> bool:
-        return path.exists()
+        return path.exists()  # noqa: ASYNC240  a file of this machine
 
     await eventually(check, within_s=within_s, what=f"{path.name} is there")
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,12 @@ async def test_a_node_that_is_asked_for_figures_serves_those_of_mail_on_loopback
     own = {key: value for key, value in os.environ.items() if not key.startswith(("ZEJZL_", "RAY_"))}
     try:
         await asyncio.to_thread(
-            subprocess.run, command.argv, env=own | command.environment, check=True, capture_output=True, timeout=120
+            subprocess.run,
+            command.argv,
+            env=own | command.environment,
+            check=True,
+            capture_output=True,
+            timeout=120,
         )
         exporter = subprocess.Popen(  # noqa: ASYNC220  returns at once
             [sys.executable, "-c", EXPORTER, node.head_address],
@@ -87,8 +93,11 @@ async def test_a_node_that_is_asked_for_figures_serves_those_of_mail_on_loopback
         line = next(line for line in page.splitlines() if line.startswith("ray_bus_messages_total{"))
         assert 'type="question"' in line
         assert line.endswith(" 7.0")
-        assert 'agent="Echo"' in next(line for line in page.splitlines() if line.startswith("ray_bus_queue_depth{"))
+        assert 'agent="Echo"' in next(
+            line for line in page.splitlines() if line.startswith("ray_bus_queue_depth{")
+        )
         served = [one for one in find_listeners(find_node_processes(node.cluster_id)) if one.port == metrics]
         assert {one.address for one in served} == {"127.0.0.1"}
     finally:
         assert stop_node(node.cluster_id).left == ()
+        shutil.rmtree(folder, ignore_errors=True)

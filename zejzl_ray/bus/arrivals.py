@@ -1,6 +1,7 @@
 """Mail that comes from another process: checked, and put where it belongs."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,6 +14,7 @@ from zejzl_ray.errors import BusClosed, MailboxFull
 
 _ROOM_S: Final = 1.0  # a full mailbox holds up its process's mail this long before a message is refused
 _ROOM_OF_BATCH_S: Final = 10.0  # and a whole batch this long, so that its answer comes in time
+_MAX_ASKED: Final = 10_000
 
 
 class Arrivals:
@@ -20,6 +22,12 @@ class Arrivals:
 
     def __init__(self, local: LocalMail) -> None:
         self._local = local
+        # who has asked -> from which host: the way back, until the directory has heard of them
+        self._asked_from: OrderedDict[str, str] = OrderedDict()
+
+    def asked_from(self, agent: str) -> str | None:
+        """Return the host from which an agent has asked last; None when it has not, or long ago."""
+        return self._asked_from.get(agent)
 
     async def take_in(
         self, host: str, messages: Sequence[Message], speakers: Speakers, news: News | None
@@ -54,7 +62,15 @@ class Arrivals:
                 refused.append(Refused(message.id, DeadLetterReason.UNKNOWN_AGENT, detail))
             elif (why_not := await self._put(box, message, until_s)) is not None:
                 refused.append(why_not)
+            elif message.correlation_id is not None:
+                self._note_asked(message.from_agent, host)
         return refused
+
+    def _note_asked(self, agent: str, host: str) -> None:
+        if self._asked_from.get(agent) != host:
+            self._asked_from[agent] = host
+            if len(self._asked_from) > _MAX_ASKED:
+                self._asked_from.popitem(last=False)
 
     def _kept(self, host: str, message: Message, news: News | None) -> Refused | None:
         """Take a message that is sent at least once."""

@@ -34,7 +34,8 @@ class AwayMail:
 
     def locate(self, agent: str) -> str | None:
         """Return the host that is known to hold an agent's mailbox."""
-        return self._directory.locate(agent) if self._directory is not None else None
+        known = self._directory.locate(agent) if self._directory is not None else None
+        return known if known is not None else self._arrivals.asked_from(agent)
 
     def subscribers(self, topic: str) -> list[str]:
         """Return the agents of other processes that subscribed to a topic."""

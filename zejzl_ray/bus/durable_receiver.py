@@ -13,7 +13,7 @@ from zejzl_ray.bus.ports import Carrier, Refused
 from zejzl_ray.bus.received import Receipt
 from zejzl_ray.bus.unacknowledged import AckOptions, Unacknowledged
 from zejzl_ray.clock import Clock
-from zejzl_ray.errors import BusError, MailboxFull, ZejzlError
+from zejzl_ray.errors import BusError, ZejzlError
 
 _REASONS: Final = {reason.value: reason for reason in DeadLetterReason}
 
@@ -109,7 +109,6 @@ class DurableReceiver:
 
     def _put(self, inbox: Inbox, host: str, origin: str, message: Message) -> Refused | None:
         sequence = message.sequence
-        reason = DeadLetterReason.MAILBOX_FULL
         if not self._gate.lets_in(origin, message.to_agent, sequence, self._clock.monotonic_s()):
             why = "older mail of the same sender comes first"
         elif message.deadline_at_s is not None and message.deadline_at_s <= self._clock.now_s():
@@ -122,12 +121,10 @@ class DurableReceiver:
             except BusError as error:
                 del self._held[id(message)]
                 why = error.message
-                if not isinstance(error, MailboxFull):
-                    reason = DeadLetterReason.MAILBOX_CLOSED
             else:
                 return None
         inbox.release(origin, sequence)
-        return self._comes_again(origin, message, reason, why)
+        return self._comes_again(origin, message, DeadLetterReason.MAILBOX_FULL, why)
 
     def _comes_again(self, origin: str, message: Message, reason: DeadLetterReason, why: str) -> Refused:
         self._gate.close(origin, message.to_agent, message.sequence, self._clock.monotonic_s())

@@ -2,9 +2,10 @@
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final
 
+from zejzl_ray.bus import codec
 from zejzl_ray.bus.course import RedeliveryOptions
 from zejzl_ray.bus.dead_letters import DeadLetterReason
 from zejzl_ray.bus.message import Message
@@ -141,9 +142,9 @@ class DurableSender:
         if outbox is None:
             return
         due = self._redelivery.due(self._clock.now_s(), _AT_ONCE)
-        for sequence, reason in due.dead.items():
-            if (message := outbox.message(sequence)) is not None:
-                self.bus.lose(message, reason, _WORDS[reason])
+        for _, message, _ in self._kept(outbox, list(due.dead)):
+            reason = due.dead[message.sequence]
+            self.bus.lose(message, reason, _WORDS[reason])
         for agent, sequences in due.send.items():
             if self.bus.is_local(agent):
                 self._put(outbox, agent, sequences)
@@ -173,15 +174,13 @@ class DurableSender:
         now_s, here_s = self._clock.now_s(), self._clock.monotonic_s()
         oldest = outbox.oldest_unsettled(agent)
         taken = []
-        for place, sequence in enumerate(sequences):
-            if (message := self._fresh.pop(sequence, None) or outbox.message(sequence)) is None:
-                continue  # settled meanwhile
+        for place, message, _ in self._kept(outbox, sequences):
             message.sent_at_s = min(here_s, message.sent_at_s - now_s + here_s)
             refused = self._arrive(self._host, outbox.origin, oldest, message)
             if refused is None:
-                taken.append(sequence)
+                taken.append(message.sequence)
             elif refused.reason in _PASSING:
-                self._redelivery.refused((sequence,), now_s)
+                self._redelivery.refused((message.sequence,), now_s)
                 self._redelivery.unsent(sequences[place + 1 :], now_s)
                 break
             else:
@@ -190,19 +189,23 @@ class DurableSender:
 
     def _carry(self, outbox: Outbox, sequences: Sequence[int]) -> None:
         carried: dict[str, list[int]] = {}
-        for place, sequence in enumerate(sequences):
-            encoded = outbox.encoded(sequence)
-            message = self._fresh.pop(sequence, None) or outbox.message(sequence)
-            if message is None or encoded is None:
-                continue
+        for place, message, encoded in self._kept(outbox, sequences):
             try:
                 host = self.bus.carry(message, encoded)
             except ZejzlError:
                 self._redelivery.unsent(sequences[place:], self._clock.now_s())
                 break
-            carried.setdefault(host, []).append(sequence)
+            carried.setdefault(host, []).append(message.sequence)
         for host, some in carried.items():
             self._redelivery.carried(some, host)
+
+    def _kept(self, outbox: Outbox, sequences: Sequence[int]) -> Iterator[tuple[int, Message, bytes]]:
+        """Yield place, message and bytes of what is still in the outbox: putting one may settle another one."""
+        for place, sequence in enumerate(sequences):
+            encoded = outbox.encoded(sequence)
+            if encoded is not None:
+                fresh = self._fresh.pop(sequence, None)
+                yield place, fresh or codec.decode(encoded), encoded
 
     # --- what became of it -------------------------------------------------------------------------------------------
 
@@ -238,10 +241,9 @@ class DurableSender:
 
     def rejected_at(self, host: str, sequence: int, reason: DeadLetterReason, detail: str) -> None:
         """Learn that a message was given up in a process."""
-        if self._outbox is None or not self._redelivery.with_host((sequence,), host):
-            return
-        if (message := self._outbox.message(sequence)) is not None:
-            self.bus.lose(message, reason, detail)
+        if self._outbox is not None:
+            for _, message, _ in self._kept(self._outbox, self._redelivery.with_host((sequence,), host)):
+                self.bus.lose(message, reason, detail)
 
     def welcome(self, sequences: Iterable[int]) -> None:
         """Learn that messages may come (again): a process has let go of them unhandled, or takes them from now on."""
@@ -250,10 +252,10 @@ class DurableSender:
 
     def settle(self, sequences: Sequence[int], reason: str = "") -> None:
         """Let go of messages: acknowledged, or given up for a reason."""
-        if self._outbox is not None:
-            self._outbox.settle(sequences, reason)
-            self._redelivery.settle(sequences)
-            self._go_on()
+        assert self._outbox is not None, "nothing is sent before it is open"
+        self._outbox.settle(sequences, reason)
+        self._redelivery.settle(sequences)
+        self._go_on()
 
     def lost(self, message: Message, reason: DeadLetterReason) -> None:
         """Settle a message of the outbox that became a dead letter."""

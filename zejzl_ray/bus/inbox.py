@@ -34,6 +34,7 @@ class Inbox:
             is not taken. Takes an eighth of that in bytes at most.
         on_commit: called with origin -> sequences that are acknowledged durably now; the place to tell the senders
             from. Must return at once and not raise.
+        soon_delay_s: how long ``acknowledge_soon`` waits for more to go with the same commit.
         commit_timeout_s: longest wait for one commit.
         load_timeout_s: longest wait for ``start``.
     """
@@ -46,6 +47,7 @@ class Inbox:
         *,
         window: int = 1_000_000,
         on_commit: Callable[[Mapping[str, Sequence[int]]], None] = lambda acknowledged: None,
+        soon_delay_s: float = 0.0,
         commit_timeout_s: float = 10.0,
         load_timeout_s: float = 60.0,
     ) -> None:
@@ -65,6 +67,7 @@ class Inbox:
             self._journal, max_queue=_GROUP_CALLS, max_batch=_GROUP_CALLS
         )
         self._late = LateFlush(f"inbox of {agent}", self.flush, self._has_work)
+        self._soon_delay_s = soon_delay_s
         self._timeout_s = 6 * commit_timeout_s
         self._is_open = False
         self._soon: asyncio.Task[None] | None = None
@@ -237,6 +240,8 @@ class Inbox:
     async def _store_soon(self) -> None:
         try:
             while self._has_work():
+                if self._soon_delay_s:
+                    await asyncio.sleep(self._soon_delay_s)
                 await self._store()
         except ZejzlError as error:
             _log.warning("acknowledgements wait for the store", agent=self._agent, error=str(error))

@@ -33,15 +33,17 @@ class Inboxes:
     Args:
         open_store: opens a namespace of the services' store.
         clock: source of time.
+        ack_delay_s: how long an acknowledgement waits for more to go with the same commit.
 
     Attributes:
         on_acknowledged: called with origin -> sequences that are acknowledged durably; set by the durable mail.
         on_opened: called with the agent whose inbox is open now; the same.
     """
 
-    def __init__(self, open_store: OpenStore, clock: Clock) -> None:
+    def __init__(self, open_store: OpenStore, clock: Clock, *, ack_delay_s: float = 0.005) -> None:
         self._open_store = open_store
         self._clock = clock
+        self._ack_delay_s = ack_delay_s
         self._opened: dict[str, _Opened] = {}
         self._opening: dict[str, asyncio.Task[Inbox]] = {}
         self._closing: dict[str, asyncio.Task[None]] = {}
@@ -133,7 +135,9 @@ class Inboxes:
             await asyncio.wait({closing})
         store = await self._open_store(namespace_of(agent))
         try:
-            inbox = Inbox(store, agent, self._clock, on_commit=self._acknowledged)
+            inbox = Inbox(
+                store, agent, self._clock, on_commit=self._acknowledged, soon_delay_s=self._ack_delay_s
+            )
             await inbox.start()
         except BaseException:
             await store.close()

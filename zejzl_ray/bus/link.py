@@ -272,10 +272,10 @@ class PeerLink:
         if isinstance(error, AgentUnreachable):
             self.peer_gone(error.message)
         elif isinstance(error, ZejzlError):
-            for message in messages:
+            for message in [each for each in messages if not each.sequence]:
                 refused = Refused(message.id, DeadLetterReason.REFUSED, str(error))
                 self._owner.refused(self.host, message, refused)
-            return
+            messages = [each for each in messages if each.sequence]  # kept until this process is let in
         why = error.message if isinstance(error, ZejzlError) else f"{type(error).__name__} on the way"
         self._owner.unsent(self.host, messages, why, may_follow=False)
 

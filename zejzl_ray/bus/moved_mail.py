@@ -59,7 +59,9 @@ class MovedMail:
             why: the same for people.
         """
         until_s = self._local.clock.monotonic_s() + _FOLLOW_S
-        self._astray.setdefault(host, deque()).extend(_Astray(message, reason, why, until_s) for message in messages)
+        self._astray.setdefault(host, deque()).extend(
+            _Astray(message, reason, why, until_s) for message in messages
+        )
         if host not in self._tasks:
             self._tasks[host] = asyncio.get_running_loop().create_task(
                 self._run(host), name=f"mail that {host} did not take"

@@ -132,7 +132,7 @@ class AgentHost:
             caller=self._access.caller,
             guard=self.security.guard,
             proofs=self._proofs,
-            agents=self.office.agents,
+            agents=self._own_agents,
             on_gone=self._gone,
             clock=clock,
         )
@@ -355,7 +355,11 @@ class AgentHost:
         ]
 
     async def _proofs(self) -> tuple[wire.Speaker, ...]:
-        return await self._credentials.proofs(tuple(self.office.agents()))
+        return await self._credentials.proofs(tuple(self._own_agents()))
+
+    def _own_agents(self) -> list[str]:
+        """The agents that this host speaks for, also those that do not run: their mail may be in its outbox."""
+        return list(dict.fromkeys((*self._specs, *self.office.agents())))
 
     def _gone(self, host: str, why: str) -> None:
         self.office.link(host).peer_gone(why)

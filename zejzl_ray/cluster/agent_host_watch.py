@@ -9,7 +9,6 @@ from zejzl_ray.bus.post_office import PostOffice
 from zejzl_ray.clock import Clock
 from zejzl_ray.cluster.host_news import tell_subscribers
 from zejzl_ray.cluster.ray_metrics import RayMetricsExport
-from zejzl_ray.errors import ZejzlError
 from zejzl_ray.log import get_logger
 from zejzl_ray.metrics.loop_watchdog import BlockedLoop, LoopWatchdog
 from zejzl_ray.metrics.readings import ProcessReadings
@@ -99,10 +98,7 @@ class HostWatch:
 
     async def _publish(self, news: BlockedLoop) -> None:
         content = {"host": self._office.host, "blocked_s": news.blocked_s, "stack": news.stack}
-        try:
-            await tell_subscribers(self._office, LOOP_TOPIC, LOOP_EVENT, content)
-        except ZejzlError as error:
-            _log.warning("nobody is told of a blocked loop", reason=error.message)
+        await tell_subscribers(self._office, LOOP_TOPIC, LOOP_EVENT, content)
 
     def _keep(self, task: "asyncio.Task[None]") -> None:
         self._tasks.add(task)

@@ -9,7 +9,7 @@ from typing import Final
 
 from zejzl_ray.clock import Clock
 from zejzl_ray.contracts.logs import MAX_FLEET_CURSOR, FleetLogPage, LogLine, LogPage, ReadFleetLogs, ReadLogs
-from zejzl_ray.errors import InvalidInput, MachineNotFound, ZejzlError
+from zejzl_ray.errors import InvalidInput, ZejzlError
 from zejzl_ray.observability.log_ports import MachineLogs
 
 _TIMEOUT_S: Final = 8.0
@@ -46,8 +46,7 @@ class LogBook:
         was.
 
         Raises:
-            InvalidInput: the cursor is none.
-            MachineNotFound: there is no machine of this name.
+            InvalidInput: the cursor is none, or there is no machine of this name.
             ZejzlError: nobody knows which machines there are.
         """
         cursor = _decode(request.cursor) if request.cursor else None
@@ -55,8 +54,8 @@ class LogBook:
         names = sorted(await self._machines.machines())
         if request.machine:
             if request.machine not in names:
-                raise MachineNotFound(
-                    f"There is no machine {request.machine}; there are {', '.join(names) or 'none'}.",
+                raise InvalidInput(
+                    f"machine: there is no {request.machine}; there are {', '.join(names) or 'none'}.",
                     "See `zejzl status`.",
                 )
             names = [request.machine]

@@ -14,12 +14,17 @@ from zejzl_ray.bus.options import BusOptions
 from zejzl_ray.bus.ports import Delivered, Outgoing
 from zejzl_ray.bus.post_office import PostOffice
 from zejzl_ray.bus.unacknowledged import AckOptions
-from zejzl_ray.errors import AgentUnreachable, RequestTimedOut, StoreUnavailable
+from zejzl_ray.errors import AgentUnreachable, RequestTimedOut, SenderRefused, StoreUnavailable
 from zejzl_ray.store import MemoryState, MemoryStore
 from zejzl_ray.testing import ManualClock
 
 REDELIVERY = RedeliveryOptions(
-    first_delay_s=1, max_delay_s=4, asks_after_s=30, asks_at_most_every_s=30, jitter_ratio=0, max_deliveries=10**6
+    first_delay_s=1,
+    max_delay_s=4,
+    asks_after_s=30,
+    asks_at_most_every_s=30,
+    jitter_ratio=0,
+    max_deliveries=10**6,
 )
 ACKS = AckOptions(ack_timeout_s=60, first_delay_s=1, max_delay_s=4, jitter_ratio=0, max_deliveries=3)
 
@@ -64,7 +69,7 @@ class Process:
         self.gate: asyncio.Event | None = None
         self.office = PostOffice(clock=world.clock, host=host, directory=world, options=world.options)
         self.office.connect(Wire(self))
-        self.inboxes = Inboxes(self.open_store, world.clock)
+        self.inboxes = Inboxes(self.open_store, world.clock, ack_delay_s=0)
         self.mail = DurableMail(
             host,
             self.open_store,
@@ -128,6 +133,8 @@ class Wire:
         fault = world.faults.pop((here.host, host), "") or ("cut" if host in world.cut else "")
         if there is None or here.is_dead or there.is_dead or fault == "cut":
             raise AgentUnreachable("nobody there", "", {"host": host})
+        if fault == "not let in":
+            raise SenderRefused("who are you", "", {"host": host})
         delivered = await there.office.accept(here.host, decode_outgoing(frame), world)
         answer = encode_frame(delivered)
         await asyncio.sleep(0)

@@ -71,23 +71,28 @@ class LocalWorld:
                 self._end(message, "cleared")
 
     def send(self, sender: str, to: str, priority: MessagePriority, lives_s: float | None) -> None:
-        self._spawn("send", self._send(self._new(sender, to, priority, lives_s, "mail")))
+        message = self._new(sender, to, priority, lives_s, "mail")
+        self._spawn("send", self._send(message), message)
 
     def broadcast(self, sender: str) -> None:
         self._spawn("broadcast", self._broadcast(sender))
 
     def request(self, sender: str, to: str, limit_s: float) -> None:
-        self._spawn("request", self._request(self._new(sender, to, MessagePriority.NORMAL, None, "request"), limit_s))
+        message = self._new(sender, to, MessagePriority.NORMAL, None, "request")
+        self._spawn("request", self._request(message, limit_s), message)
 
     def respond(self, which: int) -> None:
         if self.requests:
             number = sorted(self.requests)[which % len(self.requests)]
-            self._spawn("respond", self._respond(self.requests.pop(number)))
+            request = self.requests.pop(number)
+            reply = self._new(request.to_agent, request.from_agent, MessagePriority.HIGH, None, "reply")
+            self._spawn("respond", self._respond(request, reply), reply)
 
     def receive(self, agent: str, limit_s: float) -> None:
         if agent not in self.single or not self.readers[agent]:
             self.readers[agent] += 1
-            self._spawn("receive", self._receive(agent, limit_s))
+            task = self._spawn("receive", self._receive(agent, limit_s))
+            task.add_done_callback(lambda _: self.readers.subtract([agent]))
 
     def cancel(self, which: int) -> None:
         if self.tasks:
@@ -180,10 +185,16 @@ class LocalWorld:
         self.ledger[number] = Sent(message, kind)
         return message
 
-    def _spawn(self, kind: str, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(
+        self, kind: str, work: Coroutine[Any, Any, None], message: Message | None = None
+    ) -> "asyncio.Task[None]":
         task = self.loop.create_task(work)
         self.tasks[task] = kind
         task.add_done_callback(self._done)
+        if message is not None:
+            sent = self._sent(message)
+            task.add_done_callback(lambda done: setattr(sent, "outcome", "cancelled") if done.cancelled() else None)
+        return task
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         del self.tasks[task]
@@ -194,9 +205,6 @@ class LocalWorld:
         sent = self._sent(message)
         try:
             await self.office.send(message)
-        except asyncio.CancelledError:
-            sent.outcome = "cancelled"
-            raise
         except MailboxFull:
             sent.outcome = "refused"
             box = self.office.find(message.to_agent)
@@ -241,9 +249,6 @@ class LocalWorld:
         begun_s = self.loop.time()
         try:
             reply = await self.office.request(message, limit_s)
-        except asyncio.CancelledError:
-            sent.outcome = "cancelled"
-            raise
         except (RequestTimedOut, UnknownAgent, MailboxFull, BusClosed) as error:
             sent.outcome = "refused"
             self._check_request_error(sent, error, self.loop.time() - begun_s, limit_s)
@@ -261,17 +266,13 @@ class LocalWorld:
         else:
             assert waited_s <= limit_s
 
-    async def _respond(self, request: Message) -> None:
-        reply = self._new(request.to_agent, request.from_agent, MessagePriority.HIGH, None, "reply")
+    async def _respond(self, request: Message, reply: Message) -> None:
         sent = self._sent(reply)
         reply.content["answers"] = request.content["number"]
         reply.correlation_id, reply.is_reply = request.correlation_id, True
         was_waiting = (request.correlation_id or "") in self.office.pending
         try:
             await self.office.send(reply)
-        except asyncio.CancelledError:
-            sent.outcome = "cancelled"
-            raise
         except (UnknownAgent, MailboxFull, BusClosed):
             sent.outcome = "refused"
             assert not was_waiting
@@ -284,8 +285,6 @@ class LocalWorld:
             message = await self.office.receive(agent, limit_s)
         except (RequestTimedOut, UnknownAgent, BusClosed):
             return
-        finally:
-            self.readers[agent] -= 1
         self.received += 1
         assert message.to_agent == agent
         assert message.deadline_at_s is None or message.deadline_at_s > self.clock.now_s()

@@ -439,6 +439,28 @@ async def test_the_first_deliveries_of_many_senders_keep_the_order_of_each() -> 
         assert numbers([each for each in messages if each.from_agent == sender]) == list(range(50))
 
 
+async def test_a_flood_is_sent_in_parts_and_stays_in_order() -> None:
+    world, a, b = await pair()
+    await a.office.send(mail(0))
+    await delivered(world)
+    await asyncio.gather(*(a.office.send(mail(number)) for number in range(1, 1300)))
+    await world.rest(400)
+    assert numbers(await b.take_all()) == list(range(1300))
+
+
+async def test_mail_that_expires_on_its_way_within_the_process_is_a_dead_letter() -> None:
+    world = World()
+    a = await world.start("a", "writer", "reader")
+    await a.inboxes.load("reader")
+    a.mail._sender._is_planned = True  # it is not sent yet
+    await a.office.send(mail(1, deadline_at_s=world.clock.now_s() + 1))
+    world.clock.advance(1)
+    assert a.mail.outbox is not None
+    a.mail._sender._put(a.mail.outbox, "reader", [1])
+    await a.flush()
+    assert a.totals() == {"expired": 1}
+
+
 async def test_low_mail_that_made_room_is_a_dead_letter_with_that_reason() -> None:
     world, a, b = await pair()
     b.office.close_mailbox("reader")
@@ -504,6 +526,87 @@ async def test_a_sender_without_the_scope_gets_a_dead_letter_that_says_refused()
     await a.flush()
     assert a.totals() == {"refused": 1}
     assert "lacks the scope" in a.office.dead_letters.letters()[0].detail
+
+
+async def test_mail_of_a_process_that_is_not_let_in_for_a_while_waits() -> None:
+    world, a, b = await pair()
+    world.faults["a", "b"] = "not let in"
+    await a.office.send(mail(1))
+    await a.office.send(Message("writer", "reader", "plain", {}))
+    await delivered(world)
+    assert [message.message_type for message in await b.take_all()] == ["task"]
+    assert a.office.dead_letters.counts() == {DeadLetterReason.REFUSED: 1}
+
+
+async def test_a_message_too_far_ahead_of_what_is_open_waits() -> None:
+    world, a, b = await pair()
+    await a.office.send(mail(1))
+    await delivered(world)
+    assert a.mail.outbox is not None
+    refused = b.mail.arrived("a", a.mail.outbox.origin, mail(2, id="far", sequence=2_000_000))
+    assert refused is not None
+    assert refused.reason is DeadLetterReason.MAILBOX_FULL
+
+
+async def test_mail_that_is_settled_while_other_mail_is_put_is_left_out() -> None:
+    world = World()
+    a = await world.start("a", "writer")
+    a.open_mailbox("reader", capacity=1, overflow=Overflow.DROP_OLDEST_LOW)
+    await a.inboxes.load("reader")
+    outbox = a.mail.outbox
+    assert outbox is not None
+    await a.office.send(mail(1, priority=MessagePriority.LOW))
+    await world.rest()
+    await a.office.send(mail(2))
+    a.mail._sender._put(outbox, "reader", [2, 1])  # as if the first were asked about just now
+    assert outbox.pending() == [2]
+
+
+async def test_closing_before_and_after_everything_is_safe() -> None:
+    world = World()
+    world.is_store_there = False
+    a = await world.start("a", "writer", "reader")
+    await a.mail.close()
+    world.is_store_there = True
+    await a.mail.open()
+    await a.mail.open()
+    await a.office.send(mail(1, deadline_at_s=world.clock.now_s() + 10))
+    await delivered(world)
+    await a.mail.close()
+    await world.go_on(10)
+    assert await a.take_all() == []  # it has expired; there is no inbox to note it in
+    await a.mail.close()
+    await a.office.close()
+
+
+async def test_an_outbox_that_cannot_be_opened_is_tried_again_and_logged_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("zejzl_ray.bus.durable_sender._RETRY_S", 0)
+    world = World()
+    world.is_store_there = False
+    a = await world.start("a")
+    opening = asyncio.create_task(a.mail.open())
+    await world.rest()
+    assert a.mail.fault == "no store"
+    world.is_store_there = True
+    await opening
+    assert a.mail.fault == ""
+    assert "".join(capsys.readouterr()).count("cannot be opened") == 1
+    await a.mail.close()
+
+
+async def test_closing_the_mailbox_of_one_agent_leaves_the_others_alone() -> None:
+    world, a, b = await pair()
+    b.open_mailbox("other")
+    for to in ("reader", "other"):
+        await a.office.send(mail(1, to=to))
+    await delivered(world)
+    b.office.close_mailbox("reader")
+    message = await b.take("other")
+    await b.ack(message)
+    await delivered(world)
+    assert a.unsettled == 1
 
 
 async def test_a_process_that_keeps_no_mail_refuses_it() -> None:
@@ -758,7 +861,7 @@ async def test_mail_waits_for_its_store_and_says_why_it_cannot_be_kept(
     a = await world.start("a", "writer", "reader")
     assert a.mail.outbox is None
     a.mail.tick()
-    a.mail.hear("b", News())
+    a.mail.hear("b", News(rejected={"": ((1, DeadLetterReason.REFUSED, ""),)}))
     assert a.mail.news_for("b", [mail(1, sequence=1)]) is None
     opening = asyncio.create_task(a.mail.open())
     with pytest.raises(StoreUnavailable, match="no store"):
@@ -824,11 +927,10 @@ async def test_a_failure_in_a_round_ends_nothing(monkeypatch: pytest.MonkeyPatch
             raise RuntimeError("once")
 
     monkeypatch.setattr(kept, "tick", fail)
-    told: list[int] = []
-    monkeypatch.setattr(kept, "retry_news", lambda: told.append(rounds))
+    told = asyncio.Event()
+    monkeypatch.setattr(kept, "retry_news", told.set)
     async with asyncio.timeout(5), kept:
-        while not told:
-            await asyncio.sleep(0.001)
+        await told.wait()
     assert rounds > 1
 
 

@@ -22,7 +22,9 @@ async def test_the_figures_of_an_agent_that_came_back_do_not_give_way() -> None:
         await office.send(Message("Sink", "Sink", "note", {}))
         office.close_mailbox("Sink")
     office.open_mailbox("Sink")
-    for number in range(office.figures.max_series + 1):  # more than there is room for: what is closed gives way
+    for number in range(
+        office.figures.max_series + 1
+    ):  # more than there is room for: what is closed gives way
         office.figures.of(f"Other{number}", "note")
     assert office.figures.by_agent["Sink"]["note"].sent_total == 2
     await office.close()

@@ -235,7 +235,9 @@ def test_a_deadline_counts_while_a_message_waits_and_not_while_it_is_out() -> No
     redelivery.due(0)
     redelivery.refused([1], 0)
     redelivery.taken([2], "h", "1", 0)
-    assert redelivery.due(10).dead == {1: DeadLetterReason.EXPIRED}  # 3 is under way: it may be taken just now
+    assert redelivery.due(10).dead == {
+        1: DeadLetterReason.EXPIRED
+    }  # 3 is under way: it may be taken just now
     assert redelivery.due(25) == NOTHING
     redelivery.unsent([3], 25)
     redelivery.lost("h", 25)

@@ -240,5 +240,9 @@ def test_what_is_not_well_with_a_machine_is_said_with_what_to_do() -> None:
         status="warning", checked_at_s=1.0, findings=("disk is warning: 90 %",), advice=("remove old logs",)
     )
     full = snapshot("pc2").model_copy(update={"condition": condition})
-    machines = [machine("mainpc", snapshot("mainpc")), machine("pc2", full), machine("pc3", full, is_alive=False)]
+    machines = [
+        machine("mainpc", snapshot("mainpc")),
+        machine("pc2", full),
+        machine("pc3", full, is_alive=False),
+    ]
     assert status.machine_notes(machines) == ["pc2: disk is warning: 90 %", "pc2: remove old logs"]

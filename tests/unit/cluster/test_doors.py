@@ -116,10 +116,10 @@ def test_a_page_of_figures_without_a_token_is_no_door() -> None:
 
 def test_rays_page_of_figures_is_a_door_at_its_port_and_only_where_it_is_asked_for() -> None:
     near, far = (listener(ProcessKind.NODE_AGENT, host, 8090) for host in ("127.0.0.1", "0.0.0.0"))
-    asked = {"metrics_ports": (8090, 8091)}
-    assert names(near, setup=dataclasses.replace(SETUP, **asked)) == ["Ray's figures"]
-    assert names(far, setup=dataclasses.replace(SETUP, **asked)) == [None]
-    assert names(far, setup=dataclasses.replace(BETWEEN, **asked)) == ["Ray's figures"]
+    ports = (8090, 8091)
+    assert names(near, setup=dataclasses.replace(SETUP, metrics_ports=ports)) == ["Ray's figures"]
+    assert names(far, setup=dataclasses.replace(SETUP, metrics_ports=ports)) == [None]
+    assert names(far, setup=dataclasses.replace(BETWEEN, metrics_ports=ports)) == ["Ray's figures"]
     assert names(far, setup=BETWEEN) == [None]
 
 

@@ -188,7 +188,9 @@ def test_rays_own_page_of_figures_is_served_where_it_is_asked_for_and_the_others
 
     assert "--metrics-export-port=8090" in command.argv
     assert command.environment["RAY_enable_metrics_collection"] == "1"
-    assert command.environment["AUTOSCALER_METRIC_PORT"] == command.environment["DASHBOARD_METRIC_PORT"] == "-1"
+    assert (
+        command.environment["AUTOSCALER_METRIC_PORT"] == command.environment["DASHBOARD_METRIC_PORT"] == "-1"
+    )
 
 
 def test_without_tls_a_variable_of_the_users_shell_does_not_switch_it_on() -> None:

@@ -206,7 +206,7 @@ async def test_a_judgement_is_told_with_each_snapshot_and_shown_in_health(stage:
     condition = MachineCondition(status="warning", checked_at_s=1.0, findings=("disk is warning: 90 %",))
     stage.reporting.condition = lambda: condition
     await stage.reporting.report_once()
-    assert stage.reporter.reports[-1].snapshot.condition == condition
+    assert stage.reporter.requests[-1].snapshot.condition == condition
     assert (await stage.reporting.snapshot()).condition == condition
     health = stage.reporting.health()
     check = next(check for check in health.checks if check.name == "machine")

@@ -71,7 +71,7 @@ def test_a_port_in_use_is_named_with_the_servers_own_words() -> None:
 
 
 def test_a_faulty_setting_is_told_with_the_servers_own_words(tmp_path: Path) -> None:
-    with pytest.raises(ServiceUnavailable, match="nats.conf:5:1"):
+    with pytest.raises(ServiceUnavailable, match=r"nats\.conf:5:1"):
         NatsServer(directory=tmp_path, settings=("max_payload: much",)).start()
 
 
