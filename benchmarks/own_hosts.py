@@ -156,6 +156,7 @@ class OwnHosts:
                 namespace=self.namespace,
                 max_restarts=-1 if is_lasting else 0,
                 max_concurrency=MAX_CONCURRENCY,
+                enable_task_events=False,  # as the product starts its hosts
                 num_cpus=0,
                 label_selector={MACHINE_LABEL: machine},
             )

@@ -197,7 +197,8 @@ async def test_a_killed_receiver_is_heard_of_at_once_and_kept_mail_is_handled_wh
     stage: Stage,
 ) -> None:
     host = stage.hosts["mailA"]
-    await answers(stage, "MailA1", "MailB1")
+    for receiver in ("MailB1", "MailB2", "MailB3", "MailNoterB"):
+        await answers(stage, "MailA1", receiver)
     asked = [
         asyncio.ensure_future(host.do("ask", "MailA1", f"MailB{number}", "wait", {"seconds": 60}, 60.0))
         for number in (1, 2, 3)
@@ -224,11 +225,15 @@ async def test_mail_follows_an_agent_to_another_host_or_is_undeliverable_once(
     sending = asyncio.ensure_future(host.do("stream", "MailA2", "MailMover", 2500, 0.001))
     await asyncio.sleep(1)
     await admin.call(
-        OPERATIONS["stop_agent"], wire.ControlAgent(name="MailMover", host="mailB"), timeout_s=30
+        OPERATIONS["stop_agent"].at(agent_host_name("mailB")),
+        wire.ControlAgent(name="MailMover", host="mailB"),
+        timeout_s=30,
     )
     (stage.folder / "moved").touch()
     await admin.call(
-        OPERATIONS["start_agent"], wire.ControlAgent(name="MailMover", host="mailC"), timeout_s=30
+        OPERATIONS["start_agent"].at(agent_host_name("mailC")),
+        wire.ControlAgent(name="MailMover", host="mailC"),
+        timeout_s=30,
     )
     sent, errors = await sending
     assert set(errors) <= {"UnknownAgent", "AgentUnreachable"}

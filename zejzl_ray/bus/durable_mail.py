@@ -198,7 +198,7 @@ class DurableMail:
     def hear(self, host: str, news: News) -> None:
         """Learn what another process says."""
         self._news.heard(host)
-        if news.oldest and _is_of(news.origin, host):
+        if news.oldest:
             self._oldest[host] = news.origin, news.oldest
         origin, sender = self._sender.origin, self._sender
         if settled := news.settled.get(origin):

@@ -114,7 +114,7 @@ class PeerLink:
         waiting = self._waiting_answer
         if waiting is not None and message.from_agent in self.can_go_back:
             _wake(waiting)  # it goes back with the answer
-        elif not self._flights or (self._is_lingering and len(self._flights) < 2):
+        elif self._may_fly:
             self._fly()
         return True
 
@@ -200,6 +200,12 @@ class PeerLink:
         if left:
             self._owner.unsent(self.host, left, why, may_follow=True)
 
+    @property
+    def _may_fly(self) -> bool:
+        """A second batch goes while one is under way that only waits for a reply, or when there is a full one."""
+        under_way = len(self._flights)
+        return not under_way or (under_way < 2 and (self._is_lingering or self._queue.has_full_batch))
+
     def _fly(self) -> None:
         if self._owner.transport is None or self._is_closed:
             return
@@ -214,7 +220,7 @@ class PeerLink:
         self._go_on()
 
     def _go_on(self) -> None:
-        if not (self._queue or self._has_news) or self._flights:
+        if not (self._queue or self._has_news) or not self._may_fly:
             return
         if self._waiting_answer is None:
             self._fly()

@@ -47,6 +47,12 @@ class LinkQueue:
             or self._bytes + most.max_message_bytes > most.link_bytes
         )
 
+    @property
+    def has_full_batch(self) -> bool:
+        """Whether there is at least as much as goes into one batch."""
+        most = self._options
+        return len(self._queue) >= most.batch_messages or self._bytes >= most.batch_bytes
+
     def offer(self, message: Message, encoded: bytes) -> bool:
         """Queue a message; False when there is no room for it, or others wait for room."""
         if self._senders or not self._fits(encoded):

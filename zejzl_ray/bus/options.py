@@ -29,8 +29,8 @@ class BusOptions:
     max_message_bytes: int = MAX_MESSAGE_BYTES
     link_capacity: int = 100_000
     link_bytes: int = 67_108_864
-    batch_messages: int = 384
-    batch_bytes: int = 81_920
+    batch_messages: int = 512
+    batch_bytes: int = 94_208
     finished_requests: int = 10_000
 
     def __post_init__(self) -> None:

@@ -40,6 +40,7 @@ from zejzl_ray.log import get_logger
 from zejzl_ray.settings import Settings
 from zejzl_ray.version import __version__
 
+_DIRECTORY_S: Final = 5.0  # agents start without knowing of others when the registry is away for longer
 LINGER_S: Final = 0.002  # how long a lone request's answer may bring the reply along
 _log = get_logger("agent_host")
 
@@ -303,6 +304,7 @@ class AgentHost:
 
     async def _start_agents(self) -> None:
         """Start the agents in their order; one that cannot be started does not keep the others from it."""
+        await self._directory.wait_until_read(_DIRECTORY_S)  # otherwise all that they write to are unknown
         for spec in self._specs.values():
             try:
                 await self._start(spec)

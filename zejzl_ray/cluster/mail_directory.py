@@ -36,6 +36,7 @@ class MailDirectory:
         self._topics = TopicTable()
         self._revision = 0
         self._boot = ""
+        self._first_read = asyncio.Event()
         self.is_read = False
 
     def locate(self, agent: str) -> str | None:
@@ -49,6 +50,14 @@ class MailDirectory:
     def subscribers(self, topic: str) -> Sequence[tuple[str, str]]:
         """Return (agent, host) of the subscribers of a topic."""
         return [(agent, self._hosts[agent]) for agent in self._topics.matching(topic) if agent in self._hosts]
+
+    async def wait_until_read(self, timeout_s: float) -> bool:
+        """Wait until the registry was read once; False when it was not in time."""
+        try:
+            await asyncio.wait_for(self._first_read.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
 
     async def run(self) -> None:
         """Follow the registry until cancelled; begins anew after whatever goes wrong."""
@@ -74,6 +83,7 @@ class MailDirectory:
         self._replace(snapshot.agents)
         self._revision, self._boot = snapshot.revision, snapshot.boot
         self.is_read = True
+        self._first_read.set()
 
     async def _follow_once(self) -> None:
         request = wire.WatchAgents(from_revision=self._revision, timeout_s=_WATCH_S)

@@ -36,7 +36,7 @@ from zejzl_ray.errors import (
 from zejzl_ray.ids import new_id
 
 _RENEW_SHARE: Final = 0.5  # of a connection's time, and of the tokens in it
-_LINE_S: Final = 20.0
+_LINE_S: Final = 2.0  # a host that is frozen is noticed after this and a call's time limit, 7 s in all
 _IDLE_S: Final = 60.0  # a line that nobody has used for so long is let go
 _OPERATIONS: Final = BY_SERVICE[SERVICE]
 

@@ -94,11 +94,11 @@ class LocalWorld:
             task = self._spawn("receive", self._receive(agent, limit_s))
             task.add_done_callback(lambda _: self.readers.subtract([agent]))
 
-    def cancel(self, which: int) -> None:
-        if self.tasks:
-            task = list(self.tasks)[which % len(self.tasks)]
-            self.has_put_back |= self.tasks[task] == "receive"
-            task.cancel()
+    def cancel(self, kind: str, which: int) -> None:
+        tasks = [task for task, each in self.tasks.items() if each == kind]
+        if tasks:
+            self.has_put_back |= kind == "receive"
+            tasks[which % len(tasks)].cancel()
 
     def step(self, rounds: int) -> None:
         """Let the loop go round a few times."""

@@ -99,6 +99,7 @@ async def test_send_returns_when_the_message_is_stored_and_not_before() -> None:
 async def test_what_the_sender_does_with_its_message_afterwards_changes_nothing() -> None:
     world = World()
     a = await world.start("a", "writer", "reader")
+    await a.inboxes.load("reader")
     message = mail(1)
     await a.office.send(message)
     await a.office.send(message)  # the same object once more: that is a second message
@@ -793,6 +794,45 @@ async def test_acknowledging_after_the_mailbox_was_closed_changes_nothing() -> N
     b.mail.handed_out(message)
     assert b.inboxes.peek("reader") is None
     assert a.unsettled == 1
+
+
+async def test_what_was_handed_out_when_the_mailbox_was_closed_does_not_come_again_by_itself() -> None:
+    world, a, b = await pair()
+    await a.office.send(mail(1))
+    await delivered(world)
+    await b.take()
+    b.office.close_mailbox("reader")
+    await world.go_on(61)  # above the time to acknowledge it
+    b.open_mailbox("reader")
+    await delivered(world, 10)
+    assert numbers(await b.take_all()) == [1]
+
+
+async def test_what_is_acknowledged_just_before_the_process_stops_is_stored() -> None:
+    world, a, b = await pair()
+    await a.office.send(mail(1))
+    await delivered(world)
+    await b.ack(await b.take())
+    await b.mail.close()
+    assert b.inboxes.peek("reader") is None
+    world.kill("b")
+    b = await world.start("b", "reader")
+    await delivered(world)
+    assert await b.take_all() == []
+    assert a.unsettled == 0
+
+
+async def test_what_its_outbox_says_is_settled_is_not_taken_any_more() -> None:
+    world, a, b = await pair()
+    await a.office.send(mail(1))
+    await delivered(world)
+    await b.take()
+    assert a.mail.outbox is not None
+    origin = a.mail.outbox.origin
+    b.mail.hear("a", News(origin=origin, oldest={"reader": 50}))
+    assert b.mail.arrived("a", origin, mail(2, id="old", sequence=49)) is None
+    assert b.mail.arrived("a", origin, mail(3, id="new", sequence=50)) is None
+    assert numbers(await b.take_all()) == [3]
 
 
 async def test_mail_of_another_outbox_with_the_same_number_settles_nothing_here() -> None:

@@ -16,6 +16,13 @@ from zejzl_ray.bus.message import MessagePriority
 AGENTS = st.sampled_from(["a", "b", "c"])
 SENDERS = st.sampled_from(["a", "b", "c", "x"])
 PRIORITIES = st.sampled_from(list(MessagePriority))
+THINGS = st.sampled_from(
+    [
+        *("send", "receive", "step") * 3,
+        *("request", "respond", "pass", "close", "open", "open"),
+        *("cancel send", "cancel receive", "cancel receive", "cancel request", "cancel respond"),
+    ]
+)
 LIMITS = st.sampled_from([0.0, 1.0, 7.0, 50.0])
 
 
@@ -67,10 +74,33 @@ class LocalMachine(RuleBasedStateMachine):
         for _ in range(count):
             self.world.receive(agent, limit_s)
 
-    @rule(which=st.lists(st.integers(0, 99), min_size=1, max_size=4))
-    def cancel(self, which: list[int]) -> None:
-        for each in which:
-            self.world.cancel(each)
+    @rule(agent=AGENTS, things=st.lists(THINGS, min_size=5, max_size=30))
+    def rush(self, agent: str, things: list[str]) -> None:
+        """Much at once around one agent, with hardly a step of the loop in between."""
+        for number, thing in enumerate(things):
+            self._one(thing, agent, number)
+
+    def _one(self, thing: str, agent: str, number: int) -> None:
+        world, limit_s = self.world, 7.0 if number % 3 else 0.0
+        match thing:
+            case "send":
+                world.send("x", agent, MessagePriority.NORMAL, None if number % 4 else limit_s)
+            case "receive":
+                world.receive(agent, limit_s)
+            case "request":
+                world.request("a", agent, 7.0)
+            case "respond":
+                world.respond(number)
+            case "step":
+                world.step(1)
+            case "pass":
+                world.pass_time(7.0)
+            case "close":
+                world.close(agent)
+            case "open":
+                world.open(agent, 1 + number % 2, Overflow.WAIT)
+            case cancelled:
+                world.cancel(cancelled.removeprefix("cancel "), number if number % 2 else 0)
 
     @rule(rounds=st.integers(1, 3))
     def step(self, rounds: int) -> None:
