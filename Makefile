@@ -32,7 +32,7 @@ PORT_MATRIX := docs/PORT_ALLOCATION_MATRIX.md
 say := @printf '==> %s\n'
 
 .PHONY: help setup given-venv up down status check check-ports check-security audit test test-unit test-contract test-security test-cluster test-hosts \
-	test-gpu bench bench-bus soak ports docs pins secrets-baseline format clean
+	test-gpu bench bench-bus bench-chaos soak ports docs pins secrets-baseline format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -151,12 +151,15 @@ test-gpu: $(READY) ## a real NVIDIA card (skipped where there is none)
 	@$(PY) -m pytest -q -c tests/gpu/pytest.ini --rootdir=. tests/gpu $(ARGS)
 
 bench: $(READY) ## the numbers of the README
-	@for file in $$(grep -l '__main__' benchmarks/*.py | grep -v '/soak.py$$'); do \
+	@for file in $$(grep -l '__main__' benchmarks/*.py | grep -vE '/(soak|bus_chaos).py$$'); do \
 		name=$$(basename $$file .py); printf '==> benchmark: %s\n' $$name; $(PY) -m benchmarks.$$name $(ARGS); \
 	done
 
 bench-bus: $(READY) ## the message bus against other ways to carry mail; ARGS='--rows local-rate --pairs 3'
 	@$(PY) -m benchmarks.bus $(ARGS)
+
+bench-chaos: $(READY) ## mail while processes are killed, and an account of every message; ARGS='--minutes 2 --rate 5000'
+	@$(PY) -m benchmarks.bus_chaos $(ARGS)
 
 soak: $(READY) ## an hour of mixed mail, and the memory of every process; ARGS='--minutes 5'
 	@$(PY) -m benchmarks.soak $(ARGS)

@@ -23,10 +23,11 @@ from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
 from zejzl_ray.contracts.life import Stopped, StopService
 from zejzl_ray.contracts.services import BY_SERVICE
-from zejzl_ray.errors import ClusterError, NotFound, Unavailable, ZejzlError
+from zejzl_ray.errors import ClusterError, DeadlineExceeded, NotFound, Unavailable, ZejzlError
 
 PREFIX: Final = agent_host_name("")
-DRAIN_S: Final = 30.0  # for the agents of a host to handle what is in their mailboxes
+DRAIN_S: Final = 45.0  # for the agents of a host to handle what is in their mailboxes, where it does not say
+_MOST_DRAIN_S: Final = 600.0  # it is killed after that, whatever it says
 START_S: Final = 60.0  # for one host, where the limit of the whole start is later
 _CALL_S: Final = 5.0
 _POLL_S: Final = 0.1
@@ -96,9 +97,14 @@ class AgentHosts:
         Raises:
             ZejzlError: as the host says.
         """
-        return await self._call(
-            host, "start_agent", wire.ControlAgent(name=agent, host=host), AgentInfo, limit_s=START_S
-        )
+        deadline_s = time.monotonic() + START_S
+        request = wire.ControlAgent(name=agent, host=host)
+        while True:
+            try:
+                return await self._call(host, "start_agent", request, AgentInfo)
+            except DeadlineExceeded:  # it starts still; safe to repeat, and the answer says how it is
+                if time.monotonic() > deadline_s:
+                    raise
 
     async def held(self, host: str) -> wire.HeldAgents:
         """Return the agents of a host.
@@ -229,8 +235,11 @@ class AgentHosts:
         raise ClusterError(f"it is not ready: {why}", "See `zejzl logs`, and `zejzl status --placement`.")
 
     async def _drain(self, host: str) -> None:
+        limit_s = DRAIN_S
+        with contextlib.suppress(ZejzlError, ray.exceptions.RayError):
+            limit_s = min(_MOST_DRAIN_S, (await self.held(host)).stop_within_s)
         try:
-            await self._call(host, "stop", StopService(), Stopped, limit_s=DRAIN_S)
+            await self._call(host, "stop", StopService(timeout_s=limit_s), Stopped, limit_s=limit_s + _CALL_S)
         except (ZejzlError, ray.exceptions.RayError) as error:
             self._report(f"warning: the host {host} did not stop in order: {_first_line(error)}")
 

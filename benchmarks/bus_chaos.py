@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,7 @@ from typing import Any, Final
 from benchmarks.bus_machine import machine_line
 from benchmarks.chaos_agents import HUSH
 from benchmarks.chaos_judge import LIVING_BAR, Record, Verdict, judge, read_record, unsettled
-from benchmarks.own_hosts import MACHINES, AgentToRun, Host, OwnHosts, own_hosts
+from benchmarks.own_hosts import AgentToRun, Host, OwnHosts, own_hosts
 from zejzl_ray.cluster.node_processes import find_node_processes
 from zejzl_ray.log import configure_logging
 
@@ -33,11 +33,21 @@ MEAN_PAUSE_S: Final = 5.0
 BACK_LIMIT_S: Final = 60.0
 SETTLE_LIMIT_S: Final = 90.0
 SETTLED_S: Final = 2.0  # nothing has changed for so long
-_SENDERS: Final = {"ChaosOut1": ("mainpc", ("Writer1",)), "ChaosOut2": ("pc2", ("Writer2",))}
-_RECEIVERS: Final = {
-    "ChaosIn1": ("mainpc", ("Reader1", "Reader2")),
-    "ChaosIn2": ("pc2", ("Reader3", "Reader4")),
-}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Who sends and who receives: host -> its machine and its agents."""
+
+    senders: Mapping[str, tuple[str, tuple[str, ...]]]
+    receivers: Mapping[str, tuple[str, tuple[str, ...]]]
+
+
+FULL: Final = Plan(
+    {"ChaosOut1": ("mainpc", ("Writer1",)), "ChaosOut2": ("pc2", ("Writer2",))},
+    {"ChaosIn1": ("mainpc", ("Reader1", "Reader2")), "ChaosIn2": ("pc2", ("Reader3", "Reader4"))},
+)
+SMALL: Final = Plan({"ChaosOut1": ("mainpc", ("Writer1",))}, {"ChaosIn1": ("pc2", ("Reader1", "Reader2"))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,26 +117,27 @@ class Killer:
             time.sleep(0.1)
 
 
-def start_hosts(hosts: OwnHosts, folder: Path, rate: float) -> Killer:
+def start_hosts(hosts: OwnHosts, folder: Path, rate: float, plan: Plan) -> Killer:
     """Start receivers, then senders; return who may kill them."""
     from benchmarks.chaos_host import ChaosHostActor
 
     notes = {"notes": str(folder)}
-    readers = [name for _, names in _RECEIVERS.values() for name in names]
-    writing = {"to": readers, "per_s": rate / len(_SENDERS), "kept_every": KEPT_EVERY, **notes}
+    readers = [name for _, names in plan.receivers.values() for name in names]
+    writing = {"to": readers, "per_s": rate / len(plan.senders), "kept_every": KEPT_EVERY, **notes}
     started = []
-    for kind, plan, settings in (("Reader", _RECEIVERS, notes), ("Writer", _SENDERS, writing)):
-        for host, (machine, names) in plan.items():
+    for kind, places, settings in (("Reader", plan.receivers, notes), ("Writer", plan.senders, writing)):
+        for host, (machine, names) in places.items():
             agents = tuple(AgentToRun(name, f"benchmarks.chaos_agents:{kind}", settings) for name in names)
             started.append(hosts.start(host, machine, agents, actor=ChaosHostActor, is_lasting=True))
-    firsts = [names[0] for plan in (_RECEIVERS, _SENDERS) for _, names in plan.values()]
+    firsts = [names[0] for _, names in (*plan.receivers.values(), *plan.senders.values())]
     return Killer(folder, firsts, hosts.cluster_id, started)
 
 
-def chaos(hosts: OwnHosts, folder: Path, seconds: float, rate: float, roll: random.Random) -> Chaos:
+def chaos(
+    hosts: OwnHosts, folder: Path, seconds: float, rate: float, roll: random.Random, plan: Plan = FULL
+) -> Chaos:
     """Let mail flow, kill, let everything settle, and judge."""
-    assert set(MACHINES) == {machine for machine, _ in (_SENDERS | _RECEIVERS).values()}
-    killer = start_hosts(hosts, folder, rate)
+    killer = start_hosts(hosts, folder, rate, plan)
     began_s = time.monotonic()
     next_s = began_s + FIRST_KILL_S
     while (now_s := time.monotonic()) < began_s + seconds:
@@ -179,7 +190,8 @@ def print_chaos(done: Chaos, title: str) -> None:
         lines.append(f"send raised {error:16}{row[0]:>14}{row[1]:>15}")
     sent = counts["sent p"] + counts["sent k"]
     lines.append(
-        f"{done.seconds:.0f} s, {sent / done.seconds:,.0f} messages a second, {counts['kills']} processes killed; "
+        f"{done.seconds:.0f} s, {sent / done.seconds:,.0f} messages a second (those killed send nothing until they are "
+        f"back), {counts['kills']} processes killed; "
         f"settled {done.settle_s:.1f} s after the last message"
     )
     lines.append(

@@ -73,11 +73,12 @@ class OwnHosts:
         directory: where everything lies.
         identities: of the cluster.
         cluster_id: by which its processes are found.
+        namespace: of the services where they run already; empty: a new one.
     """
 
-    def __init__(self, directory: Path, identities: Any, cluster_id: str) -> None:
+    def __init__(self, directory: Path, identities: Any, cluster_id: str, *, namespace: str = "") -> None:
         self.directory = directory
-        self.namespace = f"bench-{secrets.token_hex(4)}"
+        self.namespace = namespace or f"bench-{secrets.token_hex(4)}"
         self.cluster_id = cluster_id
         self._identities = identities
 

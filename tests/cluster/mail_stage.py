@@ -1,6 +1,8 @@
 """Hosts with agents for ``test_agents_mail.py``, and how the test talks to them."""
 
 import asyncio
+import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,14 @@ from actors.agent_host import lasting
 from actors.identities import Identities
 from tests.cluster.eventually import eventually
 from tests.cluster.mail_host import MailHostActor
+from tests.cluster.system import System
 from zejzl_ray.cluster.agent_host import AgentHostOptions, HostedAgent
 from zejzl_ray.cluster.names import MACHINE_LABEL, agent_host_name
 from zejzl_ray.contracts import agent_host as wire
+from zejzl_ray.contracts.orchestrator import DeregisterAgent
+from zejzl_ray.contracts.services import BY_SERVICE
+from zejzl_ray.errors import AgentNotFound
+from zejzl_ray.sdk.connect import connect
 from zejzl_ray.settings import Settings
 
 
@@ -120,3 +127,12 @@ async def answers(
         return not error
 
     await eventually(has_answered, within_s=within_s, what=f"{receiver} answers {sender}")
+
+
+def forget_agents(system: System, names: Iterable[str]) -> None:
+    """Take agents off the registry whose hosts were ended, so that other tests find it as it was."""
+    operation = BY_SERVICE["core_orchestrator"]["deregister_agent"]
+    with connect("ray", token_file=system.data_dir / "token") as client:
+        for name in names:
+            with contextlib.suppress(AgentNotFound):
+                client.call(operation, DeregisterAgent(name=name, reason="its test is over"))

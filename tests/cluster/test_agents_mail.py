@@ -13,7 +13,7 @@ import ray
 
 from actors.identities import ensure_identities
 from tests.cluster.eventually import eventually
-from tests.cluster.mail_stage import Host, Stage, answers
+from tests.cluster.mail_stage import Host, Stage, answers, forget_agents
 from tests.cluster.system import System
 from zejzl_ray.cluster.names import agent_host_name
 from zejzl_ray.contracts import agent_host as wire
@@ -66,6 +66,9 @@ def stage(ray_cluster: System, tmp_path_factory: pytest.TempPathFactory) -> Iter
     finally:
         for host in made.hosts.values():
             host.end()
+        forget_agents(
+            ray_cluster, {*EVERYBODY, *(name for names in NOTERS.values() for name in names), "MailImpostor"}
+        )
 
 
 @pytest.fixture
@@ -131,7 +134,7 @@ async def test_a_topic_reaches_its_subscribers_on_other_machines(stage: Stage) -
 async def test_mail_in_the_name_of_another_hosts_agent_is_refused(stage: Stage) -> None:
     host = stage.hosts["mailA"]
     refused = await host.do("tell", "MailC1", "MailNoterB", "note", {})
-    await host.gets_letter(refused, "refused", "host mailA does not speak for MailC1")
+    await host.gets_letter(refused, "unproved", "host mailA does not speak for MailC1")
     assert refused not in dict(stage.noted("MailNoterB"))
 
 
@@ -188,7 +191,7 @@ async def test_an_agent_without_a_proof_cannot_write_to_another_host(stage: Stag
         return True
 
     await eventually(is_sent, within_s=60, what="it knows where the other one is")
-    await host.gets_letter(found[0], "refused", "host mailE does not speak for MailNobody")
+    await host.gets_letter(found[0], "unproved", "host mailE does not speak for MailNobody")
     host.end()
     del stage.hosts["mailE"]
 

@@ -77,6 +77,11 @@ class AgentSet:
         """Return the names of its agents, sorted."""
         return tuple(sorted(self._agents))
 
+    @property
+    def stop_within_s(self) -> float:
+        """How long ``close`` may take."""
+        return max((each.stop_within_s for each in self._agents.values()), default=0.0)
+
     async def start(self, spec: AgentSpec) -> AgentInfo:
         """Load, build and start an agent.
 

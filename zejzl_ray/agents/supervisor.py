@@ -101,6 +101,11 @@ class AgentSupervisor:
         self._task: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
 
+    @property
+    def stop_within_s(self) -> float:
+        """How long its stop may take: for its mail, its ``on_stop``, and its state."""
+        return 0.0 if self._runner is None else 3 * self._runner.agent.drain_timeout_s
+
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:

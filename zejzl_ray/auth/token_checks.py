@@ -27,7 +27,7 @@ _ED25519: Final = PyJWS(algorithms=[ALGORITHM]).get_algorithm_by_name(ALGORITHM)
 # without the anchors, for fullmatch: `$` of Python also stands before a last line feed
 _SUBJECT: Final = re.compile(SUBJECT_PATTERN.removeprefix("^").removesuffix("$"))
 _GRANT: Final = re.compile(GRANT_PATTERN.removeprefix("^").removesuffix("$"))
-_AUDIENCE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_AUDIENCE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}(\.[A-Za-z][A-Za-z0-9_.-]{0,127})?")
 
 
 def claims_of(fields: Mapping[str, Any], key_id: str, issuer: str) -> Claims:

@@ -120,6 +120,11 @@ class TokenSource:
         self._pause_until_s = float("-inf")
         self._is_closed = False
 
+    @property
+    def left_s(self) -> float:
+        """How long the token at hand still counts, in seconds; 0 when there is none."""
+        return 0.0 if self._held is None else max(0.0, self._held.ends_at_s - self._clock.monotonic_s())
+
     async def token(self) -> SecretStr:
         """Return a token that is valid now.
 

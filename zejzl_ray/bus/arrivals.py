@@ -11,10 +11,13 @@ from zejzl_ray.bus.mailbox import Mailbox, Overflow
 from zejzl_ray.bus.message import Message
 from zejzl_ray.bus.ports import News, Refused, Speakers
 from zejzl_ray.errors import BusClosed, MailboxFull
+from zejzl_ray.log import get_logger
 
-_ROOM_S: Final = 1.0  # a full mailbox holds up its process's mail this long before a message is refused
-_ROOM_OF_BATCH_S: Final = 10.0  # and a whole batch this long, so that its answer comes in time
+_ROOM_S: Final = 1.0  # a patient batch waits so long for room: much less than its call may take
+_MAX_SHUT: Final = 10_000
 _MAX_ASKED: Final = 10_000
+_ASKED_S: Final = 60.0  # by then the directory knows of an agent, or it is gone
+log = get_logger("zejzl.bus")
 
 
 class Arrivals:
@@ -22,33 +25,56 @@ class Arrivals:
 
     def __init__(self, local: LocalMail) -> None:
         self._local = local
-        # who has asked -> from which host: the way back, until the directory has heard of them
-        self._asked_from: OrderedDict[str, str] = OrderedDict()
+        # who has asked -> from which host, and until when that counts: the way back, until the directory has heard of
+        # them
+        self._asked_from: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        # host and mailbox without room for its mail: what comes next is not to overtake what had to go back
+        self._shut: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def asked_from(self, agent: str) -> str | None:
-        """Return the host from which an agent has asked last; None when it has not, or long ago."""
-        return self._asked_from.get(agent)
+        """Return the host from which an agent has asked last; None when it has not, or not within a minute."""
+        known = self._asked_from.get(agent)
+        if known is None:
+            return None
+        host, until_s = known
+        if self._local.clock.monotonic_s() < until_s:
+            return host
+        del self._asked_from[agent]
+        return None
+
+    def is_known(self, agent: str) -> None:
+        """Forget from where an agent has asked: the directory has heard of it, and will hear of its end."""
+        self._asked_from.pop(agent, None)
 
     async def take_in(
-        self, host: str, messages: Sequence[Message], speakers: Speakers, news: News | None
+        self,
+        host: str,
+        messages: Sequence[Message],
+        speakers: Speakers,
+        news: News | None,
+        *,
+        is_patient: bool = False,
     ) -> list[Refused]:
         """Put messages into their mailboxes, in their order; return those that were refused, with the true reason.
 
-        A mailbox that lets its senders wait holds up the other mail of the same process: each message up to a second,
-        a batch up to ten.
+        A mailbox that lets its senders wait holds up nobody else's mail: what finds no room there is to come later, in
+        a patient batch, and all that follows for the same mailbox too. A patient batch waits for room up to a second.
         """
         local = self._local
         refused: list[Refused] = []
         now_s, here_s = local.clock.now_s(), local.clock.monotonic_s()
         offset_s = here_s - now_s
-        until_s = asyncio.get_running_loop().time() + _ROOM_OF_BATCH_S
+        room = _Room(asyncio.get_running_loop().time() + _ROOM_S) if is_patient else None
         for message in messages:
             # From here on it is monotonic time of this process; the clocks of two machines may differ.
             message.sent_at_s = min(here_s, message.sent_at_s + offset_s)
+            message.expires_s = None if message.deadline_at_s is None else message.deadline_at_s + offset_s
             box = local.boxes.get(message.to_agent)
             why = speakers.why_refused(message.from_agent, box)
             if why:
-                refused.append(Refused(message.id, DeadLetterReason.REFUSED, why))
+                is_unproved = speakers.is_unproved(message.from_agent)
+                reason = DeadLetterReason.UNPROVED if is_unproved else DeadLetterReason.REFUSED
+                refused.append(Refused(message.id, reason, why))
             elif message.sequence:
                 # Asked before the deadline: one that is being handled at this moment was taken long ago.
                 if (why_not := self._kept(host, message, news)) is not None:
@@ -60,17 +86,17 @@ class Arrivals:
             elif box is None:
                 detail = f"{message.to_agent} has no mailbox there"
                 refused.append(Refused(message.id, DeadLetterReason.UNKNOWN_AGENT, detail))
-            elif (why_not := await self._put(box, message, until_s)) is not None:
+            elif (why_not := await self._put(host, box, message, room)) is not None:
                 refused.append(why_not)
             elif message.correlation_id is not None:
                 self._note_asked(message.from_agent, host)
         return refused
 
     def _note_asked(self, agent: str, host: str) -> None:
-        if self._asked_from.get(agent) != host:
-            self._asked_from[agent] = host
-            if len(self._asked_from) > _MAX_ASKED:
-                self._asked_from.popitem(last=False)
+        self._asked_from.pop(agent, None)  # the one that asked last is last
+        self._asked_from[agent] = host, self._local.clock.monotonic_s() + _ASKED_S
+        if len(self._asked_from) > _MAX_ASKED:
+            self._asked_from.popitem(last=False)
 
     def _kept(self, host: str, message: Message, news: News | None) -> Refused | None:
         """Take a message that is sent at least once."""
@@ -78,14 +104,48 @@ class Arrivals:
             return Refused(message.id, DeadLetterReason.REFUSED, "this process keeps no mail")
         return self._local.durable.arrived(host, news.origin, message)
 
-    async def _put(self, box: Mailbox, message: Message, until_s: float) -> Refused | None:
+    async def _put(self, host: str, box: Mailbox, message: Message, room: "_Room | None") -> Refused | None:
         try:
-            if box.overflow is Overflow.WAIT and box.is_full:
-                left_s = until_s - asyncio.get_running_loop().time()
-                await box.room(message, max(0.0, min(_ROOM_S, left_s, self._local.patience_s(message))))
+            if box.overflow is Overflow.WAIT and not await self._has_room(host, box, message, room):
+                full = box.full(message).message
+                return Refused(message.id, DeadLetterReason.MAILBOX_FULL, full, is_later=True)
             self._local.put(box, message)
         except MailboxFull as error:
             return Refused(message.id, DeadLetterReason.MAILBOX_FULL, error.message)
         except BusClosed as error:
             return Refused(message.id, DeadLetterReason.MAILBOX_CLOSED, error.message)
+        except Exception as error:
+            log.exception("a message met a failure", to_agent=box.agent, message_id=message.id)
+            return Refused(
+                message.id, DeadLetterReason.REFUSED, f"{type(error).__name__} there; its log says more"
+            )
         return None
+
+    async def _has_room(self, host: str, box: Mailbox, message: Message, room: "_Room | None") -> bool:
+        """Tell whether a mailbox that lets its senders wait has room for a message, and wait for it if that is time."""
+        key = host, box.agent
+        if room is None:
+            if not box.is_full and key not in self._shut:
+                return True
+            self._shut[key] = None
+            if len(self._shut) > _MAX_SHUT:
+                self._shut.popitem(last=False)
+            return False
+        self._shut.pop(key, None)  # who brings mail patiently sends no other to this mailbox meanwhile
+        if box.agent in room.full:
+            return False
+        if box.is_full:
+            try:
+                await box.room(message, max(0.0, room.until_s - asyncio.get_running_loop().time()))
+            except MailboxFull:
+                room.full.add(box.agent)
+                return False
+        return True
+
+
+class _Room:
+    """How long a patient batch waits for room, and who had none."""
+
+    def __init__(self, until_s: float) -> None:
+        self.until_s = until_s
+        self.full: set[str] = set()

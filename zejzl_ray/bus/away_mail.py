@@ -1,6 +1,8 @@
 """Mail to and from other processes: where it goes, and what becomes of it when it cannot."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from zejzl_ray.bus import codec
 from zejzl_ray.bus.arrivals import Arrivals
@@ -12,6 +14,8 @@ from zejzl_ray.bus.message import Message
 from zejzl_ray.bus.moved_mail import MovedMail
 from zejzl_ray.bus.ports import Delivered, Directory, News, Outgoing, Refused, Speakers, Transport
 from zejzl_ray.errors import AgentUnreachable, BusError, MailboxFull
+
+_LOOK_S: Final = 0.01
 
 
 class AwayMail:
@@ -35,7 +39,10 @@ class AwayMail:
     def locate(self, agent: str) -> str | None:
         """Return the host that is known to hold an agent's mailbox."""
         known = self._directory.locate(agent) if self._directory is not None else None
-        return known if known is not None else self._arrivals.asked_from(agent)
+        if known is None:
+            return self._arrivals.asked_from(agent)
+        self._arrivals.is_known(agent)
+        return known
 
     def subscribers(self, topic: str) -> list[str]:
         """Return the agents of other processes that subscribed to a topic."""
@@ -86,29 +93,41 @@ class AwayMail:
                 raise local.unknown(message.from_agent, set(local.boxes))  # its reply could not come back
             pending.host = host
         link = self.link(host)
-        sent_at_s = message.sent_at_s
-        message.sent_at_s = local.clock.now_s()
-        encoded = codec.encode(message, local.options.max_message_bytes)
-        message.sent_at_s = sent_at_s
+        sent_at_s, expires_s = message.sent_at_s, message.expires_s
+        message.sent_at_s, message.expires_s = local.clock.now_s(), None
+        try:
+            encoded = codec.encode(message, local.options.max_message_bytes)
+        finally:
+            message.sent_at_s, message.expires_s = sent_at_s, expires_s
         if not link.offer(message, encoded):
             await link.enqueue(message, encoded, local.patience_s(message))
 
-    def carry(self, message: Message, encoded: bytes) -> str:
-        """Have a message that is kept wait for the next batch to its process; see ``PostOffice.carry``."""
-        host = self.route(message.to_agent)
-        pending = self._local.pending
-        if pending.is_request(message) and (request := pending.get(message.correlation_id or "")):
-            request.host = host
-        link = self.link(host)
-        if self._local.is_closed or not link.offer(message, encoded):
-            raise self._no_room(message, link)
-        return host
+    def carry(self, agent: str, mail: Iterable[tuple[Message, bytes]]) -> tuple[str, int]:
+        """Have messages that are kept wait for the next batches to their process; see ``PostOffice.carry``."""
+        if self._local.is_closed:
+            raise self.unknown(agent)
+        host = self.route(agent)
+        link, pending = self.link(host), self._local.pending
+        carried = 0
+        for message, encoded in mail:
+            if not link.offer(message, encoded):
+                break
+            carried += 1
+            if message.correlation_id is not None and pending.is_request(message):
+                request = pending.get(message.correlation_id)
+                assert request is not None
+                request.host = host
+        return host, carried
 
     def refuse_to_wait(self, message: Message) -> None:
         """Raise MailboxFull where a message might have to wait for room on its way."""
         link = self.links.get(self.locate(message.to_agent) or "")
         if link is not None and link.may_be_full:
-            raise self._no_room(message, link)
+            raise MailboxFull(
+                f"The way to {link.host} is full: {len(link)} messages wait for it.",
+                "Send later, or spread the agents over more hosts.",
+                {"to_agent": message.to_agent, "host": link.host},
+            )
 
     def link(self, host: str) -> PeerLink:
         """Return the link to another process."""
@@ -139,6 +158,9 @@ class AwayMail:
     async def accept(self, host: str, outgoing: Outgoing, speakers: Speakers, linger_s: float) -> Delivered:
         """Take a batch of another process; see ``PostOffice.accept``."""
         messages, refused = _read(outgoing.batch)
+        if outgoing.is_patient:
+            refused += await self._arrivals.take_in(host, messages, speakers, None, is_patient=True)
+            return Delivered(self._local.boot, tuple(refused))
         link = self.link(host)
         link.begin_turn(outgoing)
         async with link.incoming.turn(outgoing.boot, outgoing.number):
@@ -214,17 +236,20 @@ class AwayMail:
             {"to_agent": agent, "host": host, "moves_to": moves_to},
         )
 
-    def _no_room(self, message: Message, link: PeerLink) -> MailboxFull:
-        return MailboxFull(
-            f"The way to {link.host} is full: {len(link)} messages wait for it.",
-            "Send later, or spread the agents over more hosts.",
-            {"to_agent": message.to_agent, "host": link.host},
-        )
+    async def flush(self, timeout_s: float) -> bool:
+        """Wait until nothing waits for other processes any more; see ``PostOffice.flush``."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + timeout_s
+        while len(self._moved) or not all(link.is_idle for link in self.links.values()):
+            if loop.time() >= until_s:
+                return False
+            await asyncio.sleep(_LOOK_S)
+        return True
 
     async def close(self) -> None:
         """Close all links; what waits there goes to the dead letters."""
         await self._moved.close()
-        for link in self.links.values():
+        for link in tuple(self.links.values()):
             await link.close()
 
 

@@ -40,6 +40,7 @@ class DeadLetterReason(StrEnum):
     DROPPED_LOW = "dropped_low"
     UNREACHABLE = "unreachable"
     REFUSED = "refused"
+    UNPROVED = "unproved"
     MAILBOX_CLOSED = "mailbox_closed"
     NOT_ACKNOWLEDGED = "not_acknowledged"
     LATE_REPLY = "late_reply"

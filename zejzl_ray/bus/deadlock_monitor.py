@@ -74,7 +74,9 @@ class LocalDeadlockMonitor:
         if not callable(callback):
             raise InvalidInput(f"A subscriber of deadlocks is {callback!r}.", "Give a function.")
         if len(self._subscribers) >= _MOST_SUBSCRIBERS:
-            raise InvalidInput(f"There are {_MOST_SUBSCRIBERS} subscribers already.", "Cancel those not needed.")
+            raise InvalidInput(
+                f"There are {_MOST_SUBSCRIBERS} subscribers already.", "Cancel those not needed."
+            )
         number, self._next = self._next, self._next + 1
         self._subscribers[number] = callback
         return CallbackHandle(lambda: self._subscribers.pop(number, None))

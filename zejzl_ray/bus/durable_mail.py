@@ -1,8 +1,8 @@
 """Mail that is sent at least once: from the outbox of its sender's process to the inbox of its receiver, and back."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final, Self
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final, Self
 
 from zejzl_ray.bus.course import RedeliveryOptions
 from zejzl_ray.bus.dead_letters import DeadLetterReason
@@ -73,10 +73,11 @@ class DurableMail:
         self._receiver.on_settled = self._settled
         self._receiver.on_rejected = self._rejected
         self._receiver.on_welcome = self._welcome
-        self._sender = DurableSender(host, open_store, clock, redelivery, self._receiver.arrived)
+        self._sender = DurableSender(
+            host, open_store, clock, redelivery, self._receiver.arrived, self._receiver.advance
+        )
         self._news = DurableNews()
-        # host -> its outbox, and receiver -> the oldest that is not settled there
-        self._oldest: dict[str, tuple[str, dict[str, int]]] = {}
+        self._outboxes: dict[str, str] = {}  # host -> the outbox that it told of
         self._task: asyncio.Task[None] | None = None
 
     def attach(self, carrier: Carrier) -> None:
@@ -128,6 +129,10 @@ class DurableMail:
         for host in self._news.to_retry():
             self._sender.bus.tell(host)
 
+    async def close_inboxes(self) -> None:
+        """Write what is acknowledged, which the senders are told then; no mail is taken any more. Safe to repeat."""
+        await self._inboxes.close()
+
     async def close(self) -> None:
         """Write what is acknowledged and settled, and let the stores go; safe to repeat."""
         if self._task is not None:
@@ -148,7 +153,7 @@ class DurableMail:
 
     # --- for agents, by way of the bus -------------------------------------------------------------------------------
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Coroutine[Any, Any, None]:
         """Keep a message, then have it delivered; returns as soon as it is kept.
 
         Raises:
@@ -157,7 +162,7 @@ class DurableMail:
             StaleEpoch: another process has taken over this outbox.
             NotSerialisable, MessageTooLarge: it cannot be kept.
         """
-        await self._sender.send(message)
+        return self._sender.send(message)  # one coroutine less for each message
 
     def handed_out(self, message: Message) -> None:
         """Learn that a message leaves its mailbox."""
@@ -189,24 +194,23 @@ class DurableMail:
 
     def arrived(self, host: str, origin: str, message: Message) -> Refused | None:
         """Take a message of an outbox: put it into its mailbox unless it was seen; return why not."""
-        if not _is_of(origin, host):
+        if self._outboxes.get(host) != origin:
             return Refused(message.id, DeadLetterReason.REFUSED, f"host {host} has no outbox {origin!r}")
-        heard_of, oldest = self._oldest.get(host, ("", {}))
-        known = oldest.get(message.to_agent, 1) if heard_of == origin else 1
-        return self._receiver.arrived(host, origin, known, message)
+        return self._receiver.arrived(host, origin, message)
 
     def hear(self, host: str, news: News) -> None:
         """Learn what another process says."""
         self._news.heard(host)
-        if news.oldest:
-            self._oldest[host] = news.origin, news.oldest
+        if news.oldest and _host_of(news.origin) == host:
+            self._outboxes[host] = news.origin
+            self._receiver.advance(news.origin, news.oldest)
         origin, sender = self._sender.origin, self._sender
         if settled := news.settled.get(origin):
             sender.settled_at(host, settled)
         for sequence, reason, detail in news.rejected.get(origin, ()):
             sender.rejected_at(host, sequence, reason, detail)
         if welcome := news.welcome.get(origin):
-            sender.welcome(welcome)
+            sender.welcome(host, welcome)
 
     def news_for(self, host: str, messages: Sequence[Message]) -> News | None:
         """Take what another process is to be told with these messages; None when there is nothing."""
@@ -248,7 +252,7 @@ class DurableMail:
 
     def _welcome(self, host: str, origin: str, sequences: Sequence[int]) -> None:
         if host == self._host:
-            self._sender.welcome(sequences)
+            self._sender.welcome(host, sequences)
         else:
             self._news.welcome(host, origin, sequences)
             self._sender.bus.tell(host)
@@ -257,7 +261,3 @@ class DurableMail:
 def _host_of(origin: str) -> str:
     """Return the process that an outbox belongs to: its identity is that name, and a random part."""
     return origin.rpartition("~")[0]
-
-
-def _is_of(origin: str, host: str) -> bool:
-    return bool(origin) and _host_of(origin) == host

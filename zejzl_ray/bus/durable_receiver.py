@@ -1,6 +1,7 @@
 """The receiver's end of mail that is sent at least once: taken once, and out until it is acknowledged."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -71,15 +72,15 @@ class DurableReceiver:
 
     # --- in ----------------------------------------------------------------------------------------------------------
 
-    def arrived(self, host: str, origin: str, oldest: int, message: Message) -> Refused | None:
-        """Take a message of an outbox: put it into its mailbox unless it was seen; return why not.
+    def advance(self, origin: str, oldest: Mapping[str, int]) -> None:
+        """Learn from an outbox that everything below is settled: receiver -> sequence; before ``arrived``."""
+        for agent, sequence in oldest.items():
+            if (inbox := self._inboxes.peek(agent)) is not None:
+                with suppress(ZejzlError):  # the agent is somewhere else by now
+                    inbox.advance(origin, sequence)
 
-        Args:
-            host: of the outbox.
-            origin: identity of the outbox.
-            oldest: the sequence below which everything for this receiver is settled there.
-            message: with its sequence.
-        """
+    def arrived(self, host: str, origin: str, message: Message) -> Refused | None:
+        """Take a message of an outbox: put it into its mailbox unless it was seen; return why not."""
         agent, sequence = message.to_agent, message.sequence
         if not self.bus.is_local(agent):
             why = f"{agent} has no mailbox there"
@@ -91,7 +92,6 @@ class DurableReceiver:
             early[host, origin] = min(sequence, early.get((host, origin), sequence))
             return self._comes_again(origin, message, DeadLetterReason.MAILBOX_FULL, why)
         try:
-            inbox.advance(origin, oldest)
             receipt = inbox.accept(origin, sequence)
         except ZejzlError as error:  # the agent is somewhere else by now
             return self._comes_again(origin, message, DeadLetterReason.MAILBOX_CLOSED, error.message)
@@ -111,7 +111,7 @@ class DurableReceiver:
         sequence = message.sequence
         if not self._gate.lets_in(origin, message.to_agent, sequence, self._clock.monotonic_s()):
             why = "older mail of the same sender comes first"
-        elif message.deadline_at_s is not None and message.deadline_at_s <= self._clock.now_s():
+        elif message.expires_s is not None and message.expires_s <= self._clock.monotonic_s():
             inbox.release(origin, sequence)
             return Refused(message.id, DeadLetterReason.EXPIRED, "its deadline passed under way")
         else:

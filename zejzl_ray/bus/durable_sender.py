@@ -2,7 +2,8 @@
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from zejzl_ray.bus import codec
@@ -19,7 +20,8 @@ from zejzl_ray.store.operations import check_namespace
 from zejzl_ray.store.protocol import Store
 
 OpenStore = Callable[[str], Awaitable[Store]]
-Arrive = Callable[[str, str, int, Message], Refused | None]
+Arrive = Callable[[str, str, Message], Refused | None]
+Advance = Callable[[str, Mapping[str, int]], None]
 _READY_S: Final = 10.0
 _RETRY_S: Final = 1.0
 _AT_ONCE: Final = 512  # messages sent before the event loop goes on
@@ -31,6 +33,7 @@ _PASSING: Final = frozenset(
         DeadLetterReason.MAILBOX_FULL,
         DeadLetterReason.MAILBOX_CLOSED,
         DeadLetterReason.UNREACHABLE,
+        DeadLetterReason.UNPROVED,
     }
 )
 _WORDS: Final = {
@@ -49,7 +52,8 @@ class DurableSender:
         open_store: opens a namespace of the store.
         clock: source of time.
         options: when to send again.
-        arrive: takes a message in this process: (host, origin, oldest that is not settled for its receiver, message).
+        arrive: takes a message in this process: (host, origin, message).
+        advance: told first (origin, receiver -> the oldest that is not settled for it).
 
     Raises:
         SettingsInvalid: ``host`` cannot name an outbox.
@@ -68,12 +72,14 @@ class DurableSender:
         clock: Clock,
         options: RedeliveryOptions | None,
         arrive: Arrive,
+        advance: Advance,
     ) -> None:
         self._host = host
         self._namespace = check_namespace(f"outbox.{host}")
         self._open_store = open_store
         self._clock = clock
         self._arrive = arrive
+        self._advance = advance
         self._redelivery = Redelivery(options)
         self._outbox: Outbox | None = None
         self._store: Store | None = None
@@ -130,7 +136,10 @@ class DurableSender:
             outbox = self._outbox
             assert outbox is not None
         kept = copy.copy(message)  # what the sender does with its own from now on changes nothing
-        kept.sent_at_s = self._clock.now_s()  # it may leave this process as it is written now
+        kept.sent_at_s, kept.expires_s = (
+            self._clock.now_s(),
+            None,
+        )  # it may leave this process as it is written now
         await outbox.add(kept)
 
     # --- sending -----------------------------------------------------------------------------------------------------
@@ -141,7 +150,7 @@ class DurableSender:
         outbox = self._outbox
         if outbox is None:
             return
-        due = self._redelivery.due(self._clock.now_s(), _AT_ONCE)
+        due = self._redelivery.due(self._clock.monotonic_s(), _AT_ONCE)
         for _, message, _ in self._kept(outbox, list(due.dead)):
             reason = due.dead[message.sequence]
             self.bus.lose(message, reason, _WORDS[reason])
@@ -149,7 +158,7 @@ class DurableSender:
             if self.bus.is_local(agent):
                 self._put(outbox, agent, sequences)
             else:
-                self._carry(outbox, sequences)
+                self._carry(outbox, agent, sequences)
         if not self._redelivery.has_ready:
             self._fresh.clear()  # the others wait for their receivers
         self._go_on()
@@ -160,9 +169,12 @@ class DurableSender:
         self._track(messages)
 
     def _track(self, messages: Sequence[Message]) -> None:
-        now_s = self._clock.now_s()
+        now_s = self._clock.monotonic_s()
+        offset_s = now_s - self._clock.now_s()
         for message in messages:
-            self._redelivery.track(message.sequence, message.to_agent, message.deadline_at_s, now_s)
+            deadline_at_s = message.deadline_at_s
+            deadline_s = None if deadline_at_s is None else deadline_at_s + offset_s
+            self._redelivery.track(message.sequence, message.to_agent, deadline_s, now_s)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -172,32 +184,32 @@ class DurableSender:
 
     def _put(self, outbox: Outbox, agent: str, sequences: Sequence[int]) -> None:
         now_s, here_s = self._clock.now_s(), self._clock.monotonic_s()
-        oldest = outbox.oldest_unsettled(agent)
+        self._advance(outbox.origin, {agent: outbox.oldest_unsettled(agent)})
         taken = []
         for place, message, _ in self._kept(outbox, sequences):
             message.sent_at_s = min(here_s, message.sent_at_s - now_s + here_s)
-            refused = self._arrive(self._host, outbox.origin, oldest, message)
+            if message.deadline_at_s is not None:
+                message.expires_s = message.deadline_at_s - now_s + here_s
+            refused = self._arrive(self._host, outbox.origin, message)
             if refused is None:
                 taken.append(message.sequence)
             elif refused.reason in _PASSING:
-                self._redelivery.refused((message.sequence,), now_s)
-                self._redelivery.unsent(sequences[place + 1 :], now_s)
+                self._redelivery.refused((message.sequence,), here_s)
+                self._redelivery.unsent(sequences[place + 1 :], here_s)
                 break
             else:
                 self.bus.lose(message, refused.reason, refused.detail)
-        self._redelivery.taken(taken, self._host, _HERE, now_s)
+        self._redelivery.taken(taken, self._host, _HERE, here_s)
 
-    def _carry(self, outbox: Outbox, sequences: Sequence[int]) -> None:
-        carried: dict[str, list[int]] = {}
-        for place, message, encoded in self._kept(outbox, sequences):
-            try:
-                host = self.bus.carry(message, encoded)
-            except ZejzlError:
-                self._redelivery.unsent(sequences[place:], self._clock.now_s())
-                break
-            carried.setdefault(host, []).append(message.sequence)
-        for host, some in carried.items():
-            self._redelivery.carried(some, host)
+    def _carry(self, outbox: Outbox, agent: str, sequences: Sequence[int]) -> None:
+        mail = list(self._kept(outbox, sequences))
+        host, carried = "", 0
+        with suppress(ZejzlError):
+            host, carried = self.bus.carry(agent, [(message, encoded) for _, message, encoded in mail])
+        self._redelivery.carried([message.sequence for _, message, _ in mail[:carried]], host)
+        if carried < len(mail):
+            left = [message.sequence for _, message, _ in mail[carried:]]
+            self._redelivery.unsent(left, self._clock.monotonic_s())
 
     def _kept(self, outbox: Outbox, sequences: Sequence[int]) -> Iterator[tuple[int, Message, bytes]]:
         """Yield place, message and bytes of what is still in the outbox: putting one may settle another one."""
@@ -211,7 +223,7 @@ class DurableSender:
 
     def delivered(self, host: str, boot: str, messages: Iterable[Message]) -> None:
         """Learn that another process has taken messages."""
-        now_s = self._clock.now_s()
+        now_s = self._clock.monotonic_s()
         if self._boots.get(host, boot) != boot:
             self._redelivery.lost(host, now_s, but_boot=boot)
         self._boots[host] = boot
@@ -221,18 +233,18 @@ class DurableSender:
     def refused(self, message: Message, refused: Refused) -> None:
         """Learn that a message was not taken: it comes again, or is a dead letter."""
         if refused.reason in _PASSING:
-            self._redelivery.refused((message.sequence,), self._clock.now_s())
+            self._redelivery.refused((message.sequence,), self._clock.monotonic_s())
         elif self._is_own(message):
             self.bus.lose(message, refused.reason, refused.detail)
 
     def unsent(self, messages: Iterable[Message]) -> None:
         """Learn that messages may not have reached another process."""
-        self._redelivery.unsent([message.sequence for message in messages], self._clock.now_s())
+        self._redelivery.unsent([message.sequence for message in messages], self._clock.monotonic_s())
 
     def host_gone(self, host: str) -> None:
         """Learn that another process is gone with what it held."""
         self._boots.pop(host, None)
-        self._redelivery.lost(host, self._clock.now_s())
+        self._redelivery.lost(host, self._clock.monotonic_s())
         self._go_on()
 
     def settled_at(self, host: str, sequences: Iterable[int]) -> None:
@@ -245,9 +257,14 @@ class DurableSender:
             for _, message, _ in self._kept(self._outbox, self._redelivery.with_host((sequence,), host)):
                 self.bus.lose(message, reason, detail)
 
-    def welcome(self, sequences: Iterable[int]) -> None:
-        """Learn that messages may come (again): a process has let go of them unhandled, or takes them from now on."""
-        self._redelivery.welcome(sequences, self._clock.now_s())
+    def welcome(self, host: str, sequences: Iterable[int]) -> None:
+        """Learn that messages may come (again): a process has let go of them unhandled, or takes them from now on.
+
+        Those that did not go to this process last are left out: it does not know.
+        """
+        if host != self._host:
+            sequences = self._redelivery.sent_last_to(sequences, host)
+        self._redelivery.welcome(sequences, self._clock.monotonic_s())
         self._go_on()
 
     def settle(self, sequences: Sequence[int], reason: str = "") -> None:

@@ -10,18 +10,29 @@ from typing import Final, Protocol
 
 from zejzl_ray.bus import codec
 from zejzl_ray.bus.dead_letters import DeadLetterReason
+from zejzl_ray.bus.held_mail import HeldMail
 from zejzl_ray.bus.in_order import InOrder
-from zejzl_ray.bus.link_queue import LinkQueue
+from zejzl_ray.bus.link_queue import Encoded, LinkQueue
 from zejzl_ray.bus.local_mail import LocalMail
 from zejzl_ray.bus.message import Message
 from zejzl_ray.bus.options import BusOptions
 from zejzl_ray.bus.ports import Delivered, News, Outgoing, Refused, Transport
 from zejzl_ray.bus.went_back import WentBack
-from zejzl_ray.errors import AgentUnreachable, BusClosed, BusError, ZejzlError
+from zejzl_ray.errors import (
+    AgentUnreachable,
+    BusClosed,
+    BusError,
+    DeadlineExceeded,
+    Unavailable,
+    ZejzlError,
+)
 from zejzl_ray.log import get_logger
 
 _DOWN_S: Final = 0.5  # how long a process that could not be reached is not tried again
 _MOST_KEPT: Final = 4096  # of what is told with the next batch
+_MOST_UNANSWERED: Final = 64
+_FIRST_PAUSE_S: Final = 0.2  # before what an overloaded process did not look at goes again; doubles
+_LONGEST_PAUSE_S: Final = 2.0
 log = get_logger("zejzl.bus")
 
 
@@ -78,6 +89,17 @@ class PeerLink:
         self._number = 0
         self._calls = 0
         self._flights: set[asyncio.Task[None]] = set()
+        self._under_way: set[int] = set()  # numbers of calls
+        self._overloaded_since_s = 0.0
+        self._pause_s = _FIRST_PAUSE_S
+        self._held = HeldMail(
+            host,
+            self._queue,
+            options,
+            bring=self._bring,
+            is_over=local.has_waited_enough,
+            give_up=lambda message: owner.refused(host, message, _never_room(message)),
+        )
         self._is_lingering = False  # the flight that is out was asked to wait for a reply
         self._waiting_answer: asyncio.Future[None] | None = None
         self._peer_boot = ""
@@ -106,6 +128,11 @@ class PeerLink:
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits here and nothing is under way."""
+        return not (self._queue or self._flights or self._held or self._has_news)
 
     def offer(self, message: Message, encoded: bytes) -> bool:
         """Queue a message and see to it that it goes; False when there is no room for it now."""
@@ -139,13 +166,23 @@ class PeerLink:
         self.end_lingering()
         if outgoing.boot != self._peer_boot:
             self._peer_boot = outgoing.boot
-            self._went_back.clear()
-        for message, refused in self._went_back.refused(outgoing.returned):
-            self._owner.refused(self.host, message, refused)
+            if lost := self._went_back.clear():
+                self._owner.unsent(self.host, lost, "its process ended", may_follow=False)
+        later = []
+        for each, refused in self._went_back.refused(outgoing.returned[:_MOST_KEPT]):
+            if refused.is_later and not each[0].sequence:
+                later.append(each)
+            else:
+                self._owner.refused(self.host, each[0], refused)
+        if later:
+            self._held.hold(later, self._number, self._flights)
         if outgoing.unanswered:
             self.incoming.reset()  # what was in those calls may never come
-            if lost := self._went_back.unanswered(outgoing.unanswered):
-                self._owner.unsent(self.host, lost, "the answer that took it along was lost", may_follow=False)
+            if lost := self._went_back.unanswered(outgoing.unanswered[-_MOST_UNANSWERED:]):
+                self._owner.unsent(
+                    self.host, lost, "the answer that took it along was lost", may_follow=False
+                )
+        self._note_taken(outgoing.boot, self._went_back.arrived(outgoing.ended))
 
     async def linger(self, limit_s: float) -> None:
         """Wait until there is mail that can go back with the answer, a newer batch comes in, or time is over."""
@@ -175,7 +212,9 @@ class PeerLink:
         if taken:
             self._number += 1
             number, back = self._number, codec.join([encoded for _, encoded in taken])
-            self._went_back.add(call, messages)
+            self._went_back.add(call, taken)
+            if self._owner.transport is not None:
+                self._owner.transport.watch(self.host)  # no call of this process would notice its end
         if self._queue and not self._flights:
             self._fly()
         return Delivered(self._local.boot, refused, number, back, self._news(messages))
@@ -188,14 +227,20 @@ class PeerLink:
         if self._flights:
             await asyncio.wait(self._flights, timeout=5)
         self.end_lingering()
-        self._owner.unsent(self.host, self._queue.clear(_closed), "this process stopped", may_follow=False)
+        left = [*self._held.clear(_closed), *self._queue.clear(_closed)]
+        await self._held.close()
+        self._owner.unsent(self.host, left, "this process stopped", may_follow=False)
 
     def peer_gone(self, why: str) -> None:
         """Learn that the other process is gone: requests that wait for it end, mail for it finds its way or is lost."""
         self.why_down = why
         self._down_until_s = self._local.clock.monotonic_s() + _DOWN_S
         self.incoming.reset()
-        left = self._queue.clear(lambda message: self._owner.gone(message.to_agent, self.host, why))
+
+        def gone(message: Message) -> BusError:
+            return self._owner.gone(message.to_agent, self.host, why)
+
+        left = [*self._held.clear(gone), *self._queue.clear(gone)]
         self._owner.unreachable(self.host, why, left)
         if left:
             self._owner.unsent(self.host, left, why, may_follow=True)
@@ -245,39 +290,100 @@ class PeerLink:
             returned=tuple(self._returned),
             call=self._calls,
             unanswered=tuple(self._unanswered),
+            ended=min(self._under_way, default=self._calls) - 1,
         )
+        self._under_way.add(self._calls)
         self._returned, self._unanswered = [], []
         self._is_lingering = wants_reply
+        try:
+            delivered = await self._deliver(transport, outgoing, taken)
+            self._is_lingering = False
+            if delivered is not None:
+                if later := self._learn(taken, delivered):
+                    self._held.hold(later, outgoing.number, self._flights - {asyncio.current_task()})
+                self._say(await self._owner.take_back(self.host, delivered))
+        except Unavailable:  # it lives, and has not looked at it
+            self._queue.put_back(taken)
+            self._under_way.discard(outgoing.call)
+            pause_s, self._pause_s = self._pause_s, min(_LONGEST_PAUSE_S, 2 * self._pause_s)
+            await asyncio.sleep(pause_s)
+        finally:
+            self._is_lingering = False
+            self._under_way.discard(outgoing.call)
+
+    def _say(self, refused: Sequence[Refused]) -> None:
+        """Have the other process told what was not taken of the mail that came back."""
+        if refused:
+            self._returned += refused
+            self._has_news = True
+
+    async def _bring(self, taken: Sequence[Encoded]) -> list[Encoded]:
+        """Bring mail that may wait for room there; return what has to come later still."""
+        transport = self._owner.transport
+        assert transport is not None
+        batch = codec.join([encoded for _, encoded in taken])
+        outgoing = Outgoing(boot=self._local.boot, batch=batch, is_patient=True)
+        try:
+            delivered = await self._deliver(transport, outgoing, taken)
+        except Unavailable:
+            return list(taken)
+        return [] if delivered is None else self._learn(taken, delivered)
+
+    async def _deliver(
+        self, transport: Transport, outgoing: Outgoing, taken: Sequence[Encoded]
+    ) -> Delivered | None:
+        """Have a batch delivered; return None when that failed, and see to what was in it.
+
+        Raises:
+            Unavailable: it is to be tried again; nothing has become of what was in it.
+        """
+        messages = [message for message, _ in taken]
         try:
             delivered = await transport.deliver(self.host, outgoing)
         except asyncio.CancelledError:
             self._owner.unsent(self.host, messages, "this process stopped", may_follow=False)
             raise
         except Exception as error:
-            self._failed(outgoing, messages, error)
+            self._note_failed(outgoing)
+            if (
+                isinstance(error, Unavailable)
+                and not isinstance(error, AgentUnreachable)
+                and self._may_try_again()
+            ):
+                raise
+            self._failed(messages, error)
             if not isinstance(error, ZejzlError):
                 raise
-            return
-        finally:
-            self._is_lingering = False
-        self._down_until_s = 0.0
+            return None
+        self._down_until_s = self._overloaded_since_s = 0.0
+        self._pause_s = _FIRST_PAUSE_S
         self.batches += 1
         self.messages += len(messages)
-        self._learn(messages, delivered)
-        refusals = await self._owner.take_back(self.host, delivered)
-        if refusals:
-            self._returned += refusals
-            self._has_news = True
+        return delivered
 
-    def _failed(self, outgoing: Outgoing, messages: Sequence[Message], error: Exception) -> None:
-        """See to what was in a call that failed."""
+    def _note_failed(self, outgoing: Outgoing) -> None:
+        """Have told with the next call what the other process did not hear, or may not have heard, with this one."""
         if outgoing.news is not None and self._local.durable is not None:
             self._local.durable.tell_again(self.host, outgoing.news)
         self._returned = [*outgoing.returned, *self._returned][-_MOST_KEPT:]
-        self._unanswered = [*outgoing.unanswered, *self._unanswered, outgoing.call][-_MOST_KEPT:]
+        failed = (outgoing.call,) if outgoing.call else ()
+        self._unanswered = [*outgoing.unanswered, *self._unanswered, *failed][-_MOST_UNANSWERED:]
+
+    def _may_try_again(self) -> bool:
+        """Whether a process that looks at nothing has not done so for long."""
+        now_s = self._local.clock.monotonic_s()
+        self._overloaded_since_s = self._overloaded_since_s or now_s
+        return now_s - self._overloaded_since_s < self._local.options.default_timeout_s
+
+    def _failed(self, messages: Sequence[Message], error: Exception) -> None:
+        """See to what was in a call that failed."""
         if isinstance(error, AgentUnreachable):
             self.peer_gone(error.message)
-        elif isinstance(error, ZejzlError):
+        elif isinstance(error, DeadlineExceeded):
+            # It may be slow and not dead: a request goes on waiting for its reply; it may have got there.
+            messages = [message for message in messages if not self._local.pending.is_request(message)]
+            self._has_news = True  # of the call that is not answered
+        elif isinstance(error, ZejzlError) and not isinstance(error, Unavailable):
             for message in [each for each in messages if not each.sequence]:
                 refused = Refused(message.id, DeadLetterReason.REFUSED, str(error))
                 self._owner.refused(self.host, message, refused)
@@ -285,16 +391,25 @@ class PeerLink:
         why = error.message if isinstance(error, ZejzlError) else f"{type(error).__name__} on the way"
         self._owner.unsent(self.host, messages, why, may_follow=False)
 
-    def _learn(self, messages: Sequence[Message], delivered: Delivered) -> None:
-        """See to what was taken there, and what was not."""
-        by_id = {message.id: message for message in messages}
+    def _learn(self, taken: Sequence[Encoded], delivered: Delivered) -> list[Encoded]:
+        """See to what was taken there, and what was not; return what has to come later."""
+        by_id = {each[0].id: each for each in taken}
         found = [(by_id.pop(refused.message_id, None), refused) for refused in delivered.refused]
+        self._note_taken(delivered.boot, [message for message, _ in by_id.values()])
+        later = []
+        for each, refused in found:
+            if each is None:
+                continue
+            if refused.is_later and not each[0].sequence:
+                later.append(each)
+            else:
+                self._owner.refused(self.host, each[0], refused)
+        return later
+
+    def _note_taken(self, boot: str, messages: Sequence[Message]) -> None:
         durable = self._local.durable
-        if durable is not None and (kept := [message for message in by_id.values() if message.sequence]):
-            durable.delivered(self.host, delivered.boot, kept)
-        for message, refused in found:
-            if message is not None:
-                self._owner.refused(self.host, message, refused)
+        if durable is not None and (kept := [message for message in messages if message.sequence]):
+            durable.delivered(self.host, boot, kept)
 
     def _news(self, messages: Sequence[Message]) -> News | None:
         self._has_news = False
@@ -308,6 +423,12 @@ class PeerLink:
 
 def _closed(message: Message) -> BusError:
     return BusClosed("The bus of this process is closed.", "Make a new one.", {"to_agent": message.to_agent})
+
+
+def _never_room(message: Message) -> Refused:
+    return Refused(
+        message.id, DeadLetterReason.MAILBOX_FULL, f"{message.to_agent} had no room until its time was over"
+    )
 
 
 def _wake(waiter: "asyncio.Future[None]") -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zejzl_ray.bus.message import Message
@@ -25,6 +25,9 @@ class LinkQueue:
     Args:
         host: where they go.
         options: bounds of what may wait here, and of a batch.
+
+    Attributes:
+        held: receiver -> where mail for it that is not kept waits instead: its mailbox is full.
     """
 
     def __init__(self, host: str, options: BusOptions) -> None:
@@ -33,6 +36,7 @@ class LinkQueue:
         self._queue: deque[Encoded] = deque()
         self._bytes = 0
         self._senders: deque[_Waiting] = deque()
+        self.held: dict[str, LinkQueue] = {}
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -55,6 +59,8 @@ class LinkQueue:
 
     def offer(self, message: Message, encoded: bytes) -> bool:
         """Queue a message; False when there is no room for it, or others wait for room."""
+        if self.held and (held := self._held(message)) is not None:
+            return held.offer(message, encoded)
         if self._senders or not self._fits(encoded):
             return False
         self._queue.append((message, encoded))
@@ -66,8 +72,11 @@ class LinkQueue:
 
         Raises:
             MailboxFull: there was no room within the time limit.
-            BusError: as ``refuse_waiting`` was told.
+            BusError: as ``clear`` was told.
         """
+        if (held := self._held(message)) is not None:
+            await held.enqueue(message, encoded, timeout_s)
+            return
         loop = asyncio.get_running_loop()
         waiting = _Waiting(message, encoded, loop.create_future())
         timer = loop.call_later(timeout_s, _refuse, waiting.admitted)
@@ -110,6 +119,21 @@ class LinkQueue:
             self._admit()
         return taken
 
+    def put_back(self, taken: Sequence[Encoded]) -> None:
+        """Put what was taken back to the front, above the bounds if need be."""
+        self._queue.extendleft(reversed(taken))
+        self._bytes += sum(len(encoded) for _, encoded in taken)
+
+    def pull(self, is_wanted: Callable[[Message], bool]) -> list[Encoded]:
+        """Take some messages out, wherever they stand; the others keep their order."""
+        pulled = [each for each in self._queue if is_wanted(each[0])]
+        if pulled:
+            gone = {id(message) for message, _ in pulled}
+            self._queue = deque(each for each in self._queue if id(each[0]) not in gone)
+            self._bytes -= sum(len(encoded) for _, encoded in pulled)
+            self._admit()
+        return pulled
+
     def clear(self, why: Callable[[Message], BusError]) -> list[Message]:
         """Take everything out; senders that wait for room get an error."""
         for waiting in self._senders:
@@ -121,6 +145,9 @@ class LinkQueue:
         self._bytes = 0
         return left
 
+    def _held(self, message: Message) -> "LinkQueue | None":
+        return None if message.sequence else self.held.get(message.to_agent)
+
     def _fits(self, encoded: bytes) -> bool:
         most = self._options
         return len(self._queue) < most.link_capacity and self._bytes + len(encoded) <= most.link_bytes
@@ -129,8 +156,10 @@ class LinkQueue:
         while self._senders and (self._senders[0].admitted.done() or self._fits(self._senders[0].encoded)):
             waiting = self._senders.popleft()
             if not waiting.admitted.done():
-                self._queue.append((waiting.message, waiting.encoded))
-                self._bytes += len(waiting.encoded)
+                held = self._held(waiting.message)
+                to = self if held is None else held
+                to._queue.append((waiting.message, waiting.encoded))
+                to._bytes += len(waiting.encoded)
                 waiting.admitted.set_result(True)
 
 

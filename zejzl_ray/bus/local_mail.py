@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import secrets
+import time
 from typing import Final
 
 from zejzl_ray.bus.dead_letters import DeadLetterReason, DeadLetters
@@ -15,9 +16,10 @@ from zejzl_ray.bus.options import BusOptions
 from zejzl_ray.bus.ports import Durable
 from zejzl_ray.bus.recent import RecentCount
 from zejzl_ray.bus.requests import PendingRequests
+from zejzl_ray.bus.time_limits import TimeLimits
 from zejzl_ray.bus.topics import TopicTable
 from zejzl_ray.bus.undeliverable import error_for
-from zejzl_ray.clock import Clock
+from zejzl_ray.clock import Clock, SystemClock
 from zejzl_ray.errors import BusClosed, BusError, Conflict, InvalidInput, RequestTimedOut, UnknownAgent
 from zejzl_ray.metrics.figures import MailFigures
 
@@ -36,6 +38,8 @@ class LocalMail:
         figures: counts and latencies.
         handlings: the handlers at work, kept by the runners of agents.
         is_closed: nothing goes in any more.
+        limits: time limits of requests.
+        monotonic_s: the clock's.
         pending: requests that wait.
         sent: messages sent by agents of this process, copies of broadcasts each.
     """
@@ -50,6 +54,7 @@ class LocalMail:
         self.handlings = Handlings()
         self.dead_letters = DeadLetters(options.dead_letters)
         self.pending = PendingRequests(options.finished_requests)
+        self.limits = TimeLimits()
         self.history = History(options.history_size)
         self.topics = TopicTable()
         self.started_at_s = clock.now_s()
@@ -62,7 +67,8 @@ class LocalMail:
         self._taken: dict[str, dict[str, Hand | None]] = {}
         self._prefix = f"{host or 'msg'}-{self.boot}-"
         self._numbers = itertools.count(1)
-        self._monotonic_s = clock.monotonic_s
+        # Straight to the system's where there is nothing between, since it is asked twice for each message.
+        self.monotonic_s = time.monotonic if type(clock) is SystemClock else clock.monotonic_s
 
     def new_id(self) -> str:
         """Return an id that no other message or request of any process has."""
@@ -131,14 +137,14 @@ class LocalMail:
                 except asyncio.CancelledError:
                     box.put_back(message, taken)
                     raise
-            if message.deadline_at_s is not None and message.deadline_at_s <= self.clock.now_s():
+            if message.expires_s is not None and message.expires_s <= self.monotonic_s():
                 self.lose(message, DeadLetterReason.EXPIRED, "nobody read it before its deadline")
                 if until_s is None:
                     until_s = asyncio.get_running_loop().time() + limit_s
                 continue
             series = self._series[agent][message.message_type]
             series.received += 1
-            series.latency.record(self._monotonic_s() - message.sent_at_s)
+            series.latency.record(self.monotonic_s() - message.sent_at_s)
             if message.correlation_id is not None and not message.is_reply:
                 self._note_taken(agent, message.correlation_id)
             if message.sequence and self.durable is not None:
@@ -220,9 +226,14 @@ class LocalMail:
     def patience_s(self, message: Message) -> float:
         """Return how long a message may wait for room: until its deadline, at most the default time limit."""
         limit_s = self.options.default_timeout_s
-        if message.deadline_at_s is not None:
-            limit_s = min(limit_s, max(0.0, message.deadline_at_s - self.clock.now_s()))
+        if message.expires_s is not None:
+            limit_s = min(limit_s, max(0.0, message.expires_s - self.monotonic_s()))
         return limit_s
+
+    def has_waited_enough(self, message: Message) -> bool:
+        """Tell whether a message has waited for as long as it may, counted from when it was sent."""
+        waited_s = self.monotonic_s() - message.sent_at_s
+        return waited_s >= self.options.default_timeout_s or self.patience_s(message) <= 0
 
     def unknown(self, agent: str, known: "dict[str, Mailbox] | set[str]") -> BusError:
         """Return the error that says that an agent is not known, with the names that are."""

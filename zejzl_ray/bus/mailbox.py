@@ -10,6 +10,7 @@ from zejzl_ray.bus.hands import Hand
 from zejzl_ray.bus.lanes import Lanes
 from zejzl_ray.bus.message import Message
 from zejzl_ray.bus.options import check_time_limit
+from zejzl_ray.bus.time_limits import TimeLimits
 from zejzl_ray.errors import BusClosed, InvalidInput, MailboxFull, RequestTimedOut
 
 DEFAULT_CAPACITY: Final = 100_000
@@ -41,7 +42,7 @@ class Mailbox:
     """
 
     __slots__ = (
-        "_granted", "_is_closed", "_lanes", "_loop", "_lose", "_receivers", "_senders",
+        "_granted", "_is_closed", "_lanes", "_limits", "_loop", "_lose", "_receivers", "_senders",
         "agent", "capacity", "mail_scope", "overflow", "reader", "taken",
     )  # fmt: skip
 
@@ -73,6 +74,7 @@ class Mailbox:
         self._is_closed = False
         self._lose: Callable[[Message], None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._limits = TimeLimits()
 
     def __len__(self) -> int:
         return self._lanes.size
@@ -110,7 +112,9 @@ class Mailbox:
             dropped = self._lanes.drop_oldest_low() if self.overflow is Overflow.DROP_OLDEST_LOW else None
             if dropped is None:
                 raise self.full(message)
-        self._lanes.push(message)
+        lanes = self._lanes
+        lanes.by_priority[message.priority].push(message)  # as ``Lanes.push``, without a call of its own
+        lanes.size += 1
         return dropped
 
     async def room(self, message: Message, timeout_s: float) -> None:
@@ -141,7 +145,8 @@ class Mailbox:
             if self._is_closed:
                 raise self._gone()
             if not is_granted:
-                self._senders.remove(waiter)
+                if waiter in self._senders:  # a place that got free in the same moment has taken it out
+                    self._senders.remove(waiter)
                 raise self.full(message)
             self._granted -= 1
             if self._lanes.size < self.capacity:
@@ -190,7 +195,7 @@ class Mailbox:
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
         receiver: asyncio.Future[tuple[int, Message]] = loop.create_future()
-        timer = loop.call_later(timeout_s, _expire, receiver, self.agent, timeout_s)
+        self._limits.begin(receiver, timeout_s, _expire, receiver, self.agent, timeout_s)
         self._receivers.append(receiver)
         try:
             return (await receiver)[1]
@@ -202,7 +207,7 @@ class Mailbox:
                 self.put_back(message, taken)  # it was cancelled while it got a message
             raise
         finally:
-            timer.cancel()
+            self._limits.end(receiver)
 
     def close(self, lose: Callable[[Message], None] | None = None) -> list[Message]:
         """Close it: whoever waits gets BusClosed, what is in it is returned in its order.

@@ -64,6 +64,8 @@ class Message(msgspec.Struct, array_like=True):
         is_reply: it answers a request, so it is matched by ``correlation_id`` and not queued.
         sent_at_s: stamped by the bus: monotonic time of this process; wall time while under way between processes.
         sequence: position in its sender's outbox where it is sent at least once; 0 otherwise.
+        expires_s: stamped by the bus: the deadline as monotonic time of this process, so that a step of its clock
+            changes nothing; None without one, and while under way between processes.
     """
 
     from_agent: str
@@ -83,6 +85,7 @@ class Message(msgspec.Struct, array_like=True):
     is_reply: bool = False
     sent_at_s: float = 0.0
     sequence: int = 0
+    expires_s: float | None = None
 
     def __post_init__(self) -> None:
         """Take a plain integer for a priority; refuse anything else at once, not when it is sent."""

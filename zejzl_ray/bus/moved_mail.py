@@ -112,7 +112,7 @@ class MovedMail:
                 await self._forward(message)
             except ZejzlError as error:
                 local.lose(message, reason_for(error), error.message)
-        elif message.deadline_at_s is not None and message.deadline_at_s <= local.clock.now_s():
+        elif message.expires_s is not None and message.expires_s <= local.clock.monotonic_s():
             local.lose(message, DeadLetterReason.EXPIRED, each.why)
         elif local.clock.monotonic_s() >= each.until_s:
             local.lose(message, each.reason, each.why)

@@ -1,6 +1,6 @@
 """Mail that is sent at least once, kept at its sender's host until it is acknowledged or given up."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from zejzl_ray.bus import codec
@@ -123,7 +123,7 @@ class Outbox:
         self._next = self._journal.log.next_sequence
         return messages
 
-    async def add(self, message: Message) -> None:
+    def add(self, message: Message) -> Coroutine[Any, Any, None]:
         """Give a message its sequence and keep it.
 
         Raises:
@@ -133,7 +133,7 @@ class Outbox:
             StaleEpoch: another process has taken over this outbox.
             BusClosed: not started, or stopped.
         """
-        await self.add_all((message,))
+        return self.add_all((message,))  # one coroutine less for each message
 
     async def add_all(self, messages: Sequence[Message]) -> None:
         """Keep several messages, all or none, as ``add``.

@@ -1,6 +1,6 @@
 """What the bus needs of others: where agents are, the way to other processes, and who may write to whom."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -33,6 +33,10 @@ class Speakers(Protocol):
         """Return why a message may not come in, empty when it may; ``box`` is the receiver's, None when it has none."""
         ...
 
+    def is_unproved(self, from_agent: str) -> bool:
+        """Whether an agent is refused for lack of a proof that counts alone: one may be shown soon."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Refused:
@@ -42,11 +46,14 @@ class Refused:
         message_id: which.
         reason: why.
         detail: the same for people.
+        is_later: it may come again: the mailbox is full, and its policy is to let senders wait. Until then, mail for
+            the same mailbox is taken in patient batches only, so that it keeps its order.
     """
 
     message_id: str
     reason: DeadLetterReason
     detail: str = ""
+    is_later: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,9 @@ class Outgoing:
         returned: what this process did not take of the messages that came back with earlier answers.
         call: number of this call among all that go this way, from 1.
         unanswered: earlier calls that failed: neither are they waited for, nor did the mail in their answers come.
+        ended: every call up to this one has ended; of those that failed the last ones stand in ``unanswered``.
+        is_patient: it holds nothing but mail that had to come later; it may wait a while for room, and stands outside
+            of the order of the other batches.
     """
 
     boot: str
@@ -92,6 +102,8 @@ class Outgoing:
     returned: tuple[Refused, ...] = ()
     call: int = 0
     unanswered: tuple[int, ...] = ()
+    ended: int = 0
+    is_patient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +132,19 @@ class Transport(Protocol):
         """Bring a batch to another process, in order with earlier ones of the same host.
 
         Raises:
-            AgentUnreachable: that process is gone or did not answer; what it took is not known.
+            AgentUnreachable: that process is gone, and with it what it took.
+            DeadlineExceeded: it did not answer in time; what it took is not known.
+            Unavailable: it lives and took nothing, for now.
             SenderRefused: it does not let this process in.
         """
         ...
 
     def speakers(self, host: str) -> Speakers:
         """Return for whom another process may speak in what comes back with its answers."""
+        ...
+
+    def watch(self, host: str) -> None:
+        """Have the end of another process told at once from now on; mail went to it without ``deliver``."""
         ...
 
 
@@ -158,11 +176,18 @@ class Carrier(Loses, Protocol):
         """The handlers at work in this process."""
         ...
 
-    def carry(self, message: Message, encoded: bytes) -> str:
-        """Have a message that is kept wait for the next batch to the process that holds its mailbox; return which.
+    def carry(self, agent: str, mail: Iterable[tuple[Message, bytes]]) -> tuple[str, int]:
+        """Have messages that are kept wait for the next batches to the process that holds their mailbox.
+
+        Args:
+            agent: the receiver of all of them.
+            mail: each as it is and as bytes, in their order.
+
+        Returns:
+            which process, and how many found room on the way there.
 
         Raises:
-            ZejzlError: it cannot go there now.
+            ZejzlError: they cannot go there now.
         """
         ...
 

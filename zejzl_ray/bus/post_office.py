@@ -1,29 +1,30 @@
 """The bus of one process: what agents, runners and hosts use."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
 
 import msgspec
 
 from zejzl_ray.bus.away_mail import AwayMail
-from zejzl_ray.bus.dead_letters import DeadLetterReason, DeadLetters
+from zejzl_ray.bus.dead_letters import DeadLetterReason
 from zejzl_ray.bus.failures import error_from, is_failure
-from zejzl_ray.bus.handling import Handling, Handlings, current
+from zejzl_ray.bus.handling import Handling, current
 from zejzl_ray.bus.hands import hand_at_work
 from zejzl_ray.bus.link import PeerLink
 from zejzl_ray.bus.local_mail import YIELD_EVERY, LocalMail
 from zejzl_ray.bus.mailbox import DEFAULT_CAPACITY, Mailbox, Overflow
 from zejzl_ray.bus.message import HIGH, Guarantee, Message, MessagePriority, check
+from zejzl_ray.bus.office_views import OfficeViews
 from zejzl_ray.bus.options import BusOptions, check_time_limit
 from zejzl_ray.bus.ports import Delivered, Directory, Durable, Outgoing, Speakers, Transport
-from zejzl_ray.bus.requests import PendingRequest, PendingRequests
+from zejzl_ray.bus.requests import PendingRequest
 from zejzl_ray.bus.undeliverable import reason_for
 from zejzl_ray.clock import Clock, SystemClock
 from zejzl_ray.errors import BusClosed, BusError, Conflict, InvalidInput
-from zejzl_ray.metrics.figures import MailFigures
 
 
-class PostOffice:
+class PostOffice(OfficeViews):
     """Sends, keeps and hands out the mail of the agents of one process; belongs to one event loop.
 
     A message to an agent of the same process is put into its mailbox as it is, and ``send`` returns then. One to
@@ -54,7 +55,7 @@ class PostOffice:
         self.away = AwayMail(self.local, directory)
         self._boxes = self.local.boxes
         self._pending = self.local.pending
-        self._monotonic_s = self.local.clock.monotonic_s
+        self._monotonic_s = self.local.monotonic_s
         self._since_yield = 0
 
     def connect(self, transport: Transport) -> None:
@@ -153,6 +154,10 @@ class PostOffice:
         if handling is not None:
             handling.trace(message)
         message.sent_at_s = self._monotonic_s()
+        if message.deadline_at_s is not None:
+            message.expires_s = message.sent_at_s + (message.deadline_at_s - self.local.clock.now_s())
+        elif message.expires_s is not None:
+            message.expires_s = None
         if message.guarantee is not Guarantee.AT_MOST_ONCE and not message.is_reply:
             await self._send_surely(message)
         else:
@@ -186,7 +191,7 @@ class PostOffice:
         if limit_s.__class__ is not float or not limit_s >= 0:
             check_time_limit(limit_s)
         handling = current.get()
-        correlation_id, future, timer = self._begin_request(message, limit_s, handling)
+        correlation_id, future = self._begin_request(message, limit_s, handling)
         if handling is not None:
             handling.awaits.add(correlation_id)
         try:
@@ -196,7 +201,7 @@ class PostOffice:
                 raise error_from(reply.content)
             return reply
         finally:
-            timer.cancel()
+            self.local.limits.end(future)
             self._pending.remove(correlation_id)
             if future.done() and not future.cancelled():
                 future.exception()  # looked at, also when sending failed before anybody waited
@@ -279,7 +284,7 @@ class PostOffice:
 
     # --- receiving ---------------------------------------------------------------------------------------------------
 
-    async def receive(self, agent: str, timeout_s: float | None = None) -> Message:
+    def receive(self, agent: str, timeout_s: float | None = None) -> Coroutine[Any, Any, Message]:
         """Return the next message for an agent; several receivers of one agent share its mail.
 
         Args:
@@ -291,8 +296,9 @@ class PostOffice:
             RequestTimedOut: none came in time; it is a TimeoutError.
             BusClosed: the mailbox was closed.
         """
+        # No coroutine of its own around the other: this is the hot path.
         limit_s = self.local.options.default_timeout_s if timeout_s is None else timeout_s
-        return await self.local.receive(agent, limit_s)
+        return self.local.receive(agent, limit_s)
 
     async def ack(self, message: Message, *, state: bytes | None = None) -> None:
         """Say that a message is done with; of weight for mail that is sent at least once only. Safe to repeat.
@@ -314,88 +320,6 @@ class PostOffice:
         """Give a message back that could not be handled: it comes again, a limited number of times."""
         if message.sequence and self.local.durable is not None:
             self.local.durable.nack(message, reason)
-
-    # --- looking -----------------------------------------------------------------------------------------------------
-
-    def history(self, limit: int | None = None) -> list[dict[str, object]]:
-        """Return what was sent last, oldest first: envelopes without content."""
-        return self.local.history.entries(limit)
-
-    def sent_within(self, seconds: float) -> int:
-        """Return how many messages were sent in the last ``seconds``, at most 60, to a second."""
-        return self.local.recent.within(self._monotonic_s(), seconds, self.local.sent)
-
-    def replay(
-        self,
-        *,
-        since_s: float | None = None,
-        after_id: str | None = None,
-        to_agent: str | None = None,
-        topic: str | None = None,
-        limit: int = 1000,
-    ) -> list[Message]:
-        """Return copies of kept messages from a point in time or an id on, oldest first.
-
-        Raises:
-            RevisionCompacted: the id is not kept any more.
-        """
-        return self.local.history.replay(
-            since_s=since_s, after_id=after_id, to_agent=to_agent, topic=topic, limit=limit
-        )
-
-    def links(self) -> tuple[PeerLink, ...]:
-        """Return the links to other processes."""
-        return tuple(self.away.links.values())
-
-    @property
-    def host(self) -> str:
-        """Name of this process among those of the cluster."""
-        return self.local.host
-
-    @property
-    def boot(self) -> str:
-        """Of this process; another one at every start."""
-        return self.local.boot
-
-    @property
-    def clock(self) -> Clock:
-        """Source of time."""
-        return self.local.clock
-
-    @property
-    def options(self) -> BusOptions:
-        """Sizes and time limits."""
-        return self.local.options
-
-    @property
-    def figures(self) -> MailFigures:
-        """Counts and latencies."""
-        return self.local.figures
-
-    @property
-    def dead_letters(self) -> DeadLetters:
-        """What could not be delivered."""
-        return self.local.dead_letters
-
-    @property
-    def handlings(self) -> Handlings:
-        """The handlers at work, kept by the runners of agents."""
-        return self.local.handlings
-
-    @property
-    def pending(self) -> PendingRequests:
-        """Requests that wait."""
-        return self._pending
-
-    @property
-    def started_at_s(self) -> float:
-        """Wall time at which the bus was made."""
-        return self.local.started_at_s
-
-    @property
-    def sent(self) -> int:
-        """Messages sent by agents of this process, copies of broadcasts each."""
-        return self.local.sent
 
     # --- the other side ----------------------------------------------------------------------------------------------
 
@@ -427,13 +351,20 @@ class PostOffice:
         """
         self.local.put(self.mailbox(message.to_agent), message)
 
-    def carry(self, message: Message, encoded: bytes) -> str:
-        """Have a message that is kept wait for the next batch to the process that holds its mailbox; return which.
+    def carry(self, agent: str, mail: Iterable[tuple[Message, bytes]]) -> tuple[str, int]:
+        """Have messages that are kept wait for the next batches to the process that holds their mailbox.
+
+        Args:
+            agent: the receiver of all of them.
+            mail: each as it is and as bytes, in their order.
+
+        Returns:
+            which process, and how many found room on the way there.
 
         Raises:
-            ZejzlError: it cannot go there now.
+            ZejzlError: they cannot go there now.
         """
-        return self.away.carry(message, encoded)
+        return self.away.carry(agent, mail)
 
     def tell(self, host: str) -> None:
         """See to it that another process hears the news for it soon, also when no mail goes there."""
@@ -442,6 +373,10 @@ class PostOffice:
     def lose(self, message: Message, reason: DeadLetterReason, detail: str) -> None:
         """Put a message to the dead letters, and end the request that waits for it."""
         self.local.lose(message, reason, detail)
+
+    async def flush(self, timeout_s: float) -> bool:
+        """Wait until nothing waits for other processes any more; return whether that was so in time."""
+        return await self.away.flush(timeout_s)
 
     async def close(self) -> None:
         """Close all mailboxes, end all requests and links; safe to repeat."""
@@ -456,7 +391,7 @@ class PostOffice:
 
     def _begin_request(
         self, message: Message, limit_s: float, handling: Handling | None
-    ) -> tuple[str, "asyncio.Future[Message]", asyncio.TimerHandle]:
+    ) -> tuple[str, "asyncio.Future[Message]"]:
         if message.correlation_id is not None or message.deadline_at_s is not None:
             check(message)
         correlation_id = message.correlation_id
@@ -471,12 +406,12 @@ class PostOffice:
             limit_s = min(limit_s, message.deadline_at_s - now_s)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Message] = loop.create_future()
-        timer = loop.call_later(limit_s, self.local.time_out, correlation_id, limit_s)
+        self.local.limits.begin(future, limit_s, self.local.time_out, correlation_id, limit_s)
         if handling is None:
             self._pending.add(PendingRequest(future, message, now_s, hand=hand_at_work()))
         else:
             self._pending.add(PendingRequest(future, message, now_s, slot=handling.slot))
-        return correlation_id, future, timer
+        return correlation_id, future
 
     async def _send_surely(self, message: Message) -> None:
         durable = self.local.durable

@@ -55,30 +55,35 @@ class Redelivery:
         """Whether ``due`` has something to send without waiting."""
         return bool(self._ready)
 
-    def track(self, sequence: int, to_agent: str, deadline_at_s: float | None, now_s: float) -> None:
+    def track(self, sequence: int, to_agent: str, deadline_s: float | None, now_s: float) -> None:
         """Take up a message that is committed; sequences come ascending.
 
         Args:
             sequence: of the message.
             to_agent: its receiver.
-            deadline_at_s: wall time after which nobody wants it.
-            now_s: wall time.
+            deadline_s: monotonic time after which nobody wants it, or None.
+            now_s: monotonic time.
         """
         course = self._courses.get(to_agent)
         if course is None:
             course = self._courses[to_agent] = Course(to_agent, self._options, self._roll)
-        self._tracked[sequence] = course.add(sequence, deadline_at_s, now_s)
+        self._tracked[sequence] = course.add(sequence, deadline_s, now_s)
         self._note(course)
 
     def carried(self, sequences: Iterable[int], host: str) -> None:
         """Learn to which process messages are under way."""
         for tracked in self._known(sequences):
+            tracked.last_host = host
             if tracked.host != host:
                 tracked.host, tracked.boot = host, ""
 
     def with_host(self, sequences: Iterable[int], host: str) -> list[int]:
         """Return those that are under way to a process, or that it has taken: of these it may tell what became."""
         return [tracked.sequence for tracked in self._known(sequences) if tracked.host == host]
+
+    def sent_last_to(self, sequences: Iterable[int], host: str) -> list[int]:
+        """Return those that went to a process last, also if it did not take them: of these it may ask again."""
+        return [tracked.sequence for tracked in self._known(sequences) if tracked.last_host == host]
 
     def taken(self, sequences: Iterable[int], host: str, boot: str, now_s: float) -> None:
         """Learn that a process has taken messages: it holds them, or has put them into a mailbox now.
@@ -87,12 +92,15 @@ class Redelivery:
             sequences: unknown ones are left out.
             host: which process.
             boot: of it: another one after each of its starts.
-            now_s: wall time.
+            now_s: monotonic time.
         """
         taken_by = (host, boot)
+        courses = {}
         for tracked in self._known(sequences):
             course = tracked.course
             course.taken(tracked, taken_by, now_s)
+            courses[course.agent] = course
+        for course in courses.values():
             self._note(course)
 
     def refused(self, sequences: Iterable[int], now_s: float) -> None:
@@ -118,7 +126,7 @@ class Redelivery:
 
         Args:
             host: which.
-            now_s: wall time.
+            now_s: monotonic time.
             but_boot: it has been started anew as this one, which has what it has taken and what is under way to it.
         """
         found = [tracked for course in self._courses.values() for tracked in course.at(host, but_boot)]
@@ -129,12 +137,14 @@ class Redelivery:
 
     def settle(self, sequences: Iterable[int]) -> None:
         """Let go of messages that are acknowledged or given up; unknown ones are left out."""
+        courses = {}
         for sequence in sequences:
             tracked = self._tracked.pop(sequence, None)
-            if tracked is None:
-                continue
-            course = tracked.course
-            course.settle(tracked)
+            if tracked is not None:
+                course = tracked.course
+                course.settle(tracked)
+                courses[course.agent] = course
+        for course in courses.values():
             self._note(course)
             if course.is_empty:
                 del self._courses[course.agent]
@@ -143,7 +153,7 @@ class Redelivery:
         """Return what is to be sent now and what is to be given up.
 
         Args:
-            now_s: wall time.
+            now_s: monotonic time.
             limit: messages to send at most; the others stay due.
         """
         found = DueMail({}, {})
@@ -174,4 +184,6 @@ class Redelivery:
             self._ready[course.agent] = course
         else:
             self._ready.pop(course.agent, None)
-        self._look_at_s = min(self._look_at_s, course.look_at_s)
+        if course.look_at_s >= self._look_at_s:
+            return
+        self._look_at_s = course.look_at_s

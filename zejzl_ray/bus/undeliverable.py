@@ -23,6 +23,7 @@ _ERRORS: Final[dict[DeadLetterReason, type[BusError]]] = {
     DeadLetterReason.DROPPED_LOW: MailboxFull,
     DeadLetterReason.UNREACHABLE: AgentUnreachable,
     DeadLetterReason.REFUSED: SenderRefused,
+    DeadLetterReason.UNPROVED: SenderRefused,
     DeadLetterReason.MAILBOX_CLOSED: BusClosed,
     DeadLetterReason.NOT_ACKNOWLEDGED: AgentUnreachable,
     DeadLetterReason.LATE_REPLY: RequestTimedOut,

@@ -55,9 +55,7 @@ class WaitsReporter:
         """Learn that the answer to a report has come."""
         self._answered = report.sequence
 
-    def _agents(
-        self, waits: Sequence[PendingRequest], now_s: float, *, has_stacks: bool
-    ) -> list[AgentWaits]:
+    def _agents(self, waits: Sequence[PendingRequest], now_s: float, *, has_stacks: bool) -> list[AgentWaits]:
         by_hand: dict[Hand | None, list[PendingRequest]] = defaultdict(list)
         for each in waits:
             by_hand[_living(each.hand)].append(each)
@@ -102,7 +100,9 @@ class WaitsReporter:
             took[_living(hand)].append(correlation_id)
         handled: list[Handled] = []
         for hand in dict.fromkeys([*took, *by_hand]):
-            waits = [each for each in by_hand.get(hand, ()) if hand is not None or each.message.from_agent == agent]
+            waits = [
+                each for each in by_hand.get(hand, ()) if hand is not None or each.message.from_agent == agent
+            ]
             if hand not in took and all(each.message.from_agent != agent for each in waits):
                 continue
             task = None if hand is None else hand.task

@@ -1,7 +1,7 @@
 """The tokens of a host's agents: each agent is somebody, not its host."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue, SecretStr
 
@@ -10,8 +10,8 @@ from zejzl_ray.auth.token_source import TokenSource
 from zejzl_ray.clock import Clock
 from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
 from zejzl_ray.cluster.gateway_ports import GatewayIssuer
+from zejzl_ray.cluster.mail_proofs import MailProofs, Remembers, Shown
 from zejzl_ray.cluster.security_gateway import SecurityGatewayClient
-from zejzl_ray.contracts.agent_host import Speaker
 from zejzl_ray.contracts.caller import Caller
 from zejzl_ray.contracts.orchestrator import (
     AgentKind,
@@ -20,27 +20,32 @@ from zejzl_ray.contracts.orchestrator import (
     Heartbeat,
     RegisterAgent,
 )
-from zejzl_ray.errors import ZejzlError
-from zejzl_ray.log import get_logger
-
-_log = get_logger("agent_host")
 
 
 class AgentCredentials:
     """Access tokens of agents, made from their credentials and renewed by themselves.
+
+    Those for calls in an agent's name stay in this process; what other hosts are shown is made for each of them.
 
     Args:
         actors: calls that bring their own token.
         credentials: agent -> credential.
         clock: source of time.
         is_required: false leaves tokens out, where authentication is off.
+        guard: hears of revocations, so that no revoked token is shown; None leaves that out.
     """
 
     def __init__(
-        self, actors: Caller, credentials: Mapping[str, SecretStr], clock: Clock, *, is_required: bool = True
+        self,
+        actors: Caller,
+        credentials: Mapping[str, SecretStr],
+        clock: Clock,
+        *,
+        is_required: bool = True,
+        guard: Remembers | None = None,
     ) -> None:
         issuer = GatewayIssuer(SecurityGatewayClient(actors))
-        self._is_required = is_required
+        self._proofs = MailProofs(issuer, credentials, clock, is_required=is_required, guard=guard)
         self._sources = {
             name: TokenSource(credential, issuer, clock) for name, credential in credentials.items()
         }
@@ -48,28 +53,13 @@ class AgentCredentials:
             name: AuthorisedCaller(actors, source) for name, source in self._sources.items()
         }
 
-    async def proofs(self, agents: tuple[str, ...]) -> tuple[Speaker, ...]:
-        """Return a proof of each of these agents; one whose token cannot be had is left out and logged."""
-        if not self._is_required:
-            return tuple(Speaker(agent=agent) for agent in agents)
-        found = await asyncio.gather(*(self._proof(agent) for agent in agents))
-        return tuple(speaker for speaker in found if speaker is not None)
-
-    async def _proof(self, agent: str) -> Speaker | None:
-        source = self._sources.get(agent)
-        if source is None:
-            return None
-        try:
-            return Speaker(agent=agent, token=await source.token())
-        except ZejzlError as error:
-            _log.warning(
-                "no token for an agent: its mail cannot leave this host", agent=agent, reason=error.message
-            )
-            return None
+    async def proofs(self, agents: Sequence[str], host: str) -> Shown:
+        """Return what a host is shown for these agents; one whose token cannot be had now is left out."""
+        return await self._proofs.of(agents, host)
 
     async def close(self) -> None:
         """Stop renewing; safe to repeat."""
-        await asyncio.gather(*(source.close() for source in self._sources.values()))
+        await asyncio.gather(self._proofs.close(), *(source.close() for source in self._sources.values()))
 
 
 class AgentRegistrar:

@@ -23,6 +23,7 @@ from zejzl_ray.cluster.agent_host_watch import HostWatch, readings_of
 from zejzl_ray.cluster.gateway_access import GatewayAccess
 from zejzl_ray.cluster.host_stores import opener
 from zejzl_ray.cluster.mail_directory import HOST_KEY, MailDirectory
+from zejzl_ray.cluster.mail_proofs import Shown
 from zejzl_ray.cluster.mail_reception import Reception
 from zejzl_ray.cluster.mail_transport import MailTransport
 from zejzl_ray.cluster.observability_hub import ObservabilityHubClient
@@ -34,13 +35,15 @@ from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import Check, CheckStatus, ServiceHealth
 from zejzl_ray.contracts.life import Stopped
 from zejzl_ray.contracts.orchestrator import HealthStatus
-from zejzl_ray.errors import AgentNotFound, ZejzlError
+from zejzl_ray.errors import AgentNotFound, ServiceUnavailable, ZejzlError
 from zejzl_ray.ids import new_id
 from zejzl_ray.log import get_logger
 from zejzl_ray.settings import Settings
 from zejzl_ray.version import __version__
 
 _DIRECTORY_S: Final = 5.0  # agents start without knowing of others when the registry is away for longer
+FLUSH_S: Final = 5.0  # for what the agents have sent last to go, when the host stops
+_STOP_S: Final = 5.0  # for the stores, the registry and the gateway then
 LINGER_S: Final = 0.002  # how long a lone request's answer may bring the reply along
 _log = get_logger("agent_host")
 
@@ -121,7 +124,11 @@ class AgentHost:
             agent.name: agent.credential for agent in options.agents if agent.credential is not None
         }
         self._credentials = AgentCredentials(
-            self._access.actors, credentials, clock, is_required=settings.require_auth
+            self._access.actors,
+            credentials,
+            clock,
+            is_required=settings.require_auth,
+            guard=self.security.guard,
         )
         self._directory = MailDirectory(self._access.caller)
         self.office = PostOffice(
@@ -134,11 +141,12 @@ class AgentHost:
             guard=self.security.guard,
             proofs=self._proofs,
             agents=self._own_agents,
+            is_awaited=lambda host: any(pending.host == host for pending in self.office.pending),
             on_gone=self._gone,
             clock=clock,
         )
         self.office.connect(self._transport)
-        self._reception = Reception(self.security.guard, clock)
+        self._reception = Reception(options.name, self.security.guard, clock)
         registrar = AgentRegistrar(self._credentials.callers, options.machine, node_address)
         open_store = opener(settings, options.name, clock)
         inboxes = Inboxes(open_store, clock)
@@ -170,7 +178,9 @@ class AgentHost:
         self._watch = HostWatch(self.office, self.agents, clock, export=export)
         self._tasks: list[asyncio.Task[None]] = []
         self._is_started = False
-        self._is_stopped = False
+        self._ended: list[str] = []  # what should run and does not
+        self._stopping: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     def launch(self) -> None:
         """Begin to work; safe to repeat."""
@@ -185,21 +195,27 @@ class AgentHost:
             loop.create_task(self._reports.run(), name="host-reports"),
             loop.create_task(self._start_agents(), name="start-agents"),
         ]
+        for task in self._tasks:
+            task.add_done_callback(self._task_over)
 
     async def open_mail(self, request: wire.OpenMail, call: CallContext) -> wire.MailOpened:
         """Open or renew the connection of another host."""
+        if self._is_closed:
+            raise ServiceUnavailable(f"Host {self._options.name} stops.", "Send again once it is back.")
         connection = await self._reception.open(request, principal_of(call))
-        link = self.office.link(request.host)
-        shown = await self._proofs()
-        link.can_go_back = frozenset(speaker.agent for speaker in shown)
+        shown = await self._proofs(request.host)
+        self.office.link(request.host).can_go_back = shown.agents
         return wire.MailOpened(
-            connection=connection.id, boot=self.office.boot, valid_s=self._reception.valid_s, speakers=shown
+            connection=connection.id,
+            boot=self.office.boot,
+            valid_s=min(self._reception.valid_s, shown.life_s),
+            speakers=shown.speakers,
         )
 
     async def deliver_mail(self, request: wire.DeliverMail, call: CallContext) -> wire.MailDelivered:
         """Take a batch of another host, and give it what is there for it."""
         connection = self._reception.find(request.connection, principal_of(call))
-        await connection.speakers.refresh()
+        connection.speakers.begin_batch()
         outgoing = decode_outgoing(request.frame)
         delivered = await self.office.accept(
             connection.host, outgoing, connection.speakers, linger_s=LINGER_S
@@ -218,6 +234,7 @@ class AgentHost:
             machine=self._options.machine,
             boot=self.office.boot,
             digest=self._options.digest,
+            stop_within_s=self.agents.stop_within_s + FLUSH_S + _STOP_S,
             agents=(*(self._with_mailbox(info) for info in await self.agents.list()), *self._absent()),
         )
 
@@ -260,47 +277,58 @@ class AgentHost:
     async def health(self) -> ServiceHealth:
         """Return whether this host can work, and what of its agents is not well."""
         checks = [*self.security.checks()]
-        is_known = self._directory.is_read
-        checks.append(
-            Check(
-                name="directory",
-                status=CheckStatus.OK if is_known else CheckStatus.DEGRADED,
-                reason="" if is_known else "core_orchestrator was not heard of yet: mail stays in this host",
-            )
-        )
+        checks += [
+            _check("directory", self._directory.problem),
+            _check("kept_mail", self._durable.fault),
+            _check("observability_hub", self._reports.problem),
+            _check("background", "; ".join(self._ended), CheckStatus.FAILED),
+        ]
         for info in (*await self.agents.list(), *self._absent()):
             status = _CHECK_OF[info.health.status]
             checks.append(
                 Check(name=f"agent:{info.name}", status=status, reason="; ".join(info.health.reasons))
             )
-        worst = (
-            CheckStatus.FAILED if any(c.status is CheckStatus.FAILED for c in checks[:1]) else CheckStatus.OK
-        )
+        is_able = not any(check.status is CheckStatus.FAILED for check in checks)
         return ServiceHealth(
             service=wire.SERVICE,
-            is_ready=worst is CheckStatus.OK and self._is_started,
+            is_ready=is_able and self._is_started,
             checks=tuple(checks),
             machine=self._options.machine,
             version=__version__,
         )
 
     async def stop(self) -> Stopped:
-        """Stop all agents after they have handled their mail, then the mail itself; safe to repeat."""
-        if not self._is_stopped:
-            self._is_stopped = True
-            await self.agents.close()
-            for task in self._tasks:
-                task.cancel()
-            if self._tasks:
-                await asyncio.wait(self._tasks, timeout=2)
-            await self._durable.close()
-            await self._watch.stop()
-            await self._transport.close()
-            await self.office.close()
-            await self.security.stop()
-            await self._credentials.close()
-            await self._access.close()
+        """Stop all agents after they have handled their mail, then the mail itself.
+
+        Safe to repeat: who asks again waits for the same end, also when the first one has given up waiting.
+        """
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop(), name="stop-host")
+        await asyncio.shield(self._stopping)
         return Stopped()
+
+    async def _stop(self) -> None:
+        *others, starting = self._tasks or (None,)
+        await _ended(starting)  # it must not start agents beside those that are stopped
+        await self.agents.close()
+        # What they have sent last, and whom they have acknowledged: the other hosts hear of it before this one goes.
+        await self._durable.close_inboxes()
+        if not await self.office.flush(FLUSH_S):
+            _log.warning("the host stops with mail for other hosts that could not go", waiting=self.office.waiting)
+        self._is_closed = True
+        await _ended(*others)
+        await self._durable.close()
+        await self._watch.stop()
+        await self._transport.close()
+        await self.office.close()
+        await self.security.stop()
+        await self._credentials.close()
+        await self._access.close()
+
+    def _task_over(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a task of this host has failed", task=task.get_name(), exc_info=error)
+            self._ended.append(f"{task.get_name()} has ended ({type(error).__name__})")
 
     async def _start_agents(self) -> None:
         """Start the agents in their order; one that cannot be started does not keep the others from it."""
@@ -356,15 +384,31 @@ class AgentHost:
             if name not in running
         ]
 
-    async def _proofs(self) -> tuple[wire.Speaker, ...]:
-        return await self._credentials.proofs(tuple(self._own_agents()))
+    async def _proofs(self, host: str) -> Shown:
+        return await self._credentials.proofs(self._own_agents(), host)
 
     def _own_agents(self) -> list[str]:
         """The agents that this host speaks for, also those that do not run: their mail may be in its outbox."""
         return list(dict.fromkeys((*self._specs, *self.office.agents())))
 
     def _gone(self, host: str, why: str) -> None:
-        self.office.link(host).peer_gone(why)
+        self._reception.forget(host)  # one that comes back opens another
+        link = self.office.link(host)
+        link.can_go_back = frozenset()
+        link.peer_gone(why)
+
+
+def _check(name: str, problem: str, status: CheckStatus = CheckStatus.DEGRADED) -> Check:
+    return Check(name=name, status=status if problem else CheckStatus.OK, reason=problem)
+
+
+async def _ended(*tasks: "asyncio.Task[None] | None") -> None:
+    """Cancel tasks and wait for their end, 2 s at most."""
+    running = [task for task in tasks if task is not None]
+    for task in running:
+        task.cancel()
+    if running:
+        await asyncio.wait(running, timeout=2)
 
 
 _CHECK_OF: Final = {

@@ -41,26 +41,38 @@ class HostReports:
         self._figures = PerformanceReporter(
             office.figures, host=office.host, machine=machine, boot=office.boot, now_s=clock.now_s()
         )
-        self.problem = ""
+        self._problems: dict[str, str] = {}  # what is reported -> why it cannot be
+
+    @property
+    def problem(self) -> str:
+        """Why the hub does not hear of this host; empty when it does."""
+        return "; ".join(problem for problem in self._problems.values() if problem)
 
     async def run(self) -> None:
         """Report until cancelled."""
         await asyncio.gather(
-            self._repeat(self._report_waits, WAITS_PERIOD_S),
-            self._repeat(self._report_figures, FIGURES_PERIOD_S),
+            self._repeat("waits", self._report_waits, WAITS_PERIOD_S),
+            self._repeat("figures", self._report_figures, FIGURES_PERIOD_S),
         )
 
-    async def _repeat(self, report: Callable[[], Awaitable[None]], period_s: float) -> None:
+    async def _repeat(self, what: str, report: Callable[[], Awaitable[None]], period_s: float) -> None:
         while True:
             await asyncio.sleep(period_s)
             try:
                 await report()
-            except ZejzlError as error:
-                if not self.problem:
-                    _log.warning("observability_hub does not hear of this host", reason=error.message)
-                self.problem = error.message
+            except Exception as error:
+                is_own = isinstance(error, ZejzlError)
+                reason = error.message if isinstance(error, ZejzlError) else repr(error)
+                if not self._problems.get(what):
+                    _log.warning(
+                        "observability_hub does not hear of this host",
+                        what=what,
+                        reason=reason,
+                        exc_info=None if is_own else error,
+                    )
+                self._problems[what] = f"{what}: {reason}"
             else:
-                self.problem = ""
+                self._problems[what] = ""
 
     async def _report_figures(self) -> None:
         report = self._figures.next_report(self._clock.now_s())

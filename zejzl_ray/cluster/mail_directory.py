@@ -25,6 +25,10 @@ class MailDirectory:
 
     While the orchestrator is away the copy stays as it was.
 
+    Attributes:
+        is_read: whether the copy goes on from what was read.
+        problem: why the registry is not followed; empty when it is.
+
     Args:
         caller: calls in this host's name.
     """
@@ -38,6 +42,7 @@ class MailDirectory:
         self._boot = ""
         self._first_read = asyncio.Event()
         self.is_read = False
+        self.problem = "core_orchestrator was not heard of yet: mail stays in this host"
 
     def locate(self, agent: str) -> str | None:
         """Return the host of an agent, None when no host is known to hold it."""
@@ -68,12 +73,20 @@ class MailDirectory:
                 await self._follow_once()
             except RevisionCompacted:
                 self.is_read = False
-            except ZejzlError as error:
-                _log.warning(
-                    "the registry cannot be followed; mail goes by what is known", reason=error.message
-                )
-                await asyncio.sleep(_PAUSE_S)
+            except Exception as error:
+                is_own = isinstance(error, ZejzlError)
+                reason = error.message if isinstance(error, ZejzlError) else repr(error)
+                if not self.problem.endswith(reason):  # once, and not twice a second
+                    _log.warning(
+                        "the registry cannot be followed; mail goes by what is known",
+                        reason=reason,
+                        exc_info=None if is_own else error,
+                    )
+                self.problem = f"the registry cannot be followed: {reason}"
                 self.is_read = False
+                await asyncio.sleep(_PAUSE_S)
+            else:
+                self.problem = ""
 
     async def _read_all(self) -> None:
         snapshot = await self._caller.call(

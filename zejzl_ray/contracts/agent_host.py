@@ -23,7 +23,20 @@ MAX_SPEAKERS: Final = 10_000
 MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 MAIL_SCOPE_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,63}$"
 
+# The scopes that a token shown to a host may have: it proves who writes, and is of no use for anything else.
+MAIL_GRANTS: Final = ("mail:*:write",)
+
 Boot = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+
+
+def mail_audience(host: str) -> str:
+    """Return the audience of the tokens that are shown to a host; no service and no other host takes them."""
+    return f"{SERVICE}.{host}"
+
+
+def is_mail_audience(audience: str) -> bool:
+    """Return whether tokens for this audience prove to a host who writes, and nothing else."""
+    return audience.startswith(f"{SERVICE}.")
 
 
 class Speaker(Contract):
@@ -31,7 +44,9 @@ class Speaker(Contract):
 
     agent: AgentName
     token: WireSecret | None = Field(
-        default=None, description="access token of the agent; null where authentication is off"
+        default=None,
+        description="access token of the agent, issued for the host that it is shown to (audience agent_host.NAME);"
+        " null where authentication is off",
     )
 
 
@@ -50,7 +65,9 @@ class MailOpened(Contract):
     connection: str
     boot: str
     valid_s: float
-    speakers: tuple[Speaker, ...] = Field(default=(), description="for whom the other side speaks")
+    speakers: tuple[Speaker, ...] = Field(
+        default=(), description="for whom the other side speaks, proved to the caller"
+    )
 
 
 class DeliverMail(Contract):
@@ -92,6 +109,9 @@ class HeldAgents(Contract):
     boot: str
     digest: str = Field(
         default="", description="of what the fleet file says of it; empty: it is not of a fleet file"
+    )
+    stop_within_s: float = Field(
+        default=45.0, description="how long its stop may take: its agents handle what is in their mailboxes"
     )
     agents: tuple[AgentInfo, ...]
 

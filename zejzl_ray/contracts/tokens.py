@@ -17,7 +17,10 @@ from zejzl_ray.ids import NAME_PATTERN, new_id
 RequestId = Annotated[str, StringConstraints(pattern=REQUEST_ID_PATTERN)]
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 RecordId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Audience = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+# One service, or one host of agents: agent_host.NAME.
+Audience = Annotated[
+    str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}(\.[A-Za-z][A-Za-z0-9_.-]{0,127})?$", max_length=192)
+]
 MAX_GRANTS: Final = 64
 MAX_PAGE: Final = 1000
 

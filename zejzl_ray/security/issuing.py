@@ -10,9 +10,10 @@ from pydantic import SecretStr
 
 from zejzl_ray.auth.claims import Claims
 from zejzl_ray.auth.ports import AuditRecorder
-from zejzl_ray.auth.scopes import is_within
+from zejzl_ray.auth.scopes import is_within, narrowed
 from zejzl_ray.auth.token_signing import sign_token
 from zejzl_ray.commands.records import RecordDraft, Records
+from zejzl_ray.contracts.agent_host import MAIL_GRANTS, is_mail_audience
 from zejzl_ray.contracts.tokens import Tokens
 from zejzl_ray.errors import Forbidden
 from zejzl_ray.security.config import SecurityConfig
@@ -30,7 +31,7 @@ class Wish:
         grants: what the subject holds.
         session: the session or credential that it is issued for.
         scopes: at most these; empty: all that is held.
-        audience: one service's name, or ``zejzl``.
+        audience: one service's name, ``agent_host.NAME`` for the mail to one host, or ``zejzl``.
         lifetime_s: at most this long; null: the default.
         latest_s: wall time at which the session or credential ends; null: never.
     """
@@ -80,7 +81,9 @@ class Issuer:
             InvalidInput: so many scopes that the token would be too long.
             ServiceUnavailable: there is no signing key yet.
         """
-        grants = narrowed_or_refused(wish.scopes, wish.grants, wish.subject)
+        # What is shown to a host of agents must be of no use to it anywhere else.
+        held = narrowed(MAIL_GRANTS, wish.grants) if is_mail_audience(wish.audience) else wish.grants
+        grants = narrowed_or_refused(wish.scopes, held, wish.subject)
         now_s = draft.now_s
         record, private = self._signing(now_s)
         issued_at_s = least_issued_at_s(draft, wish.subject)

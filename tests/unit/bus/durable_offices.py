@@ -145,6 +145,9 @@ class Wire:
     def speakers(self, host: str) -> "World":
         return self._process.world
 
+    def watch(self, host: str) -> None:
+        self._process.world.watched.add((self._process.host, host))
+
 
 class World:
     """Processes by host; also their directory, and who may write to whom."""
@@ -157,6 +160,8 @@ class World:
         self.processes: dict[str, Process] = {}
         self.hosts: dict[str, str] = {}
         self.why_not: dict[str, str] = {}  # sender -> why it may not write
+        self.unproved: set[str] = set()  # of these, who has shown no proof yet
+        self.watched: set[tuple[str, str]] = set()  # (who, whom) beside its own calls
         self.faults: dict[tuple[str, str], str] = {}  # of the next call from one host to another
         self.cut: set[str] = set()  # hosts that cannot be reached
         self.is_store_there = True
@@ -206,6 +211,9 @@ class World:
 
     def why_refused(self, from_agent: str, box: Mailbox | None) -> str:
         return self.why_not.get(from_agent, "")
+
+    def is_unproved(self, from_agent: str) -> bool:
+        return from_agent in self.unproved
 
 
 def numbers(messages: list[Message]) -> list[int]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,12 +62,12 @@ class LocalWorld:
             self.incarnation[agent] += 1
 
     def close(self, agent: str) -> None:
-        self._in_loop(lambda: self.office.close_mailbox(agent))
+        self.office.close_mailbox(agent)
 
     def clear(self, agent: str) -> None:
         box = self.office.find(agent)
         if box is not None:
-            for message in self._in_loop(box.clear):
+            for message in box.clear():
                 self._end(message, "cleared")
 
     def send(self, sender: str, to: str, priority: MessagePriority, lives_s: float | None) -> None:
@@ -101,13 +101,9 @@ class LocalWorld:
             tasks[which % len(tasks)].cancel()
 
     def step(self, rounds: int) -> None:
-        """Let the loop go round a few times."""
-
-        async def rest() -> None:
-            for _ in range(rounds):
-                await asyncio.sleep(0)
-
-        self.loop.run_until_complete(rest())
+        """Let the loop go round a few times: each is a place where anything may come in between."""
+        for _ in range(rounds):
+            self.loop.go_round()
 
     def pass_time(self, seconds: float) -> None:
         self.loop.run_until_complete(asyncio.sleep(seconds))
@@ -116,7 +112,7 @@ class LocalWorld:
 
     def check_now(self) -> None:
         """Check what holds at every moment at which nothing is left to do at once."""
-        self.step(12)
+        self.step(30)
         for agent in self.office.agents():
             box = self.office.mailbox(agent)
             assert not (box.has_receiver and len(box)), "somebody waits for mail that is there"
@@ -152,10 +148,13 @@ class LocalWorld:
         for task, kind in tuple(self.tasks.items()):
             if kind == "receive":
                 task.cancel()
-        self.step(5)
+        self.step(10)
+        rounds = 0
         while self.office.is_local(agent) and len(self.office.mailbox(agent)):
             self.receive(agent, 0.0)
-            self.step(5)
+            self.step(10)
+            rounds += 1
+            assert rounds < 1000, f"{agent} cannot read its mail: {self.readers}, {self.tasks}"
 
     def _check_order(self) -> None:
         for (receiver, _, sender, priority), numbers in self.read.items():
@@ -317,9 +316,3 @@ class LocalWorld:
 
     def _sent(self, message: Message) -> Sent:
         return self.ledger[message.content["number"]]
-
-    def _in_loop(self, work: Callable[[], Any]) -> Any:
-        async def call() -> Any:
-            return work()
-
-        return self.loop.run_until_complete(call())

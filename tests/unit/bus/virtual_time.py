@@ -42,6 +42,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._virtual.now_s
 
+    def go_round(self) -> None:
+        """Do what is ready now, once, without time going by."""
+        self.stop()
+        self.run_forever()
+
 
 class LoopClock:
     """A ``Clock`` that goes with the running loop."""
@@ -70,9 +75,10 @@ def virtual_loop() -> Iterator[VirtualLoop]:
         left = asyncio.all_tasks(loop)
         for task in left:
             task.cancel()
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        if left:
+            loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         gc.collect(0)
-        assert not loop.problems
+        assert loop.problems == []
     finally:
         loop.close()
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.unit.agents.parties import Registry, bench
 from zejzl_ray import Agent
@@ -36,7 +37,7 @@ def entry(name: str, host: str = "h1", *patterns: str, state: str = "healthy") -
 class Orchestrator:
     """A ``Caller`` that is a registry: a snapshot, then batches of events; answers what it is given, in order."""
 
-    def __init__(self, *answers: Contract | ZejzlError) -> None:
+    def __init__(self, *answers: Contract | Exception) -> None:
         self.answers = list(answers)
         self.asked: list[tuple[str, int]] = []
         self.is_done = asyncio.Event()
@@ -47,7 +48,7 @@ class Orchestrator:
             self.is_done.set()
             await asyncio.Event().wait()
         answer = self.answers.pop(0)
-        if isinstance(answer, ZejzlError):
+        if isinstance(answer, Exception):
             raise answer
         return answer
 
@@ -73,7 +74,7 @@ def batch(revision: int, *changes: tuple[str, wire.Agent | None]) -> wire.WatchB
     return wire.WatchBatch(events=events, revision=revision)
 
 
-async def followed(*answers: Contract | ZejzlError) -> tuple[MailDirectory, Orchestrator]:
+async def followed(*answers: Contract | Exception) -> tuple[MailDirectory, Orchestrator]:
     orchestrator = Orchestrator(*answers)
     directory = MailDirectory(orchestrator)
     task = asyncio.create_task(directory.run())
@@ -146,3 +147,21 @@ async def test_what_an_agent_subscribes_to_is_told_as_the_directory_reads_it() -
         told = entry(name).model_copy(update={"metadata": metadata})
         directory, _ = await followed(snapshot(1, told))
         assert list(directory.subscribers("alarms.fire")) == [("Listener", "h1")]
+
+
+async def test_a_foreign_failure_is_told_once_and_does_not_end_the_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("zejzl_ray.cluster.mail_directory._PAUSE_S", 0.0)
+    fault = ValueError("not a registry")
+    with capture_logs() as lines:
+        directory, _ = await followed(fault, fault, snapshot(3, entry("A")), batch(4))
+    assert [line["reason"] for line in lines] == ["ValueError('not a registry')"]
+    assert directory.locate("A") == "h1"
+    assert (directory.is_read, directory.problem) == (True, "")
+
+
+async def test_a_directory_says_what_is_wrong_with_it() -> None:
+    assert "not heard of yet" in MailDirectory(Orchestrator()).problem
+    directory, _ = await followed(snapshot(3, entry("A")), batch(4))
+    assert directory.problem == ""

@@ -1,5 +1,5 @@
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from tests.unit.security.gateway_bench import ADMIN, NOBODY_KNOWN, PASSWORD, Bench, call, log_in
 from zejzl_ray.auth.claims import Claims
@@ -61,6 +61,31 @@ async def test_a_token_is_narrowed_to_what_was_asked_for_and_no_further_than_the
         assert claims.expires_at_s - claims.issued_at_s == 60
         longest = await gateway.issue_token(bench.service_token(lifetime_s=3600), call())
         assert longest.expires_at_s - longest.issued_at_s == 3600
+
+
+@pytest.mark.parametrize(
+    ("scopes", "granted"), [((), ("mail:*:write",)), (("mail:vault:write",), ("mail:vault:write",))]
+)
+async def test_a_token_for_a_host_of_agents_is_good_for_mail_and_nothing_else(
+    scopes: tuple[str, ...], granted: tuple[str, ...]
+) -> None:
+    bench = Bench()
+    async with bench.gateway() as gateway:
+        request = bench.service_token("root", audience="agent_host.perception-1", scopes=scopes)
+        tokens = await gateway.issue_token(request, call())
+        claims = await claims_of(bench, gateway, tokens.access_token)
+        assert (claims.audience, claims.grants) == ("agent_host.perception-1", granted)
+        wider = bench.service_token("root", audience="agent_host.a", scopes=("security_gateway:secrets:own",))
+        with pytest.raises(Forbidden):
+            await gateway.issue_token(wider, call())
+        without = await gateway.issue_token(bench.service_token(audience="agent_host.a"), call())
+        assert all(grant.startswith("mail:") for grant in without.scopes)
+
+
+@pytest.mark.parametrize("audience", ["agent_host.", "agent_host.a b", "agent_host.1", "Agent.a", "a." + "x" * 129])
+def test_an_audience_is_a_service_or_a_host_and_no_other_text(audience: str) -> None:
+    with pytest.raises(ValidationError):
+        Bench().service_token(audience=audience)
 
 
 async def test_a_scope_that_is_not_held_is_refused_and_noted() -> None:
