@@ -1,10 +1,12 @@
 """The composition root: starts the services, the node agents and the ingress, and loads the fleet."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import ray
 from pydantic import SecretStr
@@ -15,7 +17,7 @@ from actors.core_orchestrator import CoreOrchestratorActor
 from actors.error_bus import ErrorBusActor
 from actors.host_plans import HostPlan
 from actors.host_standing import HostStanding
-from actors.hosts import DRAIN_S, PREFIX, AgentHosts
+from actors.hosts import DRAIN_S, MOST_DRAIN_S, PREFIX, AgentHosts
 from actors.identities import ROOT_SUBJECT, Identities
 from actors.observability_hub import ObservabilityHubActor
 from actors.place import ServiceOptions, machine_addresses, start_service
@@ -40,6 +42,7 @@ from zejzl_ray.cluster.names import (
 )
 from zejzl_ray.cluster.shared_store import require_shared_store
 from zejzl_ray.cluster.topology import START_ORDER
+from zejzl_ray.contracts.agent_host import HeldAgents, ListHeldAgents
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.caller import Caller
 from zejzl_ray.contracts.health import CheckStatus, GetHealth, ServiceHealth
@@ -215,6 +218,16 @@ async def _stop_services(namespace: str, access: GatewayAccess, timeout_s: float
         except (ValueError, ray.exceptions.RayError, ZejzlError):
             return  # not there, or it went away meanwhile: nothing to stop
 
+    async def drain_of(name: str) -> float:
+        request = ListHeldAgents(host=name.removeprefix(PREFIX))
+        drain_s = DRAIN_S
+        with contextlib.suppress(ValueError, TimeoutError, ray.exceptions.RayError, ZejzlError):
+            actor: Any = await asyncio.to_thread(ray.get_actor, name, namespace)
+            async with asyncio.timeout(_CALL_LIMIT_S):
+                held: HeldAgents = await actor.list_held_agents.remote(request, CallContext(token=token))
+            drain_s = min(MOST_DRAIN_S, held.stop_within_s)
+        return drain_s
+
     try:
         known = await asyncio.wait_for(asyncio.to_thread(_named_actors, namespace), timeout_s)
     except TimeoutError:  # Ray's control store does not answer, so nobody can be asked
@@ -226,11 +239,12 @@ async def _stop_services(namespace: str, access: GatewayAccess, timeout_s: float
     hosts = [name for name in names if name.startswith(PREFIX)]
     agents = [name for name in names if name not in SERVICES and name not in hosts]
     services = [name for name in names if name in SERVICES and name != SECURITY_GATEWAY]
+    drain_s = max(await asyncio.gather(*(drain_of(name) for name in hosts)), default=0.0)
     for group in (hosts, agents, services, [name for name in names if name == SECURITY_GATEWAY]):
         tasks = [asyncio.create_task(stop(name)) for name in group]
         if tasks:
             _, late = await asyncio.wait(
-                tasks, timeout=max(timeout_s, DRAIN_S) if group is hosts else timeout_s
+                tasks, timeout=max(timeout_s, drain_s) if group is hosts else timeout_s
             )
             for task in late:
                 task.cancel()

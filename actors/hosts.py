@@ -27,7 +27,7 @@ from zejzl_ray.errors import ClusterError, DeadlineExceeded, NotFound, Unavailab
 
 PREFIX: Final = agent_host_name("")
 DRAIN_S: Final = 45.0  # for the agents of a host to handle what is in their mailboxes, where it does not say
-_MOST_DRAIN_S: Final = 600.0  # it is killed after that, whatever it says
+MOST_DRAIN_S: Final = 600.0  # it is killed after that, whatever it says
 START_S: Final = 60.0  # for one host, where the limit of the whole start is later
 _CALL_S: Final = 5.0
 _POLL_S: Final = 0.1
@@ -237,7 +237,7 @@ class AgentHosts:
     async def _drain(self, host: str) -> None:
         limit_s = DRAIN_S
         with contextlib.suppress(ZejzlError, ray.exceptions.RayError):
-            limit_s = min(_MOST_DRAIN_S, (await self.held(host)).stop_within_s)
+            limit_s = min(MOST_DRAIN_S, (await self.held(host)).stop_within_s)
         try:
             await self._call(host, "stop", StopService(timeout_s=limit_s), Stopped, limit_s=limit_s + _CALL_S)
         except (ZejzlError, ray.exceptions.RayError) as error:

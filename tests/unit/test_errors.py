@@ -102,8 +102,7 @@ def drawn_second_parents() -> dict[str, list[str]]:
     """Class -> the parents in brackets."""
     assert errors.__doc__ is not None
     return {
-        match[1]: match[2].split(", ")
-        for match in re.finditer(r"\+-- (\w+) +\(([\w, ]+)\)", errors.__doc__)
+        match[1]: match[2].split(", ") for match in re.finditer(r"\+-- (\w+) +\(([\w, ]+)\)", errors.__doc__)
     }
 
 

@@ -102,9 +102,7 @@ class Heartbeats:
         """Return how long ago the registry heard of each agent; one that it never heard of is left out."""
         now_s = self._clock.monotonic_s()
         return {
-            each.name: now_s - each.told_at_s
-            for each in self._members.values()
-            if each.told_at_s is not None
+            each.name: now_s - each.told_at_s for each in self._members.values() if each.told_at_s is not None
         }
 
     async def beat(self) -> int:

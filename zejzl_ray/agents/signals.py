@@ -18,9 +18,9 @@ async def run_until_signalled(
     A second signal ends the wait for ``close`` at once. Needs the main thread.
     """
     loop = asyncio.get_running_loop()
-    received: asyncio.Queue[signal.Signals] = asyncio.Queue()  # zejzl: ignore[queue-unbounded] one entry a signal
+    received: asyncio.Queue[signal.Signals] = asyncio.Queue(maxsize=64)
     for each in SIGNALS:
-        loop.add_signal_handler(each, received.put_nowait, each)
+        loop.add_signal_handler(each, _note, received, each)
     try:
         which = await received.get()
         get_logger("agents").info("stops", signal=which.name)
@@ -40,3 +40,8 @@ async def run_until_signalled(
     finally:
         for each in SIGNALS:
             loop.remove_signal_handler(each)
+
+
+def _note(received: "asyncio.Queue[signal.Signals]", which: signal.Signals) -> None:
+    if not received.full():  # whoever sends more than that has been heard
+        received.put_nowait(which)

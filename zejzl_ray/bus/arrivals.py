@@ -90,6 +90,9 @@ class Arrivals:
                 refused.append(why_not)
             elif message.correlation_id is not None:
                 self._note_asked(message.from_agent, host)
+        if room is not None:
+            for agent in room.asked - room.full:
+                self._shut.pop((host, agent), None)
         return refused
 
     def _note_asked(self, agent: str, host: str) -> None:
@@ -124,17 +127,15 @@ class Arrivals:
     async def _has_room(self, host: str, box: Mailbox, message: Message, room: "_Room | None") -> bool:
         """Tell whether a mailbox that lets its senders wait has room for a message, and wait for it if that is time."""
         key = host, box.agent
-        if room is None:
-            if not box.is_full and key not in self._shut:
-                return True
-            self._shut[key] = None
-            if len(self._shut) > _MAX_SHUT:
-                self._shut.popitem(last=False)
+        if room is None and not box.makes_wait and key not in self._shut:
+            return True
+        self._shut[key] = None  # for all but patient batches, until one of these got in as a whole
+        if len(self._shut) > _MAX_SHUT:
+            self._shut.popitem(last=False)
+        if room is None or box.agent in room.full:
             return False
-        self._shut.pop(key, None)  # who brings mail patiently sends no other to this mailbox meanwhile
-        if box.agent in room.full:
-            return False
-        if box.is_full:
+        room.asked.add(box.agent)
+        if box.makes_wait:
             try:
                 await box.room(message, max(0.0, room.until_s - asyncio.get_running_loop().time()))
             except MailboxFull:
@@ -144,8 +145,9 @@ class Arrivals:
 
 
 class _Room:
-    """How long a patient batch waits for room, and who had none."""
+    """How long a patient batch waits for room, whose mailboxes were asked for it, and which had none."""
 
     def __init__(self, until_s: float) -> None:
         self.until_s = until_s
         self.full: set[str] = set()
+        self.asked: set[str] = set()

@@ -149,7 +149,7 @@ class AwayMail:
             return
         if local.pending.is_request(message) and (pending := local.pending.get(message.correlation_id or "")):
             pending.host = ""
-        if box.overflow is Overflow.WAIT and box.is_full:
+        if box.overflow is Overflow.WAIT and box.makes_wait:
             await box.room(message, local.patience_s(message))
         local.put(box, message)
 

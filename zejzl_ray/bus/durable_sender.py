@@ -188,8 +188,7 @@ class DurableSender:
         taken = []
         for place, message, _ in self._kept(outbox, sequences):
             message.sent_at_s = min(here_s, message.sent_at_s - now_s + here_s)
-            if message.deadline_at_s is not None:
-                message.expires_s = message.deadline_at_s - now_s + here_s
+            message.expires_s = self._redelivery.deadline_of(message.sequence)
             refused = self._arrive(self._host, outbox.origin, message)
             if refused is None:
                 taken.append(message.sequence)

@@ -122,7 +122,7 @@ class Lanes:
         by_priority: the lanes.
     """
 
-    __slots__ = ("_high", "by_priority", "_low", "_normal", "_skipped", "size")
+    __slots__ = ("_high", "_low", "_normal", "_skipped", "by_priority", "size")
 
     def __init__(self) -> None:
         self._high, self._normal, self._low = FairLane(), FairLane(), FairLane()

@@ -6,9 +6,10 @@ back. So a lone request costs one call, and a flood goes in batches as large as 
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from zejzl_ray.bus import codec
+from zejzl_ray.bus.calls import MOST_TOLD, MOST_UNANSWERED, Calls, LinkOwner
 from zejzl_ray.bus.dead_letters import DeadLetterReason
 from zejzl_ray.bus.held_mail import HeldMail
 from zejzl_ray.bus.in_order import InOrder
@@ -16,50 +17,17 @@ from zejzl_ray.bus.link_queue import Encoded, LinkQueue
 from zejzl_ray.bus.local_mail import LocalMail
 from zejzl_ray.bus.message import Message
 from zejzl_ray.bus.options import BusOptions
-from zejzl_ray.bus.ports import Delivered, News, Outgoing, Refused, Transport
+from zejzl_ray.bus.ports import Delivered, Outgoing, Refused, Transport
 from zejzl_ray.bus.went_back import WentBack
 from zejzl_ray.errors import (
-    AgentUnreachable,
     BusClosed,
     BusError,
-    DeadlineExceeded,
     Unavailable,
-    ZejzlError,
 )
 from zejzl_ray.log import get_logger
 
 _DOWN_S: Final = 0.5  # how long a process that could not be reached is not tried again
-_MOST_KEPT: Final = 4096  # of what is told with the next batch
-_MOST_UNANSWERED: Final = 64
-_FIRST_PAUSE_S: Final = 0.2  # before what an overloaded process did not look at goes again; doubles
-_LONGEST_PAUSE_S: Final = 2.0
 log = get_logger("zejzl.bus")
-
-
-class LinkOwner(Protocol):
-    """The mail of the process that a link belongs to."""
-
-    transport: Transport | None
-
-    async def take_back(self, host: str, delivered: Delivered) -> list[Refused]:
-        """Take what came with the answer to a batch; return what was refused."""
-        ...
-
-    def refused(self, host: str, message: Message, refused: Refused) -> None:
-        """Learn that a message was not taken."""
-        ...
-
-    def unsent(self, host: str, messages: Sequence[Message], why: str, *, may_follow: bool) -> None:
-        """Learn that messages cannot go, or may not have got there."""
-        ...
-
-    def unreachable(self, host: str, detail: str, left: Sequence[Message]) -> None:
-        """Learn that the other process is gone, and which messages have surely not got there."""
-        ...
-
-    def gone(self, agent: str, host: str, detail: str) -> AgentUnreachable:
-        """Return the error that says that an agent's process is gone."""
-        ...
 
 
 class PeerLink:
@@ -74,24 +42,18 @@ class PeerLink:
     Attributes:
         incoming: puts what comes from there into its order.
         can_go_back: agents whose mail may go back with an answer: the other process was shown their proofs.
-        batches, messages: how many were sent.
     """
 
     def __init__(self, host: str, owner: LinkOwner, local: LocalMail, options: BusOptions) -> None:
         self.host = host
         self.incoming = InOrder()
         self.can_go_back: frozenset[str] = frozenset()
-        self.batches = 0
-        self.messages = 0
         self._owner = owner
         self._local = local
         self._queue = LinkQueue(host, options)
         self._number = 0
-        self._calls = 0
+        self._calls = Calls(host, owner, local, on_gone=self.peer_gone)
         self._flights: set[asyncio.Task[None]] = set()
-        self._under_way: set[int] = set()  # numbers of calls
-        self._overloaded_since_s = 0.0
-        self._pause_s = _FIRST_PAUSE_S
         self._held = HeldMail(
             host,
             self._queue,
@@ -104,9 +66,7 @@ class PeerLink:
         self._waiting_answer: asyncio.Future[None] | None = None
         self._peer_boot = ""
         self._went_back = WentBack()
-        self._returned: list[Refused] = []
-        self._unanswered: list[int] = []
-        self._has_news = False
+        self._number_in_answer: dict[int, int] = {}  # call -> batch that went back with its answer
         self._is_closed = False
         self._down_until_s = 0.0
         self.why_down = ""
@@ -115,6 +75,16 @@ class PeerLink:
     def is_down(self) -> bool:
         """Whether the other process could not be reached a moment ago."""
         return self._down_until_s > 0 and self._local.clock.monotonic_s() < self._down_until_s
+
+    @property
+    def batches(self) -> int:
+        """How many batches were taken there."""
+        return self._calls.batches
+
+    @property
+    def messages(self) -> int:
+        """How many messages were in them."""
+        return self._calls.messages
 
     @property
     def has_mail(self) -> bool:
@@ -132,7 +102,7 @@ class PeerLink:
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits here and nothing is under way."""
-        return not (self._queue or self._flights or self._held or self._has_news)
+        return not (self._queue or self._flights or self._held or self._calls.has_news)
 
     def offer(self, message: Message, encoded: bytes) -> bool:
         """Queue a message and see to it that it goes; False when there is no room for it now."""
@@ -157,7 +127,7 @@ class PeerLink:
 
     def tell(self) -> None:
         """See to it that the other process hears what it must know even when no mail goes there."""
-        self._has_news = True
+        self._calls.has_news = True
         if not self._flights and self._waiting_answer is None:
             self._fly()
 
@@ -166,23 +136,19 @@ class PeerLink:
         self.end_lingering()
         if outgoing.boot != self._peer_boot:
             self._peer_boot = outgoing.boot
+            self._number_in_answer.clear()
             if lost := self._went_back.clear():
                 self._owner.unsent(self.host, lost, "its process ended", may_follow=False)
-        later = []
-        for each, refused in self._went_back.refused(outgoing.returned[:_MOST_KEPT]):
-            if refused.is_later and not each[0].sequence:
-                later.append(each)
-            else:
-                self._owner.refused(self.host, each[0], refused)
+        later = self._calls.sort(self._went_back.refused(outgoing.returned[:MOST_TOLD]))
         if later:
             self._held.hold(later, self._number, self._flights)
-        if outgoing.unanswered:
-            self.incoming.reset()  # what was in those calls may never come
-            if lost := self._went_back.unanswered(outgoing.unanswered[-_MOST_UNANSWERED:]):
-                self._owner.unsent(
-                    self.host, lost, "the answer that took it along was lost", may_follow=False
-                )
-        self._note_taken(outgoing.boot, self._went_back.arrived(outgoing.ended))
+        self.incoming.skip(outgoing.boot, outgoing.skipped[-MOST_UNANSWERED:])
+        for call in outgoing.unanswered[-MOST_UNANSWERED:]:
+            if (number := self._number_in_answer.pop(call, 0)) > 0:
+                self._calls.skip(number)
+        if lost := self._went_back.unanswered(outgoing.unanswered[-MOST_UNANSWERED:]):
+            self._owner.unsent(self.host, lost, "the answer that took it along was lost", may_follow=False)
+        self._calls.note_taken(outgoing.boot, self._went_back.arrived(outgoing.ended))
 
     async def linger(self, limit_s: float) -> None:
         """Wait until there is mail that can go back with the answer, a newer batch comes in, or time is over."""
@@ -213,11 +179,14 @@ class PeerLink:
             self._number += 1
             number, back = self._number, codec.join([encoded for _, encoded in taken])
             self._went_back.add(call, taken)
+            self._number_in_answer[call] = number
+            if len(self._number_in_answer) > MOST_UNANSWERED:
+                del self._number_in_answer[next(iter(self._number_in_answer))]
             if self._owner.transport is not None:
                 self._owner.transport.watch(self.host)  # no call of this process would notice its end
         if self._queue and not self._flights:
             self._fly()
-        return Delivered(self._local.boot, refused, number, back, self._news(messages))
+        return Delivered(self._local.boot, refused, number, back, self._calls.news(messages))
 
     async def close(self) -> None:
         """Stop sending; what waits goes to the dead letters."""
@@ -235,7 +204,6 @@ class PeerLink:
         """Learn that the other process is gone: requests that wait for it end, mail for it finds its way or is lost."""
         self.why_down = why
         self._down_until_s = self._local.clock.monotonic_s() + _DOWN_S
-        self.incoming.reset()
 
         def gone(message: Message) -> BusError:
             return self._owner.gone(message.to_agent, self.host, why)
@@ -265,7 +233,7 @@ class PeerLink:
         self._go_on()
 
     def _go_on(self) -> None:
-        if not (self._queue or self._has_news) or not self._may_fly:
+        if not (self._queue or self._calls.has_news) or not self._may_fly:
             return
         if self._waiting_answer is None:
             self._fly()
@@ -274,48 +242,43 @@ class PeerLink:
 
     async def _flight(self, transport: Transport) -> None:
         taken = self._queue.take(None)
-        if not taken and not self._has_news and not self._returned:
+        calls = self._calls
+        if not taken and not calls.has_something_to_say:
             return
         if taken:
             self._number += 1
-        self._calls += 1
-        messages = [message for message, _ in taken]
-        wants_reply = len(taken) == 1 and (messages[0].correlation_id or "") in self._local.pending
-        outgoing = Outgoing(
-            boot=self._local.boot,
-            number=self._number if taken else 0,
-            batch=codec.join([encoded for _, encoded in taken]) if taken else b"",
-            wants_reply=wants_reply,
-            news=self._news(messages),
-            returned=tuple(self._returned),
-            call=self._calls,
-            unanswered=tuple(self._unanswered),
-            ended=min(self._under_way, default=self._calls) - 1,
-        )
-        self._under_way.add(self._calls)
-        self._returned, self._unanswered = [], []
-        self._is_lingering = wants_reply
+        number = self._number if taken else 0
+        wants_reply = len(taken) == 1 and (taken[0][0].correlation_id or "") in self._local.pending
+        is_done = False
+        while not is_done:
+            outgoing = calls.begin(number, taken, wants_reply=wants_reply)
+            self._is_lingering = wants_reply
+            try:
+                delivered = await calls.deliver(transport, outgoing, taken)
+                is_done = True
+            except (
+                Unavailable
+            ):  # it lives, and has not looked at it: the batch keeps its number, and so its place
+                calls.end(outgoing)
+                await self._pause(taken)
+            finally:
+                self._is_lingering = False
         try:
-            delivered = await self._deliver(transport, outgoing, taken)
-            self._is_lingering = False
             if delivered is not None:
-                if later := self._learn(taken, delivered):
+                self._down_until_s = 0.0
+                if later := calls.learn(taken, delivered):
                     self._held.hold(later, outgoing.number, self._flights - {asyncio.current_task()})
-                self._say(await self._owner.take_back(self.host, delivered))
-        except Unavailable:  # it lives, and has not looked at it
-            self._queue.put_back(taken)
-            self._under_way.discard(outgoing.call)
-            pause_s, self._pause_s = self._pause_s, min(_LONGEST_PAUSE_S, 2 * self._pause_s)
-            await asyncio.sleep(pause_s)
+                calls.say(await self._owner.take_back(self.host, delivered))
         finally:
-            self._is_lingering = False
-            self._under_way.discard(outgoing.call)
+            calls.end(outgoing)
 
-    def _say(self, refused: Sequence[Refused]) -> None:
-        """Have the other process told what was not taken of the mail that came back."""
-        if refused:
-            self._returned += refused
-            self._has_news = True
+    async def _pause(self, taken: Sequence[Encoded]) -> None:
+        try:
+            await asyncio.sleep(self._calls.next_pause_s())
+        except asyncio.CancelledError:
+            messages = [message for message, _ in taken]
+            self._owner.unsent(self.host, messages, "this process stopped", may_follow=False)
+            raise
 
     async def _bring(self, taken: Sequence[Encoded]) -> list[Encoded]:
         """Bring mail that may wait for room there; return what has to come later still."""
@@ -324,97 +287,10 @@ class PeerLink:
         batch = codec.join([encoded for _, encoded in taken])
         outgoing = Outgoing(boot=self._local.boot, batch=batch, is_patient=True)
         try:
-            delivered = await self._deliver(transport, outgoing, taken)
+            delivered = await self._calls.deliver(transport, outgoing, taken)
         except Unavailable:
             return list(taken)
-        return [] if delivered is None else self._learn(taken, delivered)
-
-    async def _deliver(
-        self, transport: Transport, outgoing: Outgoing, taken: Sequence[Encoded]
-    ) -> Delivered | None:
-        """Have a batch delivered; return None when that failed, and see to what was in it.
-
-        Raises:
-            Unavailable: it is to be tried again; nothing has become of what was in it.
-        """
-        messages = [message for message, _ in taken]
-        try:
-            delivered = await transport.deliver(self.host, outgoing)
-        except asyncio.CancelledError:
-            self._owner.unsent(self.host, messages, "this process stopped", may_follow=False)
-            raise
-        except Exception as error:
-            self._note_failed(outgoing)
-            if (
-                isinstance(error, Unavailable)
-                and not isinstance(error, AgentUnreachable)
-                and self._may_try_again()
-            ):
-                raise
-            self._failed(messages, error)
-            if not isinstance(error, ZejzlError):
-                raise
-            return None
-        self._down_until_s = self._overloaded_since_s = 0.0
-        self._pause_s = _FIRST_PAUSE_S
-        self.batches += 1
-        self.messages += len(messages)
-        return delivered
-
-    def _note_failed(self, outgoing: Outgoing) -> None:
-        """Have told with the next call what the other process did not hear, or may not have heard, with this one."""
-        if outgoing.news is not None and self._local.durable is not None:
-            self._local.durable.tell_again(self.host, outgoing.news)
-        self._returned = [*outgoing.returned, *self._returned][-_MOST_KEPT:]
-        failed = (outgoing.call,) if outgoing.call else ()
-        self._unanswered = [*outgoing.unanswered, *self._unanswered, *failed][-_MOST_UNANSWERED:]
-
-    def _may_try_again(self) -> bool:
-        """Whether a process that looks at nothing has not done so for long."""
-        now_s = self._local.clock.monotonic_s()
-        self._overloaded_since_s = self._overloaded_since_s or now_s
-        return now_s - self._overloaded_since_s < self._local.options.default_timeout_s
-
-    def _failed(self, messages: Sequence[Message], error: Exception) -> None:
-        """See to what was in a call that failed."""
-        if isinstance(error, AgentUnreachable):
-            self.peer_gone(error.message)
-        elif isinstance(error, DeadlineExceeded):
-            # It may be slow and not dead: a request goes on waiting for its reply; it may have got there.
-            messages = [message for message in messages if not self._local.pending.is_request(message)]
-            self._has_news = True  # of the call that is not answered
-        elif isinstance(error, ZejzlError) and not isinstance(error, Unavailable):
-            for message in [each for each in messages if not each.sequence]:
-                refused = Refused(message.id, DeadLetterReason.REFUSED, str(error))
-                self._owner.refused(self.host, message, refused)
-            messages = [each for each in messages if each.sequence]  # kept until this process is let in
-        why = error.message if isinstance(error, ZejzlError) else f"{type(error).__name__} on the way"
-        self._owner.unsent(self.host, messages, why, may_follow=False)
-
-    def _learn(self, taken: Sequence[Encoded], delivered: Delivered) -> list[Encoded]:
-        """See to what was taken there, and what was not; return what has to come later."""
-        by_id = {each[0].id: each for each in taken}
-        found = [(by_id.pop(refused.message_id, None), refused) for refused in delivered.refused]
-        self._note_taken(delivered.boot, [message for message, _ in by_id.values()])
-        later = []
-        for each, refused in found:
-            if each is None:
-                continue
-            if refused.is_later and not each[0].sequence:
-                later.append(each)
-            else:
-                self._owner.refused(self.host, each[0], refused)
-        return later
-
-    def _note_taken(self, boot: str, messages: Sequence[Message]) -> None:
-        durable = self._local.durable
-        if durable is not None and (kept := [message for message in messages if message.sequence]):
-            durable.delivered(self.host, boot, kept)
-
-    def _news(self, messages: Sequence[Message]) -> News | None:
-        self._has_news = False
-        durable = self._local.durable
-        return None if durable is None else durable.news_for(self.host, messages)
+        return [] if delivered is None else self._calls.learn(taken, delivered)
 
     def _stop_waiting(self, waiting: "asyncio.Future[None]") -> None:
         if self._waiting_answer is waiting:

@@ -88,6 +88,11 @@ class Mailbox:
         return self._lanes.size + self._granted >= self.capacity
 
     @property
+    def makes_wait(self) -> bool:
+        """Whether a sender has to wait: the next message does not fit, or others who waited come first."""
+        return self._granted > 0 or bool(self._senders) or self._lanes.size >= self.capacity
+
+    @property
     def has_receiver(self) -> bool:
         """Whether somebody waits for mail now."""
         return any(not receiver.done() for receiver in self._receivers)
@@ -136,6 +141,10 @@ class Mailbox:
             self._grant()
             timer = loop.call_at(deadline_s, _refuse, waiter)
             try:
+                if waiter.done() and self._granted > 1:
+                    await asyncio.sleep(
+                        0
+                    )  # those who got their places before have not put their messages yet
                 is_granted = await waiter
             except asyncio.CancelledError:
                 self._give_up(waiter)

@@ -88,7 +88,8 @@ class Outgoing:
         news: of mail that is sent at least once; None when there is none.
         returned: what this process did not take of the messages that came back with earlier answers.
         call: number of this call among all that go this way, from 1.
-        unanswered: earlier calls that failed: neither are they waited for, nor did the mail in their answers come.
+        unanswered: earlier calls that failed: the mail in their answers did not come.
+        skipped: numbers of the batches of earlier calls that failed: they are not to be waited for.
         ended: every call up to this one has ended; of those that failed the last ones stand in ``unanswered``.
         is_patient: it holds nothing but mail that had to come later; it may wait a while for room, and stands outside
             of the order of the other batches.
@@ -103,6 +104,7 @@ class Outgoing:
     call: int = 0
     unanswered: tuple[int, ...] = ()
     ended: int = 0
+    skipped: tuple[int, ...] = ()
     is_patient: bool = False
 
 

@@ -165,7 +165,7 @@ class PostOffice(OfficeViews):
             if box is None:
                 await self.away.send(message)
             elif message.correlation_id is None or not self.local.is_reply(message, is_own=True):
-                if box.overflow is Overflow.WAIT and box.is_full:
+                if box.overflow is Overflow.WAIT and box.makes_wait:
                     await box.room(message, self.local.patience_s(message))
                 self.local.put(box, message)
         self.local.count_sent(message)
@@ -200,6 +200,10 @@ class PostOffice(OfficeViews):
             if is_failure(reply):
                 raise error_from(reply.content)
             return reply
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.local.lose(future.result(), DeadLetterReason.LATE_REPLY, "its request was just given up")
+            raise
         finally:
             self.local.limits.end(future)
             self._pending.remove(correlation_id)

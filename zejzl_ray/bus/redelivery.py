@@ -81,6 +81,11 @@ class Redelivery:
         """Return those that are under way to a process, or that it has taken: of these it may tell what became."""
         return [tracked.sequence for tracked in self._known(sequences) if tracked.host == host]
 
+    def deadline_of(self, sequence: int) -> float | None:
+        """Return until when a message is wanted, monotonic time; None for as long as it takes."""
+        tracked = self._tracked.get(sequence)
+        return tracked.end_at_s if tracked is not None and tracked.has_deadline else None
+
     def sent_last_to(self, sequences: Iterable[int], host: str) -> list[int]:
         """Return those that went to a process last, also if it did not take them: of these it may ask again."""
         return [tracked.sequence for tracked in self._known(sequences) if tracked.last_host == host]

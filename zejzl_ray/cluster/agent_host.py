@@ -166,6 +166,7 @@ class AgentHost:
         }
         # agent -> why it could not be started
         self._faults: dict[str, str] = {}
+        self._absent_since: dict[str, float] = {}  # agent that does not run -> when that was seen first
         self.agents = AgentSet(parts, registrar=registrar)
         self.office.dead_letters.on_letter(self.agents.undelivered)
         hub = ObservabilityHubClient(self._access.caller)
@@ -314,7 +315,9 @@ class AgentHost:
         # What they have sent last, and whom they have acknowledged: the other hosts hear of it before this one goes.
         await self._durable.close_inboxes()
         if not await self.office.flush(FLUSH_S):
-            _log.warning("the host stops with mail for other hosts that could not go", waiting=self.office.waiting)
+            _log.warning(
+                "the host stops with mail for other hosts that could not go", waiting=self.office.waiting
+            )
         self._is_closed = True
         await _ended(*others)
         await self._durable.close()
@@ -366,13 +369,15 @@ class AgentHost:
         """The agents of this host that do not run."""
         running = set(self.agents.names())
         now_s = self._clock.now_s()
+        for name in running:
+            self._absent_since.pop(name, None)
         return [
             AgentInfo(
                 name=name,
                 entry=spec.entry,
                 state=LifeState.FAILED if name in self._faults else LifeState.STOPPED,
                 reason=self._faults.get(name, "stopped"),
-                state_since_s=now_s,
+                state_since_s=self._absent_since.setdefault(name, now_s),
                 health=AgentHealth(
                     agent=name,
                     score=0.0,

@@ -53,7 +53,10 @@ class NodePorts(Contract):
     node_manager: int = Field(default=0, ge=0, le=65535)
     object_manager: int = Field(default=0, ge=0, le=65535)
     metrics: int | None = Field(
-        default=None, ge=0, le=65535, description="Ray's page of figures, which asks for no token; None: not served"
+        default=None,
+        ge=0,
+        le=65535,
+        description="Ray's page of figures, which asks for no token; None: not served",
     )
 
 

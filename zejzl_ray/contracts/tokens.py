@@ -19,7 +19,8 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 RecordId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 # One service, or one host of agents: agent_host.NAME.
 Audience = Annotated[
-    str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}(\.[A-Za-z][A-Za-z0-9_.-]{0,127})?$", max_length=192)
+    str,
+    StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}(\.[A-Za-z][A-Za-z0-9_.-]{0,127})?$", max_length=192),
 ]
 MAX_GRANTS: Final = 64
 MAX_PAGE: Final = 1000

@@ -1,5 +1,6 @@
 """Starting, replacing and ending hosts of agents, without Ray."""
 
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from actors.host_plans import HostPlan
 from actors.hosts import AgentHosts
 from tests.unit.actors.fake_hosts import NAMESPACE, FakeHosts, info, waiting
 from zejzl_ray.cluster.agent_host import AgentHostOptions
+from zejzl_ray.contracts import agent_host as wire
 from zejzl_ray.contracts.agent_life import LifeState
 from zejzl_ray.errors import ClusterError, NotFound, ServiceUnavailable, Unauthenticated
 from zejzl_ray.settings import Settings
@@ -204,3 +206,25 @@ async def test_an_agent_is_started_at_its_host(own: AgentHosts, fake: FakeHosts)
     fake.digests = {"talk": "d1"}
     assert (await own.start_agent("talk", "A")).name == "A"
     assert fake.log == [("start_agent", "talk", "A")]
+
+
+async def test_a_host_gets_the_time_to_stop_that_it_says_it_needs(
+    own: AgentHosts, fake: FakeHosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.digests["talk"] = "d1"
+    asked: list[tuple[float | None, float]] = []
+    answer = fake.call
+
+    async def listen(operation: Any, request: Any, call: Any) -> Any:
+        if operation.name == "stop":
+            asked.append((request.timeout_s, call.deadline_at_s - time.time()))
+        reply = await answer(operation, request, call)
+        return (
+            reply.model_copy(update={"stop_within_s": 75.0}) if isinstance(reply, wire.HeldAgents) else reply
+        )
+
+    monkeypatch.setattr(fake, "call", listen)
+    await own.end("talk")
+    ((timeout_s, left_s),) = asked
+    assert timeout_s == 75.0
+    assert left_s > 75.0

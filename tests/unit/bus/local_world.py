@@ -159,7 +159,9 @@ class LocalWorld:
     def _check_order(self) -> None:
         for (receiver, _, sender, priority), numbers in self.read.items():
             if receiver in self.single:
-                assert numbers == sorted(numbers), f"{receiver} read mail of {sender}, {priority}, out of order"
+                assert numbers == sorted(numbers), (
+                    f"{receiver} read mail of {sender}, {priority}, out of order"
+                )
 
     def _check_counters(self) -> None:
         office = self.office
@@ -177,7 +179,9 @@ class LocalWorld:
 
     # --- how it is done ----------------------------------------------------------------------------------------------
 
-    def _new(self, sender: str, to: str, priority: MessagePriority, lives_s: float | None, kind: str) -> Message:
+    def _new(
+        self, sender: str, to: str, priority: MessagePriority, lives_s: float | None, kind: str
+    ) -> Message:
         number = len(self.ledger)
         deadline_s = None if lives_s is None else self.clock.now_s() + lives_s
         message = Message(sender, to, kind, {"number": number}, priority, deadline_at_s=deadline_s)
@@ -192,7 +196,9 @@ class LocalWorld:
         task.add_done_callback(self._done)
         if message is not None:
             sent = self._sent(message)
-            task.add_done_callback(lambda done: setattr(sent, "outcome", "cancelled") if done.cancelled() else None)
+            task.add_done_callback(
+                lambda done: setattr(sent, "outcome", "cancelled") if done.cancelled() else None
+            )
         return task
 
     def _done(self, task: "asyncio.Task[None]") -> None:
@@ -209,7 +215,9 @@ class LocalWorld:
             box = self.office.find(message.to_agent)
             assert box is not None
             assert len(box) >= box.capacity
-            assert box.overflow is not Overflow.DROP_OLDEST_LOW or all(each.priority is not LOW for each in box)
+            assert box.overflow is not Overflow.DROP_OLDEST_LOW or all(
+                each.priority is not LOW for each in box
+            )
         except UnknownAgent as error:
             sent.outcome = "refused"
             assert not self.office.is_local(message.to_agent)

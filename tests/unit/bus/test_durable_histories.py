@@ -239,7 +239,7 @@ async def run(history: list[tuple[Any, ...]]) -> History:
     return it
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(steps, max_size=40))
 def test_what_was_promised_is_delivered_or_a_dead_letter_and_nothing_is_handled_twice_without_a_reason(
     history: list[tuple[Any, ...]],

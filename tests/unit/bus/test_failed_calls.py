@@ -266,3 +266,27 @@ async def test_a_deadline_between_processes_is_wall_time() -> None:
     assert await read(offices, 1) == [1]
     assert office.dead_letters.counts() == {DeadLetterReason.EXPIRED: 1}
     await offices.close()
+
+
+@in_virtual_time
+async def test_an_answer_counts_as_arrived_only_when_the_other_side_has_heard_which_did_not() -> None:
+    offices = pair(batch_messages=1)
+    there = offices.offices["b"]
+    link = there.link("a")
+    link.can_go_back = frozenset(["reader"])
+    wire = offices.wires["a"]
+    wire.lost_answers = 1
+    wire.delay_s = 0.01
+    asking = asyncio.create_task(offices.offices["a"].request(note(0, "reader"), 1.0))
+    await there.respond(
+        await there.receive("reader", 1.0), {"answer": 42}
+    )  # the answer that takes it along is lost
+    await asyncio.sleep(0.015)
+    wire.errors.append(DeadlineExceeded("the call that would have said so"))
+    await offices.offices["a"].send(note(1, "reader"))
+    await offices.offices["a"].send(note(2, "reader"))
+    await offices.offices["a"].send(note(3, "reader"))
+    with pytest.raises(RequestTimedOut):
+        await asking
+    assert there.dead_letters.counts() == {DeadLetterReason.UNREACHABLE: 1}
+    await offices.close()

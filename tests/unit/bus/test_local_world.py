@@ -49,8 +49,16 @@ class LocalMachine(RuleBasedStateMachine):
     def clear(self, agent: str) -> None:
         self.world.clear(agent)
 
-    @rule(sender=SENDERS, to=AGENTS, priority=PRIORITIES, lives_s=st.one_of(st.none(), LIMITS), count=st.integers(1, 4))
-    def send(self, sender: str, to: str, priority: MessagePriority, lives_s: float | None, count: int) -> None:
+    @rule(
+        sender=SENDERS,
+        to=AGENTS,
+        priority=PRIORITIES,
+        lives_s=st.one_of(st.none(), LIMITS),
+        count=st.integers(1, 4),
+    )
+    def send(
+        self, sender: str, to: str, priority: MessagePriority, lives_s: float | None, count: int
+    ) -> None:
         for _ in range(count):
             self.world.send(sender, to, priority, lives_s)
 
@@ -136,4 +144,4 @@ def test_every_message_ends_once_in_order_and_for_a_true_reason(
         stateful_step_count=30,
         phases=[hypothesis.Phase.generate],  # making a failure smaller takes longer than a test may
     )
-    run_state_machine_as_test(LocalMachine, settings=settings)  # type: ignore[no-untyped-call] # hypothesis
+    run_state_machine_as_test(LocalMachine, settings=settings)

@@ -206,3 +206,38 @@ async def test_a_message_that_meets_a_failure_is_refused_alone(monkeypatch: pyte
     await rest()
     assert offices.offices["a"].dead_letters.counts() == {DeadLetterReason.REFUSED: 1}
     await offices.close()
+
+
+@in_virtual_time
+async def test_who_waited_for_room_comes_before_who_asks_in_the_same_moment() -> None:
+    offices = Offices("a")
+    office = offices.offices["a"]
+    box = offices.open("a", "reader", capacity=2, overflow=Overflow.WAIT)
+    for number in range(2):
+        await office.send(note(number, "reader"))
+    waiting = [asyncio.create_task(office.send(note(number, "reader"))) for number in (2, 3)]
+    await rest(3)
+    assert box.take() is not None
+    assert box.take() is not None  # both have a place now, and have not put their messages yet
+    assert box.makes_wait
+    later = asyncio.create_task(office.send(note(4, "reader")))
+    assert numbers([await office.receive("reader", 1.0) for _ in range(3)]) == [2, 3, 4]
+    await asyncio.gather(*waiting, later)
+    await offices.close()
+
+
+@in_virtual_time
+async def test_a_place_that_is_given_up_goes_to_the_next_in_order() -> None:
+    offices = Offices("a")
+    office = offices.offices["a"]
+    box = offices.open("a", "reader", capacity=2, overflow=Overflow.WAIT)
+    for number in range(2):
+        await office.send(note(number, "reader"))
+    given_up, second = [asyncio.create_task(office.send(note(number, "reader"))) for number in (2, 3)]
+    await rest(3)
+    given_up.cancel()
+    box.clear()
+    await office.send(note(4, "reader"))
+    await second
+    assert numbers([await office.receive("reader", 1.0) for _ in range(2)]) == [3, 4]
+    await offices.close()

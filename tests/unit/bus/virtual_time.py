@@ -1,9 +1,10 @@
-"""An event loop whose time is made up: waiting takes none, the order of events is always the same, hanging is an error."""
+"""An event loop whose time is made up: waiting takes none, the order is always the same, hanging is an error."""
 
 import asyncio
 import functools
 import gc
 import selectors
+import traceback
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec
@@ -37,10 +38,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._virtual = _Selector()
         super().__init__(self._virtual)
         self.problems: list[str] = []
-        self.set_exception_handler(lambda _, context: self.problems.append(str(context)))
+        self.set_exception_handler(self._note)
 
     def time(self) -> float:
         return self._virtual.now_s
+
+    def _note(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        trace = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else ""
+        self.problems.append(f"{context['message']}\n{trace}")
 
     def go_round(self) -> None:
         """Do what is ready now, once, without time going by."""

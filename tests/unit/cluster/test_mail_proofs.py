@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
+from tests.unit.auth.process_bench import ProcessBench
 from tests.unit.cluster.mail_world import mail_world
 from tests.unit.security.gateway_bench import call
 from zejzl_ray.auth.token_source import TokenSource
@@ -143,3 +144,16 @@ async def test_where_authentication_is_off_agents_are_named_without_tokens() -> 
         proofs = MailProofs(world, {}, world.bench.clock, is_required=False)
         assert await proofs.of(["A", "B"], "b") == Shown((Speaker(agent="A"), Speaker(agent="B")))
         assert world.asked == []
+
+
+async def test_tokens_are_shown_also_before_this_process_has_heard_of_the_gateway() -> None:
+    async with mail_world() as world:
+        here = await world.process()
+        unheard = ProcessBench()
+        credentials = {"Camera": world.credential("Camera")}
+        proofs = MailProofs(world, credentials, world.bench.clock, guard=unheard.guard)
+        assert (await proofs.of(["Camera"], "b")).agents == {"Camera"}
+        known = MailProofs(world, credentials, world.bench.clock, guard=here.guard)
+        for _ in range(2):
+            assert (await known.of(["Camera"], "b")).agents == {"Camera"}
+        assert len(world.asked) == 2

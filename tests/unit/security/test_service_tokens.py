@@ -82,7 +82,9 @@ async def test_a_token_for_a_host_of_agents_is_good_for_mail_and_nothing_else(
         assert all(grant.startswith("mail:") for grant in without.scopes)
 
 
-@pytest.mark.parametrize("audience", ["agent_host.", "agent_host.a b", "agent_host.1", "Agent.a", "a." + "x" * 129])
+@pytest.mark.parametrize(
+    "audience", ["agent_host.", "agent_host.a b", "agent_host.1", "Agent.a", "a." + "x" * 129]
+)
 def test_an_audience_is_a_service_or_a_host_and_no_other_text(audience: str) -> None:
     with pytest.raises(ValidationError):
         Bench().service_token(audience=audience)
