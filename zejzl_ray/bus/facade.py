@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from zejzl_ray.bus.callbacks import MAX_CALLBACKS, Callback, CallbackHandle, CallbackRunner
 from zejzl_ray.bus.concurrency import ConcurrencyLimit
+from zejzl_ray.bus.dead_letters import DeadLetterReason
 from zejzl_ray.bus.deadlock_finder import DeadlockPolicy
 from zejzl_ray.bus.deadlock_monitor import LocalDeadlockMonitor, OnDeadlock
 from zejzl_ray.bus.facade_reports import advice, performance_snapshot
@@ -218,13 +219,18 @@ class MessageBus(OldAttributes):
         return handle
 
     def clear_queue(self, agent_id: str) -> int:
-        """Empty the mailbox of an agent and return how many messages were in it; those who wait for mail go on."""
+        """Empty the mailbox of an agent and return how many messages were in it, which are dead letters.
+
+        Those who wait for mail go on.
+        """
         box = self._office.find(agent_id)
         if box is None:
             return 0
-        cleared = len(box.clear())
-        log.info("queue cleared", agent=agent_id, cleared=cleared)
-        return cleared
+        cleared = box.clear()
+        for message in cleared:
+            self._office.lose(message, DeadLetterReason.MAILBOX_CLOSED, "the mailbox was emptied")
+        log.info("queue cleared", agent=agent_id, cleared=len(cleared))
+        return len(cleared)
 
     async def shutdown(self) -> None:
         """Close everything; whoever waits gets BusClosed. Safe to repeat."""

@@ -33,7 +33,7 @@ class NodeRole(StrEnum):
 
 
 class HealthCheck(Contract):
-    """How soon a silent machine is declared lost: ``period_ms`` x ``failure_threshold`` + ``timeout_ms``."""
+    """How soon a silent machine is declared lost: about (``period_ms`` + ``timeout_ms``) x ``failure_threshold``."""
 
     period_ms: int = Field(default=1000, gt=0)
     timeout_ms: int = Field(default=1500, gt=0)

@@ -207,6 +207,10 @@ class LinkedWorld:
         self.is_calm = True
         self.pass_time(3 * DEFAULT_S)
         # So that everybody hears which answers were lost.
+        for name, office in self.offices.items():
+            for other in self.names:
+                if other != name:
+                    self.loop.call_soon(office.tell, other)
         for sender, to in [(a, b) for a in self.is_at for b in self.is_at if self.is_at[a] != self.is_at[b]]:
             self.send(sender, to, HIGH, None)
         self.pass_time(3 * DEFAULT_S)

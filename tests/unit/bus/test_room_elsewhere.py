@@ -6,9 +6,11 @@ import pytest
 
 from tests.unit.bus.linked_offices import CALL_S, Offices, note, numbers, rest
 from tests.unit.bus.virtual_time import in_virtual_time
+from zejzl_ray.bus import codec
 from zejzl_ray.bus.dead_letters import DeadLetterReason
 from zejzl_ray.bus.mailbox import Mailbox, Overflow
 from zejzl_ray.bus.message import Message
+from zejzl_ray.bus.ports import Outgoing
 from zejzl_ray.errors import MailboxFull, RequestTimedOut
 
 
@@ -240,4 +242,35 @@ async def test_a_place_that_is_given_up_goes_to_the_next_in_order() -> None:
     await office.send(note(4, "reader"))
     await second
     assert numbers([await office.receive("reader", 1.0) for _ in range(2)]) == [3, 4]
+    await offices.close()
+
+
+async def bring(offices: Offices, *numbers: int, is_patient: bool = False) -> list[bool]:
+    """Bring notes to the slow agent as host a does; return which of those that were refused are to come later."""
+    batch = codec.join([codec.encode(note(number, "slow", id=f"m{number}")) for number in numbers])
+    outgoing = Outgoing(boot="x", batch=batch, is_patient=is_patient)
+    return [each.is_later for each in (await offices.offices["b"].accept("a", outgoing, offices)).refused]
+
+
+@in_virtual_time
+async def test_mail_does_not_overtake_what_had_to_go_back_although_there_is_room_again() -> None:
+    offices = slow_and_quick(capacity=1)
+    assert await bring(offices, 0, 1) == [True]
+    await read(offices, 1)
+    assert await bring(offices, 2) == [True]
+    assert await bring(offices, 1, is_patient=True) == []
+    await read(offices, 1)
+    assert await bring(offices, 3) == []
+    await offices.close()
+
+
+@in_virtual_time
+async def test_a_patient_batch_that_does_not_get_in_as_a_whole_keeps_the_way_shut() -> None:
+    offices = slow_and_quick(capacity=1)
+    await bring(offices, 0, 1)
+    begun_s = asyncio.get_running_loop().time()
+    assert await bring(offices, 1, 2, is_patient=True) == [True, True]
+    assert 0.9 < asyncio.get_running_loop().time() - begun_s < 1.1
+    await read(offices, 1)
+    assert await bring(offices, 3) == [True]
     await offices.close()
