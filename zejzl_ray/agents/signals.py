@@ -22,7 +22,7 @@ async def run_until_signalled(
     for each in SIGNALS:
         loop.add_signal_handler(each, _note, received, each)
     try:
-        which = await received.get()
+        which = await received.get()  # zejzl: ignore[receive-without-time-limit] until it is told
         get_logger("agents").info("stops", signal=which.name)
         closing = asyncio.ensure_future(close())
         again = asyncio.ensure_future(received.get())
