@@ -118,15 +118,22 @@ async def answers(
     stage: Stage, sender: str, receiver: str, host: str = "mailA", within_s: float = 60.0
 ) -> None:
     """Wait until an agent answers another one."""
+    why = ""
 
     async def has_answered() -> bool:
+        nonlocal why
         try:
             error, _ = await stage.hosts[host].do("ask", sender, receiver, "ping", {}, 2.0)
         except ray.exceptions.RayError:  # it is being started anew
             return False
+        why = error
         return not error
 
-    await eventually(has_answered, within_s=within_s, what=f"{receiver} answers {sender}")
+    try:
+        await eventually(has_answered, within_s=within_s, what=f"{receiver} answers {sender}")
+    except AssertionError as error:
+        error.add_note(f"the last attempt ended with {why}")
+        raise
 
 
 def forget_agents(system: System, names: Iterable[str]) -> None:

@@ -16,6 +16,7 @@ from zejzl_ray.log import get_logger
 LEASE_PERIODS: Final = 3.0  # two heartbeats may fail before the lease runs out
 _TOGETHER: Final = 0.25  # part of a period by which a heartbeat may come early, to go in one pass with others
 _AT_ONCE: Final = 16
+_REGISTER_AGAIN_S: Final = 1.0
 _MOST_REASON: Final = 1024
 
 _log = get_logger("agents")
@@ -152,6 +153,10 @@ class Heartbeats:
         elif member.problem and not problem:
             _log.info("registry has been told of the agent again", agent=member.name)
         member.problem = problem
+        if (
+            problem and not member.is_registered
+        ):  # nobody can find it: it does not wait for its next heartbeat
+            member.due_at_s = min(member.due_at_s, self._clock.monotonic_s() + _REGISTER_AGAIN_S)
 
     async def _tell(self, member: Registrant) -> None:
         if not member.is_registered:
@@ -161,6 +166,8 @@ class Heartbeats:
         try:
             await self._registrar.heartbeat(member.name, health.status, reason)
         except AgentNotFound:  # the registry has lost it, for example after the lease ran out
+            if self._members.get(member.name) is not member:
+                return  # removed meanwhile: it may be another host's by now
             member.is_registered = False
             await self._register(member)
             await self._registrar.heartbeat(member.name, health.status, reason)

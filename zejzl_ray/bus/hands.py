@@ -11,7 +11,7 @@ from typing import Any, Final
 
 
 class Hand:
-    """A task that has received mail.
+    """A task that works for agents: it has waited for mail, taken a request, or sent one.
 
     Attributes:
         ref: gives the task as long as somebody holds it.
@@ -31,9 +31,6 @@ class Hand:
 
 _current: Final[ContextVar[Hand | None]] = ContextVar("zejzl_hand", default=None)
 
-hand_at_work: Final = _current.get
-"""Return the hand that the running task works for: itself, or the one that started it; None when there is none."""
-
 
 def own_hand() -> Hand | None:
     """Return the hand that the running task is, from now on; None outside of tasks."""
@@ -46,3 +43,9 @@ def own_hand() -> Hand | None:
     hand = Hand(task)
     _current.set(hand)
     return hand
+
+
+def hand_at_work() -> Hand | None:
+    """Return whom the running task works for: the one that has started it, or itself; None outside of tasks."""
+    hand = _current.get()
+    return own_hand() if hand is None or hand.task is None else hand

@@ -11,9 +11,12 @@ from zejzl_ray.bus.local_mail import LocalMail
 from zejzl_ray.bus.message import Message
 from zejzl_ray.bus.undeliverable import reason_for
 from zejzl_ray.errors import ZejzlError
+from zejzl_ray.log import get_logger
 
 _FOLLOW_S: Final = 3.0  # how long news of where an agent has moved to are waited for
 _LOOK_S: Final = 0.02
+_LONGEST_S: Final = 0.25
+log = get_logger("zejzl.bus")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +91,8 @@ class MovedMail:
             await self._look(host, astray)
             if not astray:
                 break
-            await asyncio.sleep(max(_LOOK_S, 10 * (loop.time() - begun_s)))
+            # Much mail takes long to look at; what it waited for room counts too, so there is a bound.
+            await asyncio.sleep(min(_LONGEST_S, max(_LOOK_S, 10 * (loop.time() - begun_s))))
         del self._astray[host], self._tasks[host]
 
     async def _look(self, host: str, astray: deque[_Astray]) -> None:
@@ -112,6 +116,9 @@ class MovedMail:
                 await self._forward(message)
             except ZejzlError as error:
                 local.lose(message, reason_for(error), error.message)
+            except Exception as error:
+                log.exception("mail that follows its agent met a failure", to_agent=message.to_agent)
+                local.lose(message, DeadLetterReason.REFUSED, f"{type(error).__name__} on its way")
         elif message.expires_s is not None and message.expires_s <= local.clock.monotonic_s():
             local.lose(message, DeadLetterReason.EXPIRED, each.why)
         elif local.clock.monotonic_s() >= each.until_s:

@@ -17,7 +17,7 @@ class PendingRequest:
         message: the request.
         since_s: wall time of its start.
         slot: which handler of the requester waits; None outside of a handler.
-        hand: which task waits, outside of a handler; None when it has not received anything.
+        hand: which task waits, outside of a handler.
         host: process that it was sent to; empty for this one.
     """
 

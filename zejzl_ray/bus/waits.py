@@ -92,19 +92,15 @@ class WaitsReporter:
     ) -> list[Handled]:
         """What an agent without a runner does: each task that took a request answers it when its own are answered.
 
-        Requests that were taken by a task that has ended, as ``wait_for`` makes one, and requests of tasks that have
-        taken nothing are held for one thing.
+        What was taken by a task that has ended, as ``wait_for`` makes one, waits for all that the agent has asked.
         """
         took: dict[Hand | None, list[str]] = defaultdict(list)
         for correlation_id, hand in self._local.taken(agent).items():
             took[_living(hand)].append(correlation_id)
         handled: list[Handled] = []
-        for hand in dict.fromkeys([*took, *by_hand]):
-            waits = [
-                each for each in by_hand.get(hand, ()) if hand is not None or each.message.from_agent == agent
-            ]
-            if hand not in took and all(each.message.from_agent != agent for each in waits):
-                continue
+        own = [each for waits in by_hand.values() for each in waits if each.message.from_agent == agent]
+        for hand in dict.fromkeys([*took, *(_living(each.hand) for each in own)]):
+            waits = own if hand is None else by_hand.get(hand, [])
             task = None if hand is None else hand.task
             awaits = tuple(each.message.correlation_id or "" for each in waits)
             for request_id in took.get(hand) or [""]:

@@ -1,5 +1,6 @@
-"""Messages as bytes: what goes through comes out, what cannot is refused at its sender, and one bad one spoils no others."""
+"""Messages as bytes: what goes in comes out, what cannot is refused at its sender, and a bad one spoils no others."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -128,10 +129,8 @@ def test_a_part_that_does_not_even_say_its_id_is_unreadable_too(part: bytes) -> 
 @given(data=st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     for decode in (codec.decode, codec.decode_batch, codec.read_batch, decode_outgoing, decode_delivered):
-        try:
+        with suppress(InvalidInput):
             decode(data)
-        except InvalidInput:
-            pass
 
 
 def test_frames_come_out_as_they_went_in() -> None:

@@ -106,6 +106,7 @@ async def test_one_large_message_that_gives_up_lets_the_small_ones_behind_it_in(
     small = asyncio.create_task(queue.enqueue(mail(2), b"x" * 10, 50.0))
     await settle()
     assert not small.done()
+    assert not queue.offer(mail(3), b"x")  # it would fit
     large.cancel()
     await small
     assert numbers(queue.take(None)) == [0, 2]

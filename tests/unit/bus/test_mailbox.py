@@ -51,7 +51,7 @@ def test_a_policy_that_is_none_is_refused_and_those_that_are_named() -> None:
 def test_a_full_mailbox_that_rejects_says_whose_it_is_and_how_full() -> None:
     box = box_of(1, Overflow.REJECT)
     box.put(mail(0))
-    with pytest.raises(MailboxFull, match="The mailbox of a is full: 1 messages. Send later") as caught:
+    with pytest.raises(MailboxFull, match=r"The mailbox of a is full: 1 messages. Send later") as caught:
         box.put(mail(1))
     assert caught.value.details == {"to_agent": "a", "from_agent": "s", "capacity": 1}
     assert len(box) == 1
@@ -74,11 +74,13 @@ async def test_a_receiver_that_waits_gets_the_message_at_once_and_several_get_th
     box = box_of()
     first, second = (asyncio.create_task(box.wait(5.0)) for _ in range(2))
     await settle()
-    assert box.has_receiver
+    waits = [box.has_receiver]
     box.put(mail(0))
+    waits.append(box.has_receiver)
     box.put(mail(1))
+    waits.append(box.has_receiver)
+    assert waits == [True, True, False]
     assert len(box) == 0
-    assert not box.has_receiver
     assert numbers([await first, await second]) == [0, 1]
 
 

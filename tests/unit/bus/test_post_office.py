@@ -255,7 +255,7 @@ async def test_a_plain_number_for_a_priority_is_taken_also_when_it_was_assigned(
 @in_virtual_time
 async def test_at_least_once_needs_a_store() -> None:
     office = office_of("b")
-    with pytest.raises(BusError, match="keeps no mail, so it cannot promise at least once. Give it a store"):
+    with pytest.raises(BusError, match=r"keeps no mail, so it cannot promise at least once. Give it a store"):
         await office.send(mail(guarantee=Guarantee.AT_LEAST_ONCE))
     await office.ack(mail())
     await office.nack(mail(), "no")
@@ -271,7 +271,7 @@ async def test_a_name_that_is_none_opens_no_mailbox(name: Any) -> None:
 @in_virtual_time
 async def test_a_mailbox_is_opened_once_and_closed_as_often_as_one_likes() -> None:
     office = office_of("b")
-    with pytest.raises(Conflict, match="open already. Close it first"):
+    with pytest.raises(Conflict, match=r"open already. Close it first"):
         office.open_mailbox("b")
     await office.send(mail(4))
     assert [message.content["number"] for message in office.close_mailbox("b")] == [4]
@@ -322,13 +322,24 @@ async def test_a_closed_bus_says_so_to_everybody() -> None:
         with pytest.raises(BusClosed):
             await task
     for call in (office.send(mail()), office.receive("b"), office.request(mail())):
-        with pytest.raises(BusClosed, match="The bus of this process is closed. Make a new one"):
+        with pytest.raises(BusClosed, match=r"The bus of this process is closed. Make a new one"):
             await call
-    with pytest.raises(BusClosed):
-        await office.send(mail(guarantee=Guarantee.AT_LEAST_ONCE))
     with pytest.raises(BusClosed):
         office.open_mailbox("c")
     assert asyncio.get_running_loop().time() == 0
+
+
+@in_virtual_time
+async def test_a_message_whose_receiver_gave_up_as_the_mailbox_was_closed_is_a_dead_letter() -> None:
+    office = office_of("b")
+    receiver = asyncio.create_task(office.receive("b", 5.0))
+    await settle()
+    await office.send(mail(4))
+    office.close_mailbox("b")
+    receiver.cancel()
+    await settle()
+    assert office.dead_letters.counts() == {DeadLetterReason.MAILBOX_CLOSED: 1}
+    assert office.dead_letters.letters()[0].detail == "b stopped before it read it"
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
@@ -475,7 +486,7 @@ async def test_a_correlation_id_that_waits_cannot_be_used_again() -> None:
     office = office_of("a", "b")
     request = asyncio.create_task(office.request(mail(correlation_id="mine")))
     await settle()
-    with pytest.raises(Conflict, match="A request mine waits already. Leave the correlation id out"):
+    with pytest.raises(Conflict, match=r"A request mine waits already. Leave the correlation id out"):
         await office.request(mail(correlation_id="mine"))
     await answer(office)
     assert (await request).correlation_id == "mine"
@@ -534,7 +545,7 @@ async def test_a_time_limit_that_is_none_is_refused(limit: Any) -> None:
 @in_virtual_time
 async def test_only_requests_are_answered() -> None:
     office = office_of("a", "b")
-    with pytest.raises(InvalidInput, match="is no request. Answer with send"):
+    with pytest.raises(InvalidInput, match=r"is no request. Answer with send"):
         await office.respond(mail(), {})
 
 
