@@ -17,6 +17,7 @@ from zejzl_ray.bus.post_office import PostOffice
 from zejzl_ray.errors import (
     AgentUnreachable,
     BusClosed,
+    DeadlineExceeded,
     InvalidInput,
     MailboxFull,
     MessageTooLarge,
@@ -594,4 +595,51 @@ async def test_which_batch_went_back_with_which_answer_is_remembered_for_the_las
         await here.request(note(number, "reader"), 5.0)
     assert len(there.link("a")._number_in_answer) == 64
     server.cancel()
+    await offices.close()
+
+
+@in_virtual_time
+async def test_a_batch_that_is_lost_is_not_waited_for_once_that_is_known() -> None:
+    offices, here, there = two(batch_messages=1)
+    loop = asyncio.get_running_loop()
+    await here.send(note(0, "reader"))
+    await rest()
+    offices.wires["a"].errors = [DeadlineExceeded("no answer")] * 2  # the second tells of the first, in vain
+    await here.send(note(1, "reader"))
+    await rest()
+    await here.send(note(2, "reader"))
+    assert await read(there, 2) == [0, 2]
+    assert loop.time() < 0.1
+    assert reasons(here) == {DeadLetterReason.UNREACHABLE: 1}
+    await offices.close()
+
+
+@in_virtual_time
+async def test_mail_that_was_lost_with_an_answer_does_not_hold_up_what_comes_by_a_call() -> None:
+    offices, here, there = two()
+    there.link("a").can_go_back = frozenset({"reader"})
+    offices.wires["a"].lost_answers = 1
+    request = asyncio.create_task(here.request(note(0, "reader"), 1.0))
+    await there.respond(await there.receive("reader", 5.0), {})  # goes back with the answer that is lost
+    with pytest.raises(RequestTimedOut):
+        await request
+    await here.send(note(1, "reader"))  # tells which answer did not come
+    await read(there, 1)
+    begun_s = asyncio.get_running_loop().time()
+    await there.send(note(2, "writer", "reader"))
+    assert await read(here, 1, "writer") == [2]
+    assert asyncio.get_running_loop().time() - begun_s < 0.1
+    assert reasons(there) == {DeadLetterReason.UNREACHABLE: 1}
+    await offices.close()
+
+
+@in_virtual_time
+async def test_a_batch_that_a_busy_process_did_not_look_at_keeps_its_place_before_those_behind_it() -> None:
+    offices, here, there = two(batch_messages=2)
+    offices.wires["a"].delay_s = 0.05
+    for number in range(6):
+        await here.send(note(number, "reader"))
+    await rest()
+    offices.wires["a"].errors = [Overloaded("busy")]
+    assert await read(there, 6) == [0, 1, 2, 3, 4, 5]
     await offices.close()
