@@ -258,10 +258,11 @@ class MailTransport:
         assert isinstance(opened, MailOpened)
         await peer.speakers.prove(opened.speakers)
         now_s = self._clock.monotonic_s()
+        has_new = not asked <= peer.asked  # an agent that has just come does not wait for what others lack
         peer.connection, peer.asked, peer.opened_at_s = opened.connection, asked, now_s
         peer.valid_until_s = now_s + opened.valid_s
         peer.renew_at_s = now_s + max(_SOONEST_S, min(opened.valid_s, shown.life_s) * _RENEW_SHARE)
-        peer.pause_s = min(_LATEST_S, peer.pause_s * 2) if peer.is_early else _SOONEST_S
+        peer.pause_s = min(_LATEST_S, peer.pause_s * 2) if peer.is_early and not has_new else _SOONEST_S
         peer.is_early = False
         if not asked <= shown.agents:
             self._open_soon(peer)
