@@ -159,6 +159,12 @@ class AgentExists(Conflict):
     code = "agent_exists"
 
 
+class AgentHeld(AgentExists):
+    """Another process holds the agent; it is free when that one stops it, or when its lease has run out."""
+
+    code = "agent_held"
+
+
 class VersionConflict(Conflict):
     """The thing was changed by somebody else since it was read; read it again."""
 

@@ -2,16 +2,18 @@
 
 import asyncio
 import os
+import socket
 import time
 from typing import Any
 
+import psutil
 import ray
 
 from actors.agent_host import AgentHostActor
 from zejzl_ray.agents.agent import Agent
 from zejzl_ray.agents.handlers import handles
 from zejzl_ray.bus.message import HIGH, LOW, NORMAL, Guarantee, Message
-from zejzl_ray.errors import Conflict, ZejzlError
+from zejzl_ray.errors import ZejzlError
 
 KEPT_EVERY = 20
 _PRIORITIES = (HIGH, NORMAL, NORMAL, LOW)
@@ -83,8 +85,6 @@ class Noter(Agent):
     subscriptions: tuple[str, ...] = ("mail.*.news",)
 
     async def on_start(self) -> None:
-        if not os.path.exists(self.settings.get("waits_for", "/")):  # noqa: PTH110, ASYNC240  a quick look
-            raise Conflict("It is at another host.")
         self._notes = os.open(self.settings["notes"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     async def on_message(self, message: Message) -> dict[str, Any]:
@@ -163,3 +163,15 @@ class MailHostActor(AgentHostActor):
             each.message.id: (each.reason.value, each.detail)
             for each in self._host.office.dead_letters.letters()
         }
+
+    @ray.method
+    async def close_connections(self, other_pid: int) -> int:
+        """Close the TCP connections between this process and another one; both live on. Return how many there were."""
+        ports = {each.laddr.port for each in psutil.Process(other_pid).net_connections("tcp")}
+        closed = 0
+        for each in psutil.Process().net_connections("tcp"):
+            if each.status == psutil.CONN_ESTABLISHED and each.raddr.port in ports:
+                with socket.socket(fileno=os.dup(each.fd)) as own:
+                    own.shutdown(socket.SHUT_RDWR)
+                closed += 1
+        return closed

@@ -83,17 +83,12 @@ class Stage:
         host = self.hosts[name] = Host(name, handle)
         return host
 
-    def agent(
-        self, name: str, kind: str, *, is_proved: bool = True, mail_scope: str = "", waits_for: str = ""
-    ) -> HostedAgent:
-        """Return an agent as a host is told of it; it cannot be started before a file ``waits_for`` is there."""
+    def agent(self, name: str, kind: str, *, is_proved: bool = True, mail_scope: str = "") -> HostedAgent:
+        """Return an agent as a host is told of it."""
         return HostedAgent(
             name,
             f"tests.cluster.mail_host:{kind}",
-            {
-                "notes": str(self.folder / name),
-                **({"waits_for": str(self.folder / waits_for)} if waits_for else {}),
-            },
+            {"notes": str(self.folder / name)},
             self.identities.credential_of(f"agent:{name}") if is_proved else None,
             mail_scope,
         )

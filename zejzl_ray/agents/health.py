@@ -16,6 +16,7 @@ from zejzl_ray.resilience.degradations import Degradation
 CHECK_TIMEOUT_S: Final = 2.0
 FAILING_BELOW: Final = 0.7  # a check with less is a reason to be degraded
 UNHEALTHY_BELOW: Final = 0.5  # an agent with a lower mean of all checks is unhealthy
+_WELL: Final = frozenset({LifeState.RUNNING, LifeState.STANDBY})
 _MOST_CHECKS: Final = 100
 _MOST_REASON: Final = 300
 
@@ -118,7 +119,7 @@ def judge(
     is_down = state in (LifeState.FAILED, LifeState.BACKING_OFF)
     if is_down:
         score = 0.0
-    if state not in (LifeState.RUNNING, LifeState.STARTING):
+    if state not in _WELL:
         reasons.insert(0, f"{state}: {reason}" if reason else str(state))
     status = HealthStatus.HEALTHY
     if reasons:

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from zejzl_ray.agents.ports import Registrar
 from zejzl_ray.clock import Clock, SystemClock
 from zejzl_ray.contracts.agent_life import AgentHealth
-from zejzl_ray.errors import AgentNotFound
+from zejzl_ray.errors import AgentHeld, AgentNotFound
 from zejzl_ray.log import get_logger
 
 LEASE_PERIODS: Final = 3.0  # two heartbeats may fail before the lease runs out
@@ -32,6 +32,7 @@ class Registrant:
         health: how it is.
         capabilities: told to the registry.
         metadata: told to the registry.
+        on_lost: called when another process holds the agent by now; it is not kept alive any more then.
     """
 
     name: str
@@ -39,10 +40,12 @@ class Registrant:
     health: Callable[[], Awaitable[AgentHealth]]
     capabilities: tuple[str, ...] = ()
     metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+    on_lost: Callable[[AgentHeld], None] | None = None
     is_registered: bool = False
     due_at_s: float = 0.0
     told_at_s: float | None = None
     problem: str = ""
+    held: AgentHeld | None = None
 
 
 class Heartbeats:
@@ -65,18 +68,31 @@ class Heartbeats:
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._task: asyncio.Task[None] | None = None
 
-    async def add(self, member: Registrant) -> bool:
+    async def claim(self, member: Registrant) -> bool:
         """Register an agent and keep it alive until ``remove``; an earlier one of the same name is replaced.
 
-        Tries once and then goes on by itself; True when it is registered already.
+        Its health is told from the next heartbeat on: call ``tell`` once the agent has started. Tries once and then
+        goes on by itself; True when it is registered already.
+
+        Raises:
+            AgentHeld: another process holds it; it is not tried again.
         """
         self._members[member.name] = member
-        await self._beat(member)
+        member.due_at_s = self._clock.monotonic_s() + member.period_s
+        await self._attempt(member, self._register)
+        if (held := member.held) is not None:
+            raise held
         if self._members.get(member.name) is member:
             if self._task is None or self._task.done():
                 self._task = asyncio.get_running_loop().create_task(self._run(), name="heartbeats")
             self._wake.set()
         return member.is_registered
+
+    async def tell(self, name: str) -> None:
+        """Send a heartbeat of an agent now, and wait until the registry has it or could not be told."""
+        member = self._members.get(name)
+        if member is not None:
+            await self._beat(member)
 
     async def remove(self, name: str) -> None:
         """Stop keeping an agent alive, and deregister it; safe to repeat, and never raises.
@@ -139,23 +155,31 @@ class Heartbeats:
 
     async def _beat(self, member: Registrant) -> None:
         member.due_at_s = self._clock.monotonic_s() + member.period_s
+        await self._attempt(member, self._tell)
+        if member.held is not None and member.on_lost is not None:
+            member.on_lost(member.held)
+
+    async def _attempt(self, member: Registrant, call: Callable[[Registrant], Awaitable[None]]) -> None:
+        """Make a call to the registry; what goes wrong is noted at the member."""
         problem = ""
         async with self._room:
             try:
                 async with asyncio.timeout(self._call_timeout_s):
-                    await self._tell(member)
+                    await call(member)
+            except AgentHeld as error:
+                member.held, member.is_registered = error, False
+                if self._members.get(member.name) is member:
+                    del self._members[member.name]
+                return
             except Exception as error:
                 problem = f"{type(error).__name__}: {error}"
-            else:
-                member.told_at_s = self._clock.monotonic_s()
         if problem and not member.problem:
             _log.warning("registry cannot be told of the agent", agent=member.name, error=problem)
         elif member.problem and not problem:
             _log.info("registry has been told of the agent again", agent=member.name)
         member.problem = problem
-        if (
-            problem and not member.is_registered
-        ):  # nobody can find it: it does not wait for its next heartbeat
+        # Nobody can find one that is not registered: it does not wait for its next heartbeat.
+        if problem and not member.is_registered:
             member.due_at_s = min(member.due_at_s, self._clock.monotonic_s() + _REGISTER_AGAIN_S)
 
     async def _tell(self, member: Registrant) -> None:
@@ -171,6 +195,7 @@ class Heartbeats:
             member.is_registered = False
             await self._register(member)
             await self._registrar.heartbeat(member.name, health.status, reason)
+        member.told_at_s = self._clock.monotonic_s()
 
     async def _register(self, member: Registrant) -> None:
         await self._registrar.register(
@@ -178,5 +203,6 @@ class Heartbeats:
         )
         if self._members.get(member.name) is member:
             member.is_registered = True
-        else:  # removed meanwhile
+            member.told_at_s = self._clock.monotonic_s()
+        elif member.name not in self._members:  # removed meanwhile
             await self._registrar.deregister(member.name)

@@ -22,6 +22,7 @@ class LifeEvent(StrEnum):
     CRASH = "crash"
     BACK_OFF = "back_off"
     GIVE_UP = "give_up"
+    STAND_BY = "stand_by"
     STOP = "stop"
     DRAINED = "drained"
 
@@ -29,7 +30,7 @@ class LifeEvent(StrEnum):
 _S = LifeState
 _E = LifeEvent
 TRANSITIONS: Final[dict[LifeState, dict[LifeEvent, LifeState]]] = {
-    _S.STOPPED: {_E.START: _S.STARTING},
+    _S.STOPPED: {_E.START: _S.STARTING, _E.STAND_BY: _S.STANDBY},
     _S.STARTING: {_E.STARTED: _S.RUNNING, _E.CRASH: _S.FAILED, _E.STOP: _S.DRAINING},
     _S.RUNNING: {_E.PAUSE: _S.PAUSED, _E.CRASH: _S.FAILED, _E.STOP: _S.DRAINING},
     _S.PAUSED: {_E.RESUME: _S.RUNNING, _E.CRASH: _S.FAILED, _E.STOP: _S.DRAINING},
@@ -37,10 +38,12 @@ TRANSITIONS: Final[dict[LifeState, dict[LifeEvent, LifeState]]] = {
     _S.FAILED: {
         _E.BACK_OFF: _S.BACKING_OFF,
         _E.GIVE_UP: _S.FAILED,
+        _E.STAND_BY: _S.STANDBY,
         _E.START: _S.STARTING,
         _E.STOP: _S.DRAINING,
     },
-    _S.BACKING_OFF: {_E.START: _S.STARTING, _E.STOP: _S.DRAINING},
+    _S.BACKING_OFF: {_E.START: _S.STARTING, _E.STAND_BY: _S.STANDBY, _E.STOP: _S.DRAINING},
+    _S.STANDBY: {_E.START: _S.STARTING, _E.STOP: _S.DRAINING},
 }
 
 

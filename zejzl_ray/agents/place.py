@@ -13,7 +13,7 @@ from zejzl_ray.agents.ports import Mail
 from zejzl_ray.bus.failures import FAILURE, failure_content
 from zejzl_ray.bus.message import Message
 from zejzl_ray.contracts.agent_life import AgentHealth
-from zejzl_ray.errors import AgentUnreachable, ZejzlError
+from zejzl_ray.errors import AgentHeld, AgentUnreachable, ZejzlError
 from zejzl_ray.log import get_logger
 
 SUBSCRIPTIONS_KEY: Final = "subscriptions"
@@ -69,15 +69,33 @@ class AgentPlace:
             raise
         self._has_mailbox = True
 
-    async def announce(self, agent: Agent, health: Callable[[], Awaitable[AgentHealth]]) -> None:
-        """Register the agent and keep it registered; again: with this health from now on."""
+    async def claim(
+        self,
+        agent: Agent,
+        health: Callable[[], Awaitable[AgentHealth]],
+        on_lost: Callable[[AgentHeld], None],
+    ) -> None:
+        """Register the agent and keep it registered; again: as this agent, with this health, from now on.
+
+        Before its mailbox is opened: an agent that lives in another process gets no mail here. Where the registry is
+        away the agent may start all the same, and ``on_lost`` tells when another process turns out to hold it.
+
+        Raises:
+            AgentHeld: another process holds it.
+        """
         if self._heartbeats is not None:
             metadata = dict(self._metadata)
             if agent.subscriptions:
                 metadata[SUBSCRIPTIONS_KEY] = list(agent.subscriptions)
-            await self._heartbeats.add(
-                Registrant(self.name, agent.heartbeat_period_s, health, tuple(agent.capabilities), metadata)
+            period_s, capabilities = agent.heartbeat_period_s, tuple(agent.capabilities)
+            await self._heartbeats.claim(
+                Registrant(self.name, period_s, health, capabilities, metadata, on_lost)
             )
+
+    async def tell(self) -> None:
+        """Tell the registry how the agent is, now."""
+        if self._heartbeats is not None:
+            await self._heartbeats.tell(self.name)
 
     def hurry(self) -> None:
         """Tell the registry soon that the health has changed."""

@@ -88,19 +88,23 @@ class Registrar(Protocol):
     async def register(
         self, name: str, capabilities: tuple[str, ...], metadata: Mapping[str, JsonValue], lease_s: float
     ) -> object:
-        """Register an agent, or renew the same registration."""
+        """Register an agent, or renew the same registration.
+
+        Raises:
+            AgentHeld: another process holds it.
+        """
         ...
 
     async def heartbeat(self, name: str, status: HealthStatus, reason: str) -> object:
         """Renew the lease.
 
         Raises:
-            AgentNotFound: the registry has forgotten it.
+            AgentNotFound: the registry has forgotten it, or another process holds it.
         """
         ...
 
     async def deregister(self, name: str) -> object:
-        """Remove it."""
+        """Remove it; nothing happens when another process holds it."""
         ...
 
 

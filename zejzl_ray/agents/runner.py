@@ -131,12 +131,15 @@ class AgentRunner:
         """Start it.
 
         Raises:
+            AgentHeld: another process holds the agent.
             Conflict: it was started before.
             DeadlineExceeded: ``on_start`` took too long.
             Exception: what ``on_start`` or the restored state raised; nothing is left running.
         """
         if self._started_at_s is not None or self._crash is not None:
             raise Conflict(f"{self.name} was started before.", "Make a new agent and a new runner.")
+        if self._owns_place:
+            await self._place.claim(self.agent, self.health, self.fail)
         self.lifecycle.apply(LifeEvent.START, self._clock.now_s())
         try:
             self._place.open(self.agent)
@@ -145,9 +148,12 @@ class AgentRunner:
             with self._around():
                 await self._keeper.restore()
                 await bounded(self.agent.on_start(), self.name, "on_start", self.agent.start_timeout_s)
+            if self._crash is not None:
+                raise self._crash
         except BaseException as error:
             self._crash = error
-            self.lifecycle.apply(LifeEvent.CRASH, self._clock.now_s(), shown_reason(error))
+            if self.lifecycle.allows(LifeEvent.CRASH):
+                self.lifecycle.apply(LifeEvent.CRASH, self._clock.now_s(), shown_reason(error))
             await self._end(saves=False)
             if self._owns_place:
                 await self._place.close("could not start")
@@ -155,7 +161,7 @@ class AgentRunner:
         self._started_at_s = self._clock.now_s()
         self.lifecycle.apply(LifeEvent.STARTED, self._started_at_s)
         self._slots.open()
-        await self._place.announce(self.agent, self.health)
+        await self._place.tell()
 
     async def stop(self, reason: str = "", *, drains: bool = True) -> StopReport:
         """Stop it, after its mailbox is empty or the time for that is over; safe to repeat.
@@ -188,6 +194,10 @@ class AgentRunner:
             for message in await self._slots.cancel():
                 await self._desk.give_back(message, "failed")
             await self._end(saves=False)
+
+    def fail(self, error: Exception) -> None:
+        """End it as if it had failed with this; nothing happens when it does not run."""
+        self._crashed(error)
 
     async def crashed(self) -> BaseException:
         """Wait until it fails, and return what failed; never, when it is stopped."""

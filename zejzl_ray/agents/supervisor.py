@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import tenacity
 
@@ -14,9 +14,11 @@ from zejzl_ray.agents.lifecycle import Lifecycle, LifeEvent, Transition, shown_r
 from zejzl_ray.agents.place import AgentPlace
 from zejzl_ray.agents.runner import AgentRunner, RunnerParts, StopReport
 from zejzl_ray.bus.dead_letters import DeadLetter
-from zejzl_ray.contracts.agent_life import AgentHealth, AgentInfo
-from zejzl_ray.errors import Conflict, InvalidInput
+from zejzl_ray.contracts.agent_life import AgentHealth, AgentInfo, LifeState
+from zejzl_ray.errors import AgentHeld, Conflict, InvalidInput
 from zejzl_ray.log import get_logger
+
+_ASK_AGAIN_S: Final = 1.0  # whether an agent that another process holds is free by now
 
 _log = get_logger("agents")
 
@@ -111,6 +113,8 @@ class AgentSupervisor:
     async def start(self) -> None:
         """Start the agent and keep it running; an ``on_start`` that fails is tried again in the background.
 
+        One that another process holds stands by, and starts when that one lets it go.
+
         Raises:
             Conflict: it runs already.
             ZejzlError: it cannot be built, or its name is taken; nothing is left.
@@ -193,10 +197,18 @@ class AgentSupervisor:
         self.restarts = 0
         self._failures.clear()
         agent = self._build()
-        self._place.open(agent)
+        held: AgentHeld | None = None
+        try:
+            await self._place.claim(agent, self.health, self._lose)
+            self._place.open(agent)
+        except AgentHeld as error:
+            held = error
+        except BaseException:
+            await self._place.close("could not start")
+            raise
         first = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(
-            self._supervise(agent, first), name=f"supervisor of {self.name}"
+            self._supervise(agent, held, first), name=f"supervisor of {self.name}"
         )
         await first.wait()
 
@@ -209,14 +221,24 @@ class AgentSupervisor:
         if self._runner is not None:
             report = await self._runner.stop(reason, drains=drains)
             self._runner = None
+        elif self.lifecycle.state is LifeState.STANDBY:
+            self.lifecycle.apply(LifeEvent.STOP, self._clock.now_s(), reason)
+            self.lifecycle.apply(LifeEvent.DRAINED, self._clock.now_s(), reason)
         return report
 
-    async def _supervise(self, agent: Agent, first: asyncio.Event) -> None:
+    async def _supervise(self, agent: Agent, held: AgentHeld | None, first: asyncio.Event) -> None:
         """Run agents one after the other until there are too many failures."""
         fresh: Agent | None = agent
+        error: BaseException | None = held
         try:
             while True:
-                error = await self._run(fresh, first)
+                if error is None:
+                    error = await self._run(fresh, first)
+                fresh = None
+                if isinstance(error, AgentHeld):
+                    await self._stand_by(error, first)
+                    error = None
+                    continue
                 wait_s = self._wait_s()
                 if wait_s is None:
                     return await self._give_up(error)
@@ -232,14 +254,17 @@ class AgentSupervisor:
                 first.set()
                 await self._sleep(wait_s)
                 self.restarts += 1
-                fresh = None
+                error = None
         finally:
             first.set()
 
     async def _run(self, fresh: Agent | None, first: asyncio.Event) -> BaseException:
         """Run one agent until it fails; return what failed."""
         try:
-            agent = self._build() if fresh is None else fresh
+            agent = fresh
+            if agent is None:
+                agent = self._build()
+                await self._place.claim(agent, self.health, self._lose)
             runner = AgentRunner(
                 agent,
                 self._parts,
@@ -250,18 +275,34 @@ class AgentSupervisor:
             )
             self._runner = runner
             await runner.start()
+        except AgentHeld as error:
+            return error
         except Exception as error:
             if self.lifecycle.allows(LifeEvent.START):  # it could not even be built
                 self.lifecycle.apply(LifeEvent.START, self._clock.now_s())
                 self.lifecycle.apply(LifeEvent.CRASH, self._clock.now_s(), shown_reason(error))
             _log.error("agent could not be started", agent=self.name, exc_info=error)
-            if fresh is not None:
-                await self._place.announce(fresh, self.health)
+            await self._place.tell()
             return error
         first.set()
         error_or_none = await runner.crashed()
         await runner.abandon()
         return error_or_none
+
+    async def _stand_by(self, held: AgentHeld, first: asyncio.Event) -> None:
+        """Let the process that holds the agent have it, and its mail; it is asked for again after a while."""
+        await self._place.close_mailbox("is held by another process")
+        self._runner = None
+        if self.lifecycle.state is not LifeState.STANDBY:
+            self.lifecycle.apply(LifeEvent.STAND_BY, self._clock.now_s(), held.message)
+            _log.warning("agent stands by", agent=self.name, reason=held.message)
+        first.set()
+        await self._sleep(_ASK_AGAIN_S)
+
+    def _lose(self, held: AgentHeld) -> None:
+        """End the agent here: the registry has given its name to another process."""
+        if self._runner is not None:
+            self._runner.fail(held)
 
     def _wait_s(self) -> float | None:
         """Count a failure; return how long to wait, None when there were too many."""

@@ -11,6 +11,7 @@ from zejzl_ray.clock import Clock
 from zejzl_ray.cluster.core_orchestrator import CoreOrchestratorClient
 from zejzl_ray.cluster.gateway_ports import GatewayIssuer
 from zejzl_ray.cluster.mail_proofs import MailProofs, Remembers, Shown
+from zejzl_ray.cluster.names import agent_host_name
 from zejzl_ray.cluster.security_gateway import SecurityGatewayClient
 from zejzl_ray.contracts.caller import Caller
 from zejzl_ray.contracts.orchestrator import (
@@ -66,12 +67,14 @@ class AgentRegistrar:
     """A ``Registrar`` of the agents' runner: each agent registers itself, under its own name.
 
     Args:
+        host: name of the host, which keeps the agents' names as long as it renews their leases.
         callers: agent -> calls in its name.
         machine: where the host is.
         address: of that machine.
     """
 
-    def __init__(self, callers: Mapping[str, Caller], machine: str, address: str) -> None:
+    def __init__(self, host: str, callers: Mapping[str, Caller], machine: str, address: str) -> None:
+        self._held_by = agent_host_name(host)
         self._clients = {name: CoreOrchestratorClient(caller) for name, caller in callers.items()}
         self._callers = callers
         self._machine = machine
@@ -90,15 +93,18 @@ class AgentRegistrar:
                 capabilities=capabilities,
                 metadata=dict(metadata),
                 lease_s=min(3600.0, max(1.0, lease_s)),
+                held_by=self._held_by,
             )
         )
 
     async def heartbeat(self, name: str, status: HealthStatus, reason: str) -> object:
         """Renew the lease and say how the agent is."""
-        return await self._clients[name].heartbeat(Heartbeat(name=name, status=status, reason=reason))
+        return await self._clients[name].heartbeat(
+            Heartbeat(name=name, status=status, reason=reason, held_by=self._held_by)
+        )
 
     async def deregister(self, name: str) -> object:
         """Say that the agent has stopped."""
         return await self._clients[name].deregister_agent(
-            DeregisterAgent(name=name, reason="its host stopped it")
+            DeregisterAgent(name=name, reason="its host stopped it", held_by=self._held_by)
         )

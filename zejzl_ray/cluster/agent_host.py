@@ -147,7 +147,7 @@ class AgentHost:
         )
         self.office.connect(self._transport)
         self._reception = Reception(options.name, self.security.guard, clock)
-        registrar = AgentRegistrar(self._credentials.callers, options.machine, node_address)
+        registrar = AgentRegistrar(options.name, self._credentials.callers, options.machine, node_address)
         open_store = opener(settings, options.name, clock)
         inboxes = Inboxes(open_store, clock)
         self._durable = DurableMail(options.name, open_store, clock, inboxes=inboxes)

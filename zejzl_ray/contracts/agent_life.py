@@ -20,6 +20,7 @@ class LifeState(StrEnum):
     DRAINING = "draining"  # handles what is in its mailbox, then stops
     STOPPED = "stopped"
     BACKING_OFF = "backing_off"  # failed, and is started again after a while
+    STANDBY = "standby"  # another host holds it; is started here once that one lets it go
     FAILED = "failed"  # failed too often; waits for a person
 
 

@@ -21,6 +21,7 @@ RequestId = Annotated[str, StringConstraints(pattern=REQUEST_ID_PATTERN)]
 Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:%\[\]-]{1,255}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+HeldBy = Annotated[str, StringConstraints(max_length=128)]
 
 MAX_PAGE: Final = 1000
 MAX_BULK: Final = 10_000
@@ -70,6 +71,9 @@ class Agent(Contract):
     )
     lease_s: float | None = Field(default=None, description="lease length; null: probed, not leased")
     lease_expires_at_s: float | None = None
+    held_by: str = Field(
+        default="", description="the process that keeps the name; empty: anybody may replace it"
+    )
     is_declared: bool = Field(default=False, description="the fleet file names it")
     has_registered: bool = Field(default=True, description="false: known from the fleet file only")
     revision: int = Field(ge=1, description="registry revision of the last change; renewals do not raise it")
@@ -103,6 +107,11 @@ class RegisterAgent(Contract):
         default=None, description="null: the default of the kind (30 s; external: none)"
     )
     is_new_required: bool = Field(default=False, description="refuse when the name is taken (AgentExists)")
+    held_by: HeldBy = Field(
+        default="",
+        description="the process that keeps the name: until the agent is deregistered or its lease has run out, "
+        "a registration that another process sends is refused (AgentHeld)",
+    )
 
 
 class RegisterAgents(Contract):
@@ -157,6 +166,10 @@ class Heartbeat(Contract):
     name: AgentName
     status: HealthStatus = HealthStatus.HEALTHY
     reason: Annotated[str, StringConstraints(max_length=1024)] = ""
+    held_by: HeldBy = Field(
+        default="",
+        description="the process that sends it; refused (AgentNotFound) where another keeps the name",
+    )
 
 
 class HeartbeatAccepted(Contract):
@@ -192,6 +205,9 @@ class DeregisterAgent(Contract):
     request_id: RequestId = Field(default_factory=new_id)
     name: AgentName
     reason: Annotated[str, StringConstraints(max_length=1024)] = ""
+    held_by: HeldBy = Field(
+        default="", description="given: nothing happens where another process keeps the name"
+    )
 
 
 class AgentDeregistered(Contract):

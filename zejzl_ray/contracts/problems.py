@@ -60,6 +60,7 @@ _TABLE: Final[dict[type[ZejzlError], WireStatus]] = {
     errors.NotFound: WireStatus(404, GrpcCode.NOT_FOUND, "Not found"),
     errors.Conflict: WireStatus(409, GrpcCode.FAILED_PRECONDITION, "The state does not allow it"),
     errors.AgentExists: WireStatus(409, GrpcCode.ALREADY_EXISTS, "The name is taken"),
+    errors.AgentHeld: WireStatus(409, GrpcCode.ALREADY_EXISTS, "Another process holds the agent"),
     errors.VersionConflict: WireStatus(409, GrpcCode.ABORTED, "Changed by somebody else"),
     errors.RevisionCompacted: WireStatus(410, GrpcCode.OUT_OF_RANGE, "The history is no longer kept"),
     errors.NoCapacity: WireStatus(409, GrpcCode.RESOURCE_EXHAUSTED, "No room"),

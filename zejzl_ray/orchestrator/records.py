@@ -24,6 +24,7 @@ PROFILE: Final = (
     "vram_mib",
     "metadata",
     "lease_s",
+    "held_by",
 )
 
 _NOT_PROFILE: Final = tuple(field for field in RegisterAgent.model_fields if field not in (*PROFILE, "name"))
@@ -93,6 +94,7 @@ def profile_of(request: RegisterAgent, current: Agent | None, config: RegistryCo
         for field in PROFILE:
             if field not in given:
                 profile[field] = kept[field]
+        profile["held_by"] = request.held_by  # never of the process that had it before
     if profile["lease_s"] is None and profile["kind"] is not AgentKind.EXTERNAL:
         profile["lease_s"] = config.lease_s
     return profile

@@ -15,6 +15,7 @@ from zejzl_ray.orchestrator.config import RegistryConfig
 from zejzl_ray.orchestrator.draft import Decision, Draft
 from zejzl_ray.orchestrator.endpoint import check_host, check_ports
 from zejzl_ray.orchestrator.endpoint_holder import check_endpoint
+from zejzl_ray.orchestrator.held_name import check_may_take, is_held_by_another
 from zejzl_ray.orchestrator.quiet_gc import BULK, held_back
 from zejzl_ray.orchestrator.records import (
     changed,
@@ -48,6 +49,7 @@ def decide_register(draft: Draft, request: RegisterAgent, now_s: float, config: 
 
     Raises:
         AgentExists: ``is_new_required`` and the name is taken.
+        AgentHeld: another process holds it.
         Conflict: a live agent has the endpoint or an alias.
         InvalidInput: host or ports cannot be used.
         NoCapacity: too many agents.
@@ -126,9 +128,12 @@ def decide_update(draft: Draft, request: UpdateAgent, now_s: float, config: Regi
 
 
 def decide_deregister(draft: Draft, request: DeregisterAgent, now_s: float) -> Decision:
-    """Decide about removing an agent, by name or alias; an unknown one is no error, so that repeating is safe."""
+    """Decide about removing an agent, by name or alias.
+
+    An unknown one is no error, so that repeating is safe; nor is one that another process holds by now.
+    """
     current = draft.resolve(request.name)
-    if current is None:
+    if current is None or is_held_by_another(current, request.held_by):
         return Decision(AgentDeregistered(name=request.name, was_known=False, revision=draft.revision))
     reason = request.reason or "deregistered"
     revision = draft.revision + 1
@@ -174,6 +179,8 @@ def _registration(
             f"Agent {name} is registered already (state {current.state.value}, revision {current.revision}).",
             "Choose another name, or leave is_new_required out to replace it.",
         )
+    if current is not None:
+        check_may_take(current, request.held_by)
     profile = profile_of(request, current, config)
     if (
         current is not None

@@ -40,6 +40,7 @@ from zejzl_ray.orchestrator.answers import RegistryAnswers, not_serving
 from zejzl_ray.orchestrator.batch import Batch, Decide
 from zejzl_ray.orchestrator.config import RegistryConfig
 from zejzl_ray.orchestrator.fleet import decide_declare_fleet
+from zejzl_ray.orchestrator.held_name import check_still_holds
 from zejzl_ray.orchestrator.journal import Journal
 from zejzl_ray.orchestrator.liveness import accepted, decide_heartbeat, heartbeat_reason, refuse_stopped
 from zejzl_ray.orchestrator.persistence import decode_reply
@@ -148,6 +149,7 @@ class CoreOrchestrator(RegistryAnswers):
 
         Raises:
             AgentExists: ``is_new_required`` and the name is taken.
+            AgentHeld: another process holds it.
             Conflict: a live agent has the endpoint, or an agent has the alias.
             InvalidInput: host or ports cannot be used.
             PayloadTooLarge: metadata above the limit.
@@ -213,12 +215,13 @@ class CoreOrchestrator(RegistryAnswers):
         Only a heartbeat that changes the state waits for the store.
 
         Raises:
-            AgentNotFound: register first.
+            AgentNotFound: register first, or another process holds the agent.
             Conflict: the agent was removed on purpose, or comes back while another live agent has its
                 endpoint; register again.
         """
         self._require_ready()
         agent = find_agent(self.registry, request.name)
+        check_still_holds(agent, request.held_by)
         key = key_of("heartbeat", request)
         last = self._last_beats.get(agent.name)
         if last is not None and last.request_id == key.request_id:
@@ -242,6 +245,7 @@ class CoreOrchestrator(RegistryAnswers):
             current = batch.draft.resolve(request.name)
             if current is None:
                 raise unknown_agent(request.name, self.registry.names.ordered())
+            check_still_holds(current, request.held_by)
             return decide_heartbeat(batch.draft, current, request, cause, batch.now_s)
 
         return await self._command("heartbeat", request, call, HeartbeatAccepted, decide)

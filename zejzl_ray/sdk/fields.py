@@ -29,6 +29,7 @@ class AgentFields(TypedDict, total=False):
     metadata: Mapping[str, JsonValue]
     lease_s: float | None
     is_new_required: bool
+    held_by: str
 
 
 class AgentChanges(TypedDict, total=False):

@@ -13,7 +13,7 @@ from zejzl_ray.bus.message import Message
 from zejzl_ray.bus.post_office import PostOffice
 from zejzl_ray.clock import Clock
 from zejzl_ray.contracts.orchestrator import HealthStatus
-from zejzl_ray.errors import AgentNotFound
+from zejzl_ray.errors import AgentHeld, AgentNotFound
 from zejzl_ray.testing import ManualClock
 from zejzl_ray.testing.agents import MemoryStates
 
@@ -26,23 +26,26 @@ async def until(is_true: Callable[[], bool]) -> None:
 
 
 class Registry:
-    """A ``Registrar`` that writes down what it is told."""
+    """A ``Registrar`` that writes down what it is told; ``elsewhere`` are agents that another process holds."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.known: set[str] = set()
+        self.elsewhere: set[str] = set()
         self.trouble: Exception | None = None
 
     async def register(
         self, name: str, capabilities: tuple[str, ...], metadata: Mapping[str, JsonValue], lease_s: float
     ) -> None:
         self._raise()
+        if name in self.elsewhere:
+            raise AgentHeld(f"{name} is held by h2")
         self.known.add(name)
         self.calls.append(("register", name, capabilities, dict(metadata), lease_s))
 
     async def heartbeat(self, name: str, status: HealthStatus, reason: str) -> None:
         self._raise()
-        if name not in self.known:
+        if name not in self.known or name in self.elsewhere:
             raise AgentNotFound(f"no {name}")
         self.calls.append(("heartbeat", name, status.value, reason))
 

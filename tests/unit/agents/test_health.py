@@ -171,7 +171,8 @@ async def test_fallbacks_in_use_are_shown_until_the_real_way_is_back() -> None:
     ("state", "status", "score"),
     [
         (LifeState.RUNNING, HealthStatus.HEALTHY, 1.0),
-        (LifeState.STARTING, HealthStatus.HEALTHY, 1.0),
+        (LifeState.STANDBY, HealthStatus.HEALTHY, 1.0),
+        (LifeState.STARTING, HealthStatus.DEGRADED, 1.0),
         (LifeState.PAUSED, HealthStatus.DEGRADED, 1.0),
         (LifeState.DRAINING, HealthStatus.DEGRADED, 1.0),
         (LifeState.STOPPED, HealthStatus.DEGRADED, 1.0),

@@ -269,6 +269,74 @@ async def test_a_restart_by_hand_keeps_what_is_in_the_mailbox() -> None:
         await supervisor.stop()
 
 
+async def test_an_agent_that_another_process_holds_stands_by_until_it_is_free() -> None:
+    clock = ManualClock()
+    async with bench(clock) as b:
+        kind, sleeps = fragile(), Sleeps(clock)
+        supervisor, moves = supervise(b, kind, sleeps)
+        b.registry.elsewhere.add("f")
+        await supervisor.start()
+        for _ in range(10):  # more often than it may fail
+            await sleeps.next()
+            info = await supervisor.info()
+            assert (info.state, info.reason) == (LifeState.STANDBY, "f is held by h2")
+            assert (info.health.status.value, info.restarts) == ("healthy", 0)
+            assert not b.office.is_local("f"), "mail goes to the other process"
+            sleeps.wake()
+        await sleeps.next()
+        b.registry.elsewhere.clear()
+        sleeps.wake()
+        await until(lambda: supervisor.lifecycle.state is LifeState.RUNNING)
+        assert (await b.ask("f", "x")).content["n"] > 1
+        assert [str(move.to_state) for move in moves] == ["standby", "starting", "running"]
+        await supervisor.stop()
+        assert b.registry.kinds("f") == ["register", "heartbeat", "deregister"]
+
+
+async def test_an_agent_whose_name_was_given_away_ends_here_without_saving_and_stands_by() -> None:
+    clock = ManualClock()
+    async with bench(clock) as b:
+        kind, sleeps = fragile(), Sleeps(clock)
+        supervisor, _ = supervise(b, kind, sleeps)
+        await supervisor.start()
+        b.registry.elsewhere.add("f")
+        await b.heartbeats.tell("f")
+        await sleeps.next()
+        assert supervisor.lifecycle.state is LifeState.STANDBY
+        assert kind.made[0].events == ["stop"]
+        assert not b.office.is_local("f")
+        await supervisor.stop("done")
+        assert supervisor.lifecycle.state is LifeState.STOPPED
+        assert "deregister" not in b.registry.kinds("f")
+        b.registry.elsewhere.clear()
+        await supervisor.start()
+        assert (await b.ask("f", "x")).content == {"n": len(kind.made)}
+        await supervisor.stop()
+
+
+async def test_a_name_that_is_given_away_during_the_start_ends_the_start() -> None:
+    class Slow(Fragile):
+        made: list[Fragile] = []  # noqa: RUF012 - filled by the constructor
+        gate = asyncio.Event()
+
+        async def on_start(self) -> None:
+            await self.gate.wait()
+
+    clock = ManualClock()
+    async with bench(clock) as b:
+        sleeps = Sleeps(clock)
+        supervisor, _ = supervise(b, Slow, sleeps)
+        starting = asyncio.create_task(supervisor.start())
+        await until(lambda: supervisor.lifecycle.state is LifeState.STARTING)
+        b.registry.elsewhere.add("f")
+        await b.heartbeats.tell("f")
+        Slow.gate.set()
+        await starting
+        await sleeps.next()
+        assert supervisor.lifecycle.state is LifeState.STANDBY
+        await supervisor.stop()
+
+
 async def test_two_who_stop_and_start_at_once_do_not_mix() -> None:
     clock = ManualClock()
     async with bench(clock) as b:

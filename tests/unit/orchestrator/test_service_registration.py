@@ -18,6 +18,7 @@ from zejzl_ray.contracts.orchestrator import (
 )
 from zejzl_ray.errors import (
     AgentExists,
+    AgentHeld,
     AgentNotFound,
     Conflict,
     InvalidInput,
@@ -327,3 +328,39 @@ async def test_agents_are_found_by_free_form_metadata(service: CoreOrchestrator)
     assert await names("role", "vision") == ["A", "C"]
     with pytest.raises(InvalidInput, match="metadata_key"):
         await service.list_agents(ListAgents(metadata_value="x"), CALL)
+
+
+async def test_the_process_that_holds_an_agent_keeps_it_until_it_lets_go(service: CoreOrchestrator) -> None:
+    await service.register_agent(agent(held_by="agent_host:b"), CALL)
+    for other in ("agent_host:c", ""):
+        with pytest.raises(AgentHeld, match=r"held by agent_host:b \(state starting"):
+            await service.register_agent(agent(held_by=other, machine="pc2"), CALL)
+    with pytest.raises(AgentHeld):
+        await service.register_agents(RegisterAgents(agents=(agent(held_by="agent_host:c"),)), CALL)
+    with pytest.raises(AgentNotFound, match="not held by agent_host:c any more"):
+        await service.heartbeat(Heartbeat(name="Worker", held_by="agent_host:c"), CALL)
+    gone = await service.deregister_agent(DeregisterAgent(name="Worker", held_by="agent_host:c"), CALL)
+    assert not gone.was_known
+    await service.heartbeat(Heartbeat(name="Worker", held_by="agent_host:b"), CALL)
+    assert (await find(service, "Worker")).state is AgentState.HEALTHY
+    moved = await service.register_agent(agent(held_by="agent_host:b", machine="pc2"), CALL)
+    assert (moved.machine, moved.held_by) == ("pc2", "agent_host:b")
+    gone = await service.deregister_agent(DeregisterAgent(name="Worker", held_by="agent_host:b"), CALL)
+    assert gone.was_known
+    taken = await service.register_agent(agent(held_by="agent_host:c"), CALL)
+    assert taken.held_by == "agent_host:c"
+
+
+async def test_an_agent_whose_holder_is_silent_for_a_lease_can_be_taken(
+    bench: Bench, service: CoreOrchestrator
+) -> None:
+    await service.register_agent(agent(held_by="agent_host:b"), CALL)
+    bench.clock.advance(31)
+    await service.tick()
+    assert (await find(service, "Worker")).state is AgentState.LOST
+    taken = await service.register_agent(agent(held_by="agent_host:c"), CALL)
+    assert taken.held_by == "agent_host:c"
+    with pytest.raises(AgentNotFound):
+        await service.heartbeat(Heartbeat(name="Worker", held_by="agent_host:b"), CALL)
+    with pytest.raises(AgentHeld):
+        await service.register_agent(agent(held_by="agent_host:b"), CALL)
