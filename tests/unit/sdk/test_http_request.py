@@ -52,7 +52,7 @@ def test_a_field_of_the_path_is_not_repeated_in_the_body() -> None:
 def test_a_delete_carries_its_request_id_in_the_query() -> None:
     sent = to_http(OPERATIONS["deregister_agent"], wire.DeregisterAgent(name="Scout", request_id="req-9"))
     assert (sent.verb, sent.path, sent.body) == ("DELETE", "/v1/agents/Scout", None)
-    assert dict(sent.query) == {"request_id": "req-9", "reason": ""}
+    assert dict(sent.query) == {"request_id": "req-9", "reason": "", "held_by": ""}
 
 
 @given(st.text(min_size=1))
