@@ -32,10 +32,14 @@ class Hand:
 _current: Final[ContextVar[Hand | None]] = ContextVar("zejzl_hand", default=None)
 
 
-def own_hand() -> Hand | None:
-    """Return the hand that the running task is, from now on; None outside of tasks."""
+def own_hand(loop: asyncio.AbstractEventLoop | None = None) -> Hand | None:
+    """Return the hand that the running task is, from now on; None outside of tasks.
+
+    Args:
+        loop: the running one, where it is known: to ask for it costs a system call.
+    """
     hand = _current.get()
-    task = asyncio.current_task()
+    task = asyncio.current_task(loop)
     if hand is not None and hand.ref() is task:
         return hand
     if task is None:
@@ -45,7 +49,7 @@ def own_hand() -> Hand | None:
     return hand
 
 
-def hand_at_work() -> Hand | None:
+def hand_at_work(loop: asyncio.AbstractEventLoop | None = None) -> Hand | None:
     """Return whom the running task works for: the one that has started it, or itself; None outside of tasks."""
     hand = _current.get()
-    return own_hand() if hand is None or hand.task is None else hand
+    return own_hand(loop) if hand is None or hand.task is None else hand

@@ -41,12 +41,13 @@ class FairLane:
 
     Attributes:
         turns: the queues of the senders with mail, the next one first.
+        queues: the same by their sender.
     """
 
-    __slots__ = ("_queues", "turns")
+    __slots__ = ("queues", "turns")
 
     def __init__(self) -> None:
-        self._queues: dict[str, _Queue] = {}
+        self.queues: dict[str, _Queue] = {}
         self.turns: deque[_Queue] = deque()
 
     def __bool__(self) -> bool:
@@ -54,10 +55,16 @@ class FairLane:
 
     def push(self, message: Message) -> None:
         """Put a message behind the others of its sender."""
-        queue = self._queues.get(message.from_agent)
+        queue = self.queues.get(message.from_agent)
         if queue is None:
-            queue = self._begin(message)
-            self.turns.append(queue)
+            self.begin(message)
+        else:
+            queue.append(message)
+
+    def begin(self, message: Message) -> None:
+        """Put the first message of a sender."""
+        queue = self._begin(message)
+        self.turns.append(queue)
         queue.append(message)
 
     def push_back(self, message: Message, taken: int) -> None:
@@ -67,7 +74,7 @@ class FairLane:
             message: the message.
             taken: a number that grows with every message that is taken: those put back keep their order by it.
         """
-        queue = self._queues.get(message.from_agent)
+        queue = self.queues.get(message.from_agent)
         if queue is None:
             queue = self._begin(message)
         else:
@@ -86,7 +93,7 @@ class FairLane:
         message = queue.take() if queue.returned else queue.popleft()
         if not queue:
             turns.popleft()
-            del self._queues[queue.sender]
+            del self.queues[queue.sender]
         elif len(turns) > 1:
             turns.rotate(-1)
         return message
@@ -97,7 +104,7 @@ class FairLane:
         message = queue.take()
         if not queue:
             self._end_turn(queue)
-            del self._queues[queue.sender]
+            del self.queues[queue.sender]
         return message
 
     def __iter__(self) -> Iterator[Message]:
@@ -109,7 +116,7 @@ class FairLane:
         del self.turns[next(place for place, each in enumerate(self.turns) if each is queue)]
 
     def _begin(self, message: Message) -> _Queue:
-        queue = self._queues[message.from_agent] = _Queue()
+        queue = self.queues[message.from_agent] = _Queue()
         queue.sender, queue.returned = message.from_agent, _NOTHING
         return queue
 
@@ -143,14 +150,22 @@ class Lanes:
     def pop(self) -> Message:
         """Take the message whose turn it is; there must be one."""
         self.size -= 1
-        high, normal, low = self.by_priority
         skipped = self._skipped
         # ``turns`` in place of the lanes' own truth: a call less for each, on the hot path.
+        high, normal, low = self._high, self._normal, self._low
         if low.turns:
             if skipped[2] >= PATIENCE or not (high.turns or normal.turns):
                 skipped[2] = 0
                 return low.pop()
             skipped[2] += 1
+        elif not high.turns:  # nearly always: nothing but NORMAL mail
+            skipped[1] = 0
+            turns = normal.turns
+            if len(turns) == 1:
+                queue = turns[0]
+                if len(queue) > 1 and not queue.returned:
+                    return queue.popleft()
+            return normal.pop()
         if normal.turns:
             if skipped[1] >= PATIENCE or not high.turns:
                 skipped[1] = 0

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import secrets
 import time
+from collections.abc import Iterator
 from typing import Final
 
 from zejzl_ray.bus.dead_letters import DeadLetterReason, DeadLetters
@@ -24,6 +25,7 @@ from zejzl_ray.errors import BusClosed, BusError, Conflict, InvalidInput, Reques
 from zejzl_ray.metrics.figures import MailFigures
 
 YIELD_EVERY: Final = 63  # messages that go through without anybody having waited; a power of two less one
+_SUFFIXES: Final = tuple(f"{number:03d}" for number in range(1000))
 _TAKEN: Final = 1000
 _SHOWN: Final = 100
 
@@ -39,7 +41,7 @@ class LocalMail:
         handlings: the handlers at work, kept by the runners of agents.
         is_closed: nothing goes in any more.
         limits: time limits of requests.
-        monotonic_s: the clock's.
+        monotonic_s, now_s: the clock's.
         pending: requests that wait.
         sent: messages sent by agents of this process, copies of broadcasts each.
     """
@@ -66,13 +68,22 @@ class LocalMail:
         # agent without a runner -> requests that it has taken and not answered yet, and who took them
         self._taken: dict[str, dict[str, Hand | None]] = {}
         self._prefix = f"{host or 'msg'}-{self.boot}-"
-        self._numbers = itertools.count(1)
+        self._blocks = itertools.count(1)
+        self._block = ""
+        self._suffixes: Iterator[str] = iter(())
         # Straight to the system's where there is nothing between, since it is asked twice for each message.
-        self.monotonic_s = time.monotonic if type(clock) is SystemClock else clock.monotonic_s
+        is_systems = type(clock) is SystemClock
+        self.monotonic_s = time.monotonic if is_systems else clock.monotonic_s
+        self.now_s = time.time if is_systems else clock.now_s
 
     def new_id(self) -> str:
         """Return an id that no other message or request of any process has."""
-        return self._prefix + str(next(self._numbers))
+        # Most of an id is made once for a thousand.
+        suffix = next(self._suffixes, None)
+        if suffix is None:
+            self._block, self._suffixes = f"{self._prefix}{next(self._blocks)}", iter(_SUFFIXES)
+            suffix = next(self._suffixes)
+        return self._block + suffix
 
     def open(self, agent: str, capacity: int, overflow: Overflow, mail_scope: str) -> Mailbox:
         """Open the mailbox of an agent; raises as ``PostOffice.open_mailbox``."""
@@ -82,8 +93,13 @@ class LocalMail:
             raise InvalidInput(f"{agent!r} names no agent.", "Give a text of 1 to 256 characters.")
         if agent in self.boxes:
             raise Conflict(f"The mailbox of {agent} is open already.", "Close it first.")
-        box = self.boxes[agent] = Mailbox(agent, capacity=capacity, overflow=overflow, mail_scope=mail_scope)
-        self.figures.agent(agent)  # one that comes back under its name is not gone any more
+        box = self.boxes[agent] = Mailbox(
+            agent,
+            capacity=capacity,
+            overflow=overflow,
+            mail_scope=mail_scope,
+            series=self.figures.agent(agent),  # one that comes back under its name is not gone any more
+        )
         return box
 
     def close(self, agent: str) -> list[Message]:
@@ -106,15 +122,10 @@ class LocalMail:
         """Return the mailbox of an agent of this process, None when it has none here."""
         return self.boxes.get(agent)
 
-    def count_sent(self, message: Message) -> None:
-        """Note that a message was sent."""
-        if message.sent_at_s >= self.recent.next_mark_s:
-            self.recent.mark(message.sent_at_s, self.sent)
-        self.sent += 1
-        self._series[message.from_agent][message.message_type].sent[message.priority] += 1
-        self.history.add(message)
-        if message.correlation_id is not None and (taken := self._taken.get(message.from_agent)) is not None:
-            taken.pop(message.correlation_id, None)
+    def note_answered(self, agent: str, correlation_id: str) -> None:
+        """Learn that an agent has sent a message with the correlation id of a request: it has answered that."""
+        if (taken := self._taken.get(agent)) is not None:
+            taken.pop(correlation_id, None)
 
     async def receive(self, agent: str, limit_s: float) -> Message:
         """Return the next message of an agent; raises as ``PostOffice.receive``."""
@@ -122,11 +133,12 @@ class LocalMail:
         if box is None:
             raise self.unknown(agent, self.boxes)
         until_s: float | None = None
+        hand: Hand | None = None
         while True:
             message = box.take()
             if message is None:
                 if self.handlings.slots(agent) is None:
-                    box.reader = own_hand()
+                    box.reader = hand = own_hand(box.loop)
                 if until_s is not None:
                     limit_s = max(0.0, until_s - asyncio.get_running_loop().time())
                 message = await box.wait(limit_s)
@@ -137,25 +149,28 @@ class LocalMail:
                 except asyncio.CancelledError:
                     box.put_back(message, taken)
                     raise
-            if message.expires_s is not None and message.expires_s <= self.monotonic_s():
+            now_s = self.monotonic_s()
+            if message.expires_s is not None and message.expires_s <= now_s:
                 self.lose(message, DeadLetterReason.EXPIRED, "nobody read it before its deadline")
                 if until_s is None:
                     until_s = asyncio.get_running_loop().time() + limit_s
                 continue
-            series = self._series[agent][message.message_type]
+            series = box.series[message.message_type]
             series.received += 1
-            series.latency.record(self.monotonic_s() - message.sent_at_s)
+            series.latency.record(now_s - message.sent_at_s)
             if message.correlation_id is not None and not message.is_reply:
-                self._note_taken(agent, message.correlation_id)
+                self._note_taken(box, message.correlation_id, hand)
             if message.sequence and self.durable is not None:
                 self.durable.handed_out(message)
             return message
 
-    def _note_taken(self, agent: str, correlation_id: str) -> None:
-        if self.handlings.slots(agent) is not None:
+    def _note_taken(self, box: Mailbox, correlation_id: str, hand: Hand | None) -> None:
+        if self.handlings.slots(box.agent) is not None:
             return
-        taken = self._taken.setdefault(agent, {})
-        taken[correlation_id] = own_hand()
+        taken = self._taken.get(box.agent)
+        if taken is None:
+            taken = self._taken[box.agent] = {}
+        taken[correlation_id] = own_hand(box.loop) if hand is None else hand
         if len(taken) > _TAKEN:
             del taken[next(iter(taken))]
 
@@ -171,7 +186,11 @@ class LocalMail:
         """
         dropped = box.put(message)
         if dropped is not None:
-            self.lose(dropped, DeadLetterReason.DROPPED_LOW, f"made room for {message.id}")
+            self.made_room(dropped, message)
+
+    def made_room(self, dropped: Message, message: Message) -> None:
+        """Learn that a LOW message was dropped for another one."""
+        self.lose(dropped, DeadLetterReason.DROPPED_LOW, f"made room for {message.id}")
 
     def is_reply(self, message: Message, *, is_own: bool) -> bool:
         """Give a reply to the request that waits for it; False when it is other mail.

@@ -12,6 +12,7 @@ from zejzl_ray.bus.message import Message
 from zejzl_ray.bus.options import check_time_limit
 from zejzl_ray.bus.time_limits import TimeLimits
 from zejzl_ray.errors import BusClosed, InvalidInput, MailboxFull, RequestTimedOut
+from zejzl_ray.metrics.figures import AgentSeries, MailFigures
 
 DEFAULT_CAPACITY: Final = 100_000
 
@@ -35,15 +36,18 @@ class Mailbox:
         capacity: how many messages it holds, at least 1.
         overflow: what happens to more.
         mail_scope: resource of the scope that a sender from another process needs: ``mail:<mail_scope>:write``.
+        series: figures of the agent by message type; None: own ones.
 
     Attributes:
+        loop: the event loop that it belongs to; None until somebody has waited for mail.
         reader: the task that waited for mail last, for an agent without a runner.
         taken: how many messages were taken.
+        series: figures of the agent by message type.
     """
 
     __slots__ = (
-        "_granted", "_is_closed", "_lanes", "_limits", "_loop", "_lose", "_receivers", "_senders",
-        "agent", "capacity", "mail_scope", "overflow", "reader", "taken",
+        "_granted", "_is_closed", "_lanes", "_limits", "_lose", "_receivers", "_senders",
+        "agent", "capacity", "loop", "mail_scope", "overflow", "reader", "series", "taken",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +57,7 @@ class Mailbox:
         capacity: int = DEFAULT_CAPACITY,
         overflow: Overflow = Overflow.REJECT,
         mail_scope: str = "agents",
+        series: AgentSeries | None = None,
     ) -> None:
         if not isinstance(capacity, int) or isinstance(capacity, bool) or capacity < 1:
             raise InvalidInput(f"The mailbox of {agent} has a capacity of {capacity!r}.", "Give 1 or more.")
@@ -64,8 +69,10 @@ class Mailbox:
         self.capacity = capacity
         self.overflow = Overflow(overflow)
         self.mail_scope = mail_scope
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.reader: Hand | None = None
         self.taken = 0
+        self.series = MailFigures().agent(agent) if series is None else series
         self._lanes = Lanes()
         # each gets how many messages were taken before, and the message
         self._receivers: deque[asyncio.Future[tuple[int, Message]]] = deque()
@@ -73,7 +80,6 @@ class Mailbox:
         self._granted = 0  # places that woken senders may take
         self._is_closed = False
         self._lose: Callable[[Message], None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._limits = TimeLimits()
 
     def __len__(self) -> int:
@@ -103,6 +109,26 @@ class Mailbox:
         Raises:
             MailboxFull: it does not fit, and nothing makes room.
         """
+        if self._receivers and self._hand_over(message):
+            return None
+        dropped = None
+        lanes = self._lanes
+        if lanes.size >= self.capacity:
+            dropped = lanes.drop_oldest_low() if self.overflow is Overflow.DROP_OLDEST_LOW else None
+            if dropped is None:
+                raise self.full(message)
+        # As ``Lanes.push``, without calls of their own.
+        lanes.size += 1
+        lane = lanes.by_priority[message.priority]
+        queue = lane.queues.get(message.from_agent)
+        if queue is None:
+            lane.begin(message)
+        else:
+            queue.append(message)
+        return dropped
+
+    def _hand_over(self, message: Message) -> bool:
+        """Give a message to the receiver that has waited longest; False when none waits."""
         receivers = self._receivers
         while receivers:
             receiver = receivers.popleft()
@@ -111,16 +137,8 @@ class Mailbox:
                 receiver.set_result((self.taken, message))
                 if self._senders:
                     self._grant()
-                return None
-        dropped = None
-        if self._lanes.size >= self.capacity:
-            dropped = self._lanes.drop_oldest_low() if self.overflow is Overflow.DROP_OLDEST_LOW else None
-            if dropped is None:
-                raise self.full(message)
-        lanes = self._lanes
-        lanes.by_priority[message.priority].push(message)  # as ``Lanes.push``, without a call of its own
-        lanes.size += 1
-        return dropped
+                return True
+        return False
 
     async def room(self, message: Message, timeout_s: float) -> None:
         """Wait until a message fits, behind those who wait already; it has to be put at once then.
@@ -183,10 +201,11 @@ class Mailbox:
 
     def take(self) -> Message | None:
         """Take the next message, None when there is none."""
-        if not self._lanes.size:
+        lanes = self._lanes
+        if not lanes.size:
             return None
         self.taken += 1
-        message = self._lanes.pop()
+        message = lanes.pop()
         if self._senders:
             self._grant()
         return message
@@ -200,9 +219,9 @@ class Mailbox:
         """
         if timeout_s.__class__ is not float or not timeout_s >= 0:
             check_time_limit(timeout_s)
-        loop = self._loop
+        loop = self.loop
         if loop is None:
-            loop = self._loop = asyncio.get_running_loop()
+            loop = self.loop = asyncio.get_running_loop()
         receiver: asyncio.Future[tuple[int, Message]] = loop.create_future()
         self._limits.begin(receiver, timeout_s, _expire, receiver, self.agent, timeout_s)
         self._receivers.append(receiver)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -22,6 +22,10 @@ from zejzl_ray.bus.requests import PendingRequest
 from zejzl_ray.bus.undeliverable import reason_for
 from zejzl_ray.clock import Clock, SystemClock
 from zejzl_ray.errors import BusClosed, BusError, Conflict, InvalidInput
+
+_AT_MOST_ONCE: Final = Guarantee.AT_MOST_ONCE
+_WAIT: Final = Overflow.WAIT
+_current: Final = current.get
 
 
 class PostOffice(OfficeViews):
@@ -56,7 +60,9 @@ class PostOffice(OfficeViews):
         self._boxes = self.local.boxes
         self._pending = self.local.pending
         self._monotonic_s = self.local.monotonic_s
-        self._since_yield = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._series = self.local.figures.by_agent
+        self._remember = self.local.history.add
 
     def connect(self, transport: Transport) -> None:
         """Give the bus its way to other processes; before the first message there."""
@@ -148,29 +154,34 @@ class PostOffice(OfficeViews):
             or (message.deadline_at_s is not None and message.deadline_at_s.__class__ is not float)
         ):
             check(message)
+        local = self.local
         if not message.id:
-            message.id = self.local.new_id()
-        handling = current.get()
+            message.id = local.new_id()
+        handling = _current()
         if handling is not None:
             handling.trace(message)
-        message.sent_at_s = self._monotonic_s()
-        if message.deadline_at_s is not None:
-            message.expires_s = message.sent_at_s + (message.deadline_at_s - self.local.clock.now_s())
-        elif message.expires_s is not None:
-            message.expires_s = None
-        if message.guarantee is not Guarantee.AT_MOST_ONCE and not message.is_reply:
+        message.sent_at_s = sent_at_s = self._monotonic_s()
+        deadline_s = message.deadline_at_s
+        message.expires_s = None if deadline_s is None else sent_at_s + (deadline_s - local.now_s())
+        correlation_id = message.correlation_id
+        if message.guarantee is not _AT_MOST_ONCE and not message.is_reply:
             await self._send_surely(message)
-        else:
-            box = self._boxes.get(message.to_agent)
-            if box is None:
-                await self.away.send(message)
-            elif message.correlation_id is None or not self.local.is_reply(message, is_own=True):
-                if box.overflow is Overflow.WAIT and box.makes_wait:
-                    await box.room(message, self.local.patience_s(message))
-                self.local.put(box, message)
-        self.local.count_sent(message)
-        self._since_yield += 1
-        if not self._since_yield & YIELD_EVERY:
+        elif (box := self._boxes.get(message.to_agent)) is None:
+            await self.away.send(message)
+        elif correlation_id is None or not local.is_reply(message, is_own=True):
+            if box.overflow is _WAIT and box.makes_wait:
+                await box.room(message, local.patience_s(message))
+            if (dropped := box.put(message)) is not None:
+                local.made_room(dropped, message)
+        # What is noted of every message; written out here too.
+        if sent_at_s >= local.recent.next_mark_s:
+            local.recent.mark(sent_at_s, local.sent)
+        local.sent += 1
+        self._series[message.from_agent][message.message_type].sent[message.priority] += 1
+        self._remember(message)
+        if correlation_id is not None:
+            local.note_answered(message.from_agent, correlation_id)
+        if not local.sent & YIELD_EVERY:
             await asyncio.sleep(0)
         return message.id
 
@@ -197,20 +208,20 @@ class PostOffice(OfficeViews):
         try:
             await self.send(message)
             reply = await future
-            if is_failure(reply):
-                raise error_from(reply.content)
-            return reply
-        except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and future.exception() is None:
+        except BaseException as error:
+            # Its exception is looked at here, also when sending failed before anybody waited.
+            has_reply = future.done() and not future.cancelled() and future.exception() is None
+            if has_reply and isinstance(error, asyncio.CancelledError):
                 self.local.lose(future.result(), DeadLetterReason.LATE_REPLY, "its request was just given up")
             raise
         finally:
             self.local.limits.end(future)
             self._pending.remove(correlation_id)
-            if future.done() and not future.cancelled():
-                future.exception()  # looked at, also when sending failed before anybody waited
             if handling is not None:
                 handling.awaits.discard(correlation_id)
+        if is_failure(reply):
+            raise error_from(reply.content)
+        return reply
 
     async def respond(
         self,
@@ -401,18 +412,22 @@ class PostOffice(OfficeViews):
         correlation_id = message.correlation_id
         if not correlation_id:
             correlation_id = message.correlation_id = self.local.new_id()
+            if not message.id:
+                message.id = correlation_id  # one is enough for both
         elif correlation_id in self._pending:
             raise Conflict(f"A request {correlation_id} waits already.", "Leave the correlation id out.")
-        now_s = self.local.clock.now_s()
+        now_s = self.local.now_s()
         if message.deadline_at_s is None:
             message.deadline_at_s = now_s + limit_s
         else:
             limit_s = min(limit_s, message.deadline_at_s - now_s)
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[Message] = loop.create_future()
         self.local.limits.begin(future, limit_s, self.local.time_out, correlation_id, limit_s)
         if handling is None:
-            self._pending.add(PendingRequest(future, message, now_s, hand=hand_at_work()))
+            self._pending.add(PendingRequest(future, message, now_s, hand=hand_at_work(loop)))
         else:
             self._pending.add(PendingRequest(future, message, now_s, slot=handling.slot))
         return correlation_id, future

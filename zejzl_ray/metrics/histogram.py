@@ -1,7 +1,8 @@
 """A histogram of times with a fixed size, cheap enough for every message.
 
 No library: the ones there are (t-digest, DDSketch, HDR in Python) take 1 to 10 microseconds a sample, which is more
-than a whole delivery may take. Here a sample is one binary search in C and three additions.
+than a whole delivery may take. Here a sample is one binary search in C and three additions, or two comparisons and two
+additions where it falls where the last one fell.
 
 Buckets grow by 10 % from 1 microsecond to 1000 s, with one more below and one above, so two histograms of different
 processes can be added and subtracted bucket by bucket.
@@ -28,6 +29,8 @@ BUCKETS: Final = len(BOUNDS_S) + 1
 # What a quantile may be wrong by, as a part of the exact value, between 1 microsecond and 1000 s.
 RELATIVE_ERROR: Final = math.sqrt(GROWTH) - 1
 
+_FROM_S: Final = (0.0, *BOUNDS_S)
+_BELOW_S: Final = (*BOUNDS_S, math.inf)
 _search = bisect_right
 
 
@@ -54,16 +57,24 @@ class LatencyHistogram:
         max_s: longest sample, seconds; 0 without samples.
     """
 
-    __slots__ = ("_counts", "_low_s", "max_s", "sum_s")
+    __slots__ = ("_below_s", "_bucket", "_counts", "_from_s", "_low_s", "max_s", "sum_s")
 
     def __init__(self) -> None:
         self._counts = [0] * BUCKETS
+        # The bucket of the last sample, and what falls into it without being a new end.
+        self._bucket, self._from_s, self._below_s = 0, math.inf, 0.0
         self._low_s = math.inf
         self.sum_s = 0.0
         self.max_s = 0.0
 
     def record(self, seconds: float) -> None:
         """Count one sample; never raises for a number."""
+        if (
+            self._from_s <= seconds < self._below_s
+        ):  # one like the last: messages that wait together wait alike
+            self._counts[self._bucket] += 1
+            self.sum_s += seconds
+            return
         # Both tests are needed for the ends anyhow. Written so, they also catch every negative time and every NaN.
         if seconds < self._low_s:
             if seconds < 0.0:
@@ -75,8 +86,13 @@ class LatencyHistogram:
             if not seconds < math.inf:
                 return
             self.max_s = seconds
-        self._counts[_search(BOUNDS_S, seconds)] += 1
+        self._bucket = bucket = _search(BOUNDS_S, seconds)
+        self._counts[bucket] += 1
         self.sum_s += seconds
+        # Where the next one needs no search, and is no new end.
+        from_s, below_s = _FROM_S[bucket], _BELOW_S[bucket]
+        self._from_s = from_s if from_s > self._low_s else self._low_s
+        self._below_s = below_s if below_s < self.max_s else self.max_s
 
     @property
     def count(self) -> int:
@@ -149,6 +165,7 @@ class LatencyHistogram:
     def reset(self) -> None:
         """Forget everything."""
         self._counts = [0] * BUCKETS
+        self._expect_nothing()
         self._low_s = math.inf
         self.sum_s = self.max_s = 0.0
 
@@ -157,6 +174,7 @@ class LatencyHistogram:
         copy = LatencyHistogram.__new__(LatencyHistogram)
         copy._counts = self._counts.copy()
         copy._low_s, copy.max_s, copy.sum_s = self._low_s, self.max_s, self.sum_s
+        copy._expect_nothing()
         return copy
 
     def minus(self, earlier: "LatencyHistogram") -> "LatencyHistogram":
@@ -213,6 +231,10 @@ class LatencyHistogram:
         if found.count:
             found.sum_s, found._low_s, found.max_s = sum_s, low_s, high_s
         return found
+
+    def _expect_nothing(self) -> None:
+        """Have the next sample looked for in all buckets."""
+        self._bucket, self._from_s, self._below_s = 0, math.inf, 0.0
 
     def __eq__(self, other: object) -> bool:
         """Equal if buckets and ends are; the sum depends on the order of adding and is left out."""

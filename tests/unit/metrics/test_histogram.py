@@ -147,3 +147,27 @@ def test_the_buckets_are_as_documented() -> None:
     assert max(high / low for low, high in itertools.pairwise(BOUNDS_S)) <= 1.1 + 1e-9
     assert of([2e-6, 2e-6, 5e3]).buckets()[-1] == (math.inf, 1)
     assert LatencyHistogram() != 3
+
+
+@given(st.lists(st.sampled_from([0.0, 1e-6, 1.05e-6, 1.1e-6, 0.001, 0.00105, 0.0011, 5.0, 2e3]), max_size=40))
+def test_a_sample_like_the_last_one_is_counted_as_if_it_were_the_first(samples: list[float]) -> None:
+    at_once, one_by_one = LatencyHistogram(), LatencyHistogram()
+    for sample in samples:
+        at_once.record(sample)
+        alone = LatencyHistogram()
+        alone.record(sample)
+        one_by_one.merge(alone)
+    assert at_once == one_by_one
+    assert at_once.sum_s == pytest.approx(one_by_one.sum_s)
+
+
+def test_after_a_reset_and_in_a_copy_nothing_is_known_of_the_last_sample() -> None:
+    histogram = LatencyHistogram()
+    for sample in (0.00101, 0.00105, 0.00103):
+        histogram.record(sample)
+    copy = histogram.snapshot()
+    histogram.reset()
+    for each in (copy, histogram):
+        each.record(0.00103)
+    assert (copy.count, histogram.count) == (4, 1)
+    assert (histogram.min_s, histogram.max_s) == (0.00103, 0.00103)
