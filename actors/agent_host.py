@@ -46,8 +46,13 @@ class AgentHostActor:
         return await self._host.open_mail(request, call)
 
     @ray.method
-    async def deliver_mail(self, request: wire.DeliverMail, call: CallContext) -> wire.MailDelivered:
-        """Take a batch of another host, and give it what is there for it."""
+    async def deliver_mail(
+        self, request: wire.DeliverMail, call: CallContext, *_pieces: bytes
+    ) -> wire.MailDelivered:
+        """Take a batch of another host, and give it what is there for it.
+
+        A long one comes in pieces, which are put together before this runs; Ray goes by the signature.
+        """
         return await self._host.deliver_mail(request, call)
 
     @ray.method

@@ -26,6 +26,7 @@ from zejzl_ray.errors import (
 )
 from zejzl_ray.log import get_logger
 
+_BACK_BYTES: Final = 65_536  # Ray takes up to 100 KiB along with an answer
 _DOWN_S: Final = 0.5  # how long a process that could not be reached is not tried again
 log = get_logger("zejzl.bus")
 
@@ -173,7 +174,7 @@ class PeerLink:
     def answer(self, call: int, refused: tuple[Refused, ...]) -> Delivered:
         """Return the answer to a call of the other process, with mail for it that may go back."""
         number, back = 0, b""
-        taken = self._queue.take(self.can_go_back) if self._queue and not self._flights else []
+        taken = self._queue.take(self.can_go_back, _BACK_BYTES) if self._queue and not self._flights else []
         messages = [message for message, _ in taken]
         if taken:
             self._number += 1
@@ -215,9 +216,9 @@ class PeerLink:
 
     @property
     def _may_fly(self) -> bool:
-        """A second batch goes while one is under way that only waits for a reply, or when there is a full one."""
+        """A second batch goes while one is under way that only waits for a reply, or when there is much to send."""
         under_way = len(self._flights)
-        return not under_way or (under_way < 2 and (self._is_lingering or self._queue.has_full_batch))
+        return not under_way or (under_way < 2 and (self._is_lingering or self._queue.is_worth_a_call))
 
     def _fly(self) -> None:
         if self._owner.transport is None or self._is_closed:

@@ -1,14 +1,18 @@
 """What waits for one other process: bounded, and senders that find no room wait in their order."""
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from zejzl_ray.bus.message import Message
 from zejzl_ray.bus.options import BusOptions
 from zejzl_ray.errors import BusError, MailboxFull
 
+_WORTH: Final = 512  # messages; a call costs as much as some hundred of them
+_WORTH_BYTES: Final = 98_304
 Encoded = tuple[Message, bytes]
 
 
@@ -36,6 +40,8 @@ class LinkQueue:
         self._queue: deque[Encoded] = deque()
         self._bytes = 0
         self._senders: deque[_Waiting] = deque()
+        self._worth = min(_WORTH, options.batch_messages)
+        self._worth_bytes = min(_WORTH_BYTES, options.batch_bytes)
         self.held: dict[str, LinkQueue] = {}
 
     def __len__(self) -> int:
@@ -52,10 +58,9 @@ class LinkQueue:
         )
 
     @property
-    def has_full_batch(self) -> bool:
-        """Whether there is at least as much as goes into one batch."""
-        most = self._options
-        return len(self._queue) >= most.batch_messages or self._bytes >= most.batch_bytes
+    def is_worth_a_call(self) -> bool:
+        """Whether there is so much that a batch of it goes while another one is under way."""
+        return len(self._queue) >= self._worth or self._bytes >= self._worth_bytes
 
     def offer(self, message: Message, encoded: bytes) -> bool:
         """Queue a message; False when there is no room for it, or others wait for room."""
@@ -97,15 +102,29 @@ class LinkQueue:
                 {"to_agent": message.to_agent, "host": self._host},
             )
 
-    def take(self, allowed: frozenset[str] | None) -> list[Encoded]:
+    def take(self, allowed: frozenset[str] | None, most_bytes: int = sys.maxsize) -> list[Encoded]:
         """Take a batch from the front.
 
         Args:
             allowed: only up to the first message of another agent; None: of all agents.
+            most_bytes: no more than these, unless the first message alone is larger, where a batch may hold more.
         """
+        queue, options = self._queue, self._options
+        most, most_bytes = options.batch_messages, min(most_bytes, options.batch_bytes)
+        if allowed is None and self._bytes <= most_bytes and len(queue) <= most:
+            taken, size = list(queue), self._bytes  # all of it, which is the rule
+            queue.clear()
+        else:
+            taken, size = self._some(allowed, most, most_bytes)
+        self._bytes -= size
+        if self._senders:
+            self._admit()
+        return taken
+
+    def _some(self, allowed: frozenset[str] | None, most: int, most_bytes: int) -> tuple[list[Encoded], int]:
+        """Take from the front up to a bound; return how many bytes it is, too."""
         taken: list[Encoded] = []
         queue, size = self._queue, 0
-        most, most_bytes = self._options.batch_messages, self._options.batch_bytes
         while queue and len(taken) < most:
             message, encoded = queue[0]
             if (taken and size + len(encoded) > most_bytes) or (
@@ -114,10 +133,7 @@ class LinkQueue:
                 break
             size += len(encoded)
             taken.append(queue.popleft())
-        self._bytes -= size
-        if self._senders:
-            self._admit()
-        return taken
+        return taken, size
 
     def put_back(self, taken: Sequence[Encoded]) -> None:
         """Put what was taken back to the front, above the bounds if need be."""

@@ -19,7 +19,7 @@ class BusOptions:
         link_capacity: messages that may wait for one other process.
         link_bytes: bytes that may wait for one other process.
         batch_messages: messages in one batch.
-        batch_bytes: bytes in one batch, unless one message alone is larger. Ray copies up to 100 KiB along with a call.
+        batch_bytes: bytes in one batch, unless one message alone is larger. It is handled in one go there.
         finished_requests: correlation ids remembered to tell a late reply.
     """
 
@@ -29,8 +29,8 @@ class BusOptions:
     max_message_bytes: int = MAX_MESSAGE_BYTES
     link_capacity: int = 100_000
     link_bytes: int = 67_108_864
-    batch_messages: int = 512
-    batch_bytes: int = 94_208
+    batch_messages: int = 4096
+    batch_bytes: int = 393_216
     finished_requests: int = 10_000
 
     def __post_init__(self) -> None:

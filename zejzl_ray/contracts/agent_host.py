@@ -133,10 +133,11 @@ def _op(
     verb: Verb = "POST",
     path: str = "",
     is_repeatable: bool = True,
+    beside: str = "",
 ) -> Operation:
     return Operation(
         name=name, service=SERVICE, request=request, reply=reply, scope=scope, verb=verb, path=path,
-        is_repeatable=is_repeatable,
+        is_repeatable=is_repeatable, beside=beside,
     )  # fmt: skip
 
 
@@ -149,7 +150,7 @@ _AGENTS: Final = "/v1/hosts/{host}/agents"
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     _op("open_mail", OpenMail, MailOpened, "agent_host:mail:write"),
-    _op("deliver_mail", DeliverMail, MailDelivered, _MAIL, is_repeatable=False),
+    _op("deliver_mail", DeliverMail, MailDelivered, _MAIL, is_repeatable=False, beside="frame"),
     _op("hold_line", HoldLine, LineHeld, _MAIL, is_repeatable=False),
     _op("list_held_agents", ListHeldAgents, HeldAgents, _READ, verb="GET", path=_AGENTS),
     _op("start_agent", ControlAgent, AgentInfo, _CONTROL, path=f"{_AGENTS}/{{name}}/start"),

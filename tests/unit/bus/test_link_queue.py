@@ -139,3 +139,24 @@ async def test_clearing_gives_out_what_was_there_and_an_error_to_those_who_wait(
     with pytest.raises(asyncio.CancelledError):
         await given_up
     assert queue.offer(mail(3), b"x")
+
+
+def test_what_may_go_back_with_an_answer_is_bounded_by_its_own_bytes() -> None:
+    queue = queue_of()
+    for number in range(4):
+        queue.offer(mail(number), b"x" * 10)
+    assert numbers(queue.take(frozenset({"s"}), 25)) == [0, 1]
+    assert numbers(queue.take(None, 25)) == [2, 3]
+    assert len(queue) == 0
+
+
+@pytest.mark.parametrize(("batch", "batch_bytes", "enough"), [(1, 1000, 1), (3, 1000, 3), (384, 20, 2)])
+def test_a_batch_or_what_outweighs_a_call_is_worth_one_beside_another(
+    batch: int, batch_bytes: int, enough: int
+) -> None:
+    queue = queue_of(batch=batch, batch_bytes=batch_bytes)
+    worth = []
+    for number in range(3):
+        queue.offer(mail(number), b"x" * 10)
+        worth.append(queue.is_worth_a_call)
+    assert worth == [number + 1 >= enough for number in range(3)]
