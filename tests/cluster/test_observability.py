@@ -16,6 +16,7 @@ import ray
 from actors import agent_host
 from actors.identities import ensure_identities
 from tests.cluster.eventually import eventually
+from tests.cluster.mail_stage import forget_agents
 from tests.cluster.observed_agents import notes
 from tests.cluster.system import System
 from zejzl_ray.cluster.agent_host import AgentHostOptions, HostedAgent
@@ -105,9 +106,12 @@ def stage(ray_cluster: System, tmp_path_factory: pytest.TempPathFactory) -> Iter
                 path=(str(folder),),
             )
         )
-    yield Stage(folder)
-    for host in HOSTS:
-        ray.kill(ray.get_actor(agent_host_name(host), settings.namespace))
+    try:
+        yield Stage(folder)
+    finally:
+        for host in HOSTS:
+            ray.kill(ray.get_actor(agent_host_name(host), settings.namespace))
+        forget_agents(ray_cluster, [name for _, agents in HOSTS.values() for name in agents])
 
 
 @pytest.fixture

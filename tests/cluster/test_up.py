@@ -29,12 +29,7 @@ HEALTH_PORTS = {
     "error_bus": "ZEJZL_ERROR_BUS_PORT",
     "security_gateway": "ZEJZL_SECURITY_PORT",
 }
-
-
-def held_by_hosts(system: System) -> int:
-    """How many agents of hosts other tests of this session have left in the registry."""
-    with connect(system.info["ingress"], token_file=system.data_dir / "token") as client:
-        return sum("agent_host" in agent.metadata for agent in client.agents())
+FLEET_AGENTS = 67  # other tests take off what they register
 
 
 def test_up_brings_both_machines_the_five_services_and_the_real_fleet(running_system: System) -> None:
@@ -45,7 +40,7 @@ def test_up_brings_both_machines_the_five_services_and_the_real_fleet(running_sy
     assert info["services"]["core_orchestrator"] == "mainpc"
     assert {info["services"][name] for name in SERVICES if name != "core_orchestrator"} == {"pc2"}
     shown = json.loads(running_system.zejzl("status", "--json").stdout)
-    assert shown["agents"]["agents"] - held_by_hosts(running_system) == 72  # 67 agents and 5 services
+    assert shown["agents"]["agents"] == FLEET_AGENTS + len(SERVICES)
     assert {service["service"]: service["is_ready"] for service in shown["services"]} == dict.fromkeys(
         SERVICES, True
     )
@@ -60,7 +55,7 @@ def test_status_for_people_names_machines_services_and_counts(running_system: Sy
     assert done.returncode == 0, done.stderr
     for word in ("mainpc", "pc2", "RTX 4090 (simulated)", "of 24564 MiB", *SERVICES):
         assert word in done.stdout
-    assert f"agents: {72 + held_by_hosts(running_system)}" in done.stdout
+    assert f"agents: {FLEET_AGENTS + len(SERVICES)}" in done.stdout
 
 
 def test_services_appear_healthy_in_the_registry_under_their_old_names_too(running_system: System) -> None:
