@@ -20,7 +20,8 @@ class VerifiedTokens:
 
     What can change is looked at in every check: the times, the audience, whether the token was revoked, and whether
     its key still counts. Only good signatures are remembered, so that nobody can fill the memory with made-up tokens;
-    the least recently used goes first, and each at its expiry.
+    the least recently used goes first. One that has expired goes when it is shown again, or once new tokens come and
+    those used less recently have gone.
 
     Args:
         verifier: for tokens that are not remembered.
@@ -80,10 +81,20 @@ class VerifiedTokens:
     def _verified(self, token: str) -> "_Entry":
         claims = self._verifier.verify(token)
         key = self._keys.find(claims.key_id)
+        self._forget_expired()
         entry = self._entries[token] = _Entry(claims, key, self._keys.revision)
         if len(self._entries) > self._size:
             self._entries.popitem(last=False)
         return entry
+
+    def _forget_expired(self) -> None:
+        """Let go of those that nobody shows any more: each renewal of a token leaves one behind."""
+        now_s = self._now_s()
+        while self._entries:
+            oldest = next(iter(self._entries))
+            if self._entries[oldest].claims.expires_at_s > now_s:
+                return
+            del self._entries[oldest]
 
 
 class _Entry:

@@ -60,6 +60,20 @@ def test_a_remembered_token_expires_and_is_forgotten(bench: Bench) -> None:
     assert len(bench.tokens) == 0
 
 
+def test_expired_tokens_that_nobody_shows_any_more_are_forgotten_as_new_ones_come(bench: Bench) -> None:
+    def renew() -> None:
+        now_s = int(bench.clock.now_s())
+        bench.check(signed(issued_at_s=now_s, not_before_s=now_s, expires_at_s=now_s + 900))
+
+    for _ in range(10):
+        renew()
+        bench.clock.advance(600)  # two thirds of its life
+    assert len(bench.tokens) == 2
+    bench.clock.advance(900)
+    renew()
+    assert len(bench.tokens) == 1
+
+
 def test_a_remembered_token_does_not_count_before_its_time(bench: Bench) -> None:
     token = signed(not_before_s=NOW_S + 5)
     bench.check(token)
