@@ -16,12 +16,15 @@ import typer
 from rich.text import Text
 
 from zejzl_ray.cli.console import errors, output
-from zejzl_ray.contracts.logs import MAX_LINES, READ_FLEET_LOGS, FleetLogPage, LogLine, ReadFleetLogs
+from zejzl_ray.contracts.logs import MAX_LINES, FleetLogPage, LogLine, ReadFleetLogs
+from zejzl_ray.contracts.observability_hub import SERVICE
+from zejzl_ray.contracts.services import BY_SERVICE
 from zejzl_ray.errors import DeadlineExceeded, RateLimited, StoreError, Unavailable
 from zejzl_ray.ids import NAME_REGEX
 from zejzl_ray.sdk.client import Client
 from zejzl_ray.sdk.connect import connect
 
+_READ: Final = BY_SERVICE[SERVICE]["read_logs"]
 _CALL_TIMEOUT_S: Final = 15.0
 _FOLLOW_PERIOD_S: Final = 1.0
 _MAX_PAUSE_S: Final = 10.0
@@ -126,7 +129,7 @@ def shown_line(line: LogLine) -> Text:
 
 
 def _read(client: Client, request: ReadFleetLogs) -> FleetLogPage:
-    answer = client.call(READ_FLEET_LOGS, request, timeout_s=_CALL_TIMEOUT_S)
+    answer = client.call(_READ, request, timeout_s=_CALL_TIMEOUT_S)
     if not isinstance(answer, FleetLogPage):
         raise StoreError("observability_hub answers read_logs with something else.")
     return answer
