@@ -25,6 +25,7 @@ from zejzl_ray.sdk.client import Client
 from zejzl_ray.sdk.connect import connect
 
 _READ: Final = BY_SERVICE[SERVICE]["read_logs"]
+_pause: Final = time.sleep
 _CALL_TIMEOUT_S: Final = 15.0
 _FOLLOW_PERIOD_S: Final = 1.0
 _MAX_PAUSE_S: Final = 10.0
@@ -141,7 +142,7 @@ def _follow(client: Client, request: ReadFleetLogs, page: FleetLogPage, as_json:
     pause_s = 0.0 if page.has_more else _FOLLOW_PERIOD_S
     trouble = ""
     while True:
-        pause(pause_s)
+        _pause(pause_s)
         try:
             # What is new counts, however long the following goes on.
             page = _read(client, request.model_copy(update={"cursor": page.cursor, "since_s": None}))
@@ -157,11 +158,6 @@ def _follow(client: Client, request: ReadFleetLogs, page: FleetLogPage, as_json:
         _name_unread({name: why for name, why in page.unread.items() if unread.get(name) != why})
         unread = page.unread
         pause_s = 0.0 if page.has_more else _FOLLOW_PERIOD_S
-
-
-def pause(seconds: float) -> None:
-    """Wait."""
-    time.sleep(seconds)
 
 
 def _show(page: FleetLogPage, as_json: bool) -> None:

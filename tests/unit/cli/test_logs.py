@@ -58,7 +58,7 @@ class FakeHub:
 def hub(monkeypatch: pytest.MonkeyPatch) -> FakeHub:
     fake = FakeHub()
     monkeypatch.setattr(logs, "connect", lambda: fake)
-    monkeypatch.setattr(logs, "pause", fake.pauses.append)
+    monkeypatch.setattr(logs, "_pause", fake.pauses.append)
     return fake
 
 
@@ -183,7 +183,3 @@ def test_other_errors_end_it(hub: FakeHub) -> None:
     assert run("--follow").exception is refused
     hub.answers = [ReadFleetLogs()]
     assert isinstance(run().exception, StoreError)
-
-
-def test_pausing_takes_its_time() -> None:
-    logs.pause(0.0)
