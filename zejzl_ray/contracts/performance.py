@@ -136,7 +136,11 @@ class ReportingHost(Contract):
 
 
 class BottleneckKind(StrEnum):
-    """What is wrong."""
+    """What is wrong.
+
+    ``slowing``: handlers take 1.5 times their usual time, and more than the agent's metadata names as ``expected_s``
+    (5 s where it names none). ``failing``: more than 30 % of them fail. ``agent``: the registry says it is not well.
+    """
 
     SLOWING = "slowing"
     FAILING = "failing"
