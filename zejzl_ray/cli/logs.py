@@ -56,26 +56,29 @@ class Origin(StrEnum):
     RAY = "ray"
 
 
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written from now on.")]
+LeastLevel = Annotated[Level, typer.Option("--level", help="This level and above.")]
+Since = Annotated[str, typer.Option("--since", help="Not older than this, such as 30s, 10m, 2h, 1d.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=MAX_LINES, help="How many lines.")]
+LinesAsJson = Annotated[bool, typer.Option("--json", help="Print each line as the JSON that it is.")]
+
+
 def logs(
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with what is written from now on.")
-    ] = False,
+    follow: Follow = False,
     agent: Annotated[str, typer.Option("--agent", help="Of this agent.")] = "",
     service: Annotated[
         str, typer.Option("--service", help="Of this service; of Ray's files, whose name begins so.")
     ] = "",
     machine: Annotated[str, typer.Option("--machine", help="Of this machine.")] = "",
-    level: Annotated[Level, typer.Option("--level", help="This level and above.")] = Level.DEBUG,
+    level: LeastLevel = Level.DEBUG,
     contains: Annotated[str, typer.Option("--contains", help="With this text.")] = "",
-    since: Annotated[
-        str, typer.Option("--since", help="Not older than this, such as 30s, 10m, 2h, 1d.")
-    ] = "",
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MAX_LINES, help="How many lines.")] = 100,
+    since: Since = "",
+    limit: Limit = 100,
     source: Annotated[
         Origin,
         typer.Option("--source", help="own: files of zejzl; ray: Ray's files, whole; all: each line once."),
     ] = Origin.ALL,
-    as_json: Annotated[bool, typer.Option("--json", help="Print each line as the JSON that it is.")] = False,
+    as_json: LinesAsJson = False,
 ) -> None:
     """Show the last log lines of all processes of all machines in the order of their time, Ray's among them."""
     request = ReadFleetLogs(
