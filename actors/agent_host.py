@@ -10,7 +10,7 @@ from ray.actor import ActorHandle
 from actors.closed import closed
 from actors.place import MAX_CONCURRENCY, prepare_process
 from zejzl_ray.cluster.agent_host import AgentHost, AgentHostOptions
-from zejzl_ray.cluster.names import MACHINE_LABEL, VRAM_RESOURCE, agent_host_name
+from zejzl_ray.cluster.names import MACHINE_LABEL, agent_host_name
 from zejzl_ray.contracts import agent_host as wire
 from zejzl_ray.contracts.agent_life import AgentInfo
 from zejzl_ray.contracts.call import CallContext
@@ -95,7 +95,6 @@ def start(
     options: AgentHostOptions,
     *,
     cpus: float = 0.1,
-    vram_mib: int = 0,
     memory_mib: int = 0,
     resources: dict[str, float] | None = None,
 ) -> "ActorHandle[Any]":
@@ -104,13 +103,9 @@ def start(
     Args:
         options: what it holds.
         cpus: cores that it asks of Ray.
-        vram_mib: video memory that it asks of Ray, of the machine as a whole.
         memory_mib: main memory that it asks of Ray.
         resources: other resources.
     """
-    wanted = dict(resources or {})
-    if vram_mib:
-        wanted[VRAM_RESOURCE] = vram_mib
     actor: type[Any] = AgentHostActor
     handle: ActorHandle[Any] = (
         ray.remote(actor)
@@ -119,7 +114,7 @@ def start(
             namespace=options.settings.namespace,
             get_if_exists=True,
             num_cpus=cpus,
-            resources=wanted,
+            resources=dict(resources or {}),
             label_selector={MACHINE_LABEL: options.machine},
             **lasting(memory_mib),
         )

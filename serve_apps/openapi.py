@@ -35,7 +35,7 @@ _TEXTS: Final[dict[int, str]] = {
     503: "Not now; try again after the named seconds.",
     504: "Not done within the time limit; it may still take effect.",
 }
-_NAME_THINGS_IN_THE_QUERY: Final = {"read_audit"}
+_NAME_THINGS_IN_THE_QUERY: Final = {"read_audit", "read_logs"}
 _RETRY_AFTER: Final = {
     "Retry-After": {
         "description": "seconds to wait",

@@ -21,20 +21,20 @@ from tests.cluster.observed_agents import notes
 from tests.cluster.system import System
 from zejzl_ray.cluster.agent_host import AgentHostOptions, HostedAgent
 from zejzl_ray.cluster.names import agent_host_name
-from zejzl_ray.contracts.observability_hub import DeadlockEvent
+from zejzl_ray.contracts.observability_hub import SERVICE, DeadlockEvent
 from zejzl_ray.contracts.performance import (
-    OPERATIONS,
     GetPerformance,
     GroupBy,
     Performance,
     PerformanceRow,
     Window,
 )
+from zejzl_ray.contracts.services import BY_SERVICE
 from zejzl_ray.sdk.async_client import AsyncClient
 from zejzl_ray.sdk.connect import connect_async
 from zejzl_ray.settings import Settings
 
-GET_PERFORMANCE = next(operation for operation in OPERATIONS if operation.name == "get_performance")
+GET_PERFORMANCE = BY_SERVICE[SERVICE]["get_performance"]
 # host -> its machine and its agents
 HOSTS = {
     "watched1": (

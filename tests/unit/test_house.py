@@ -13,7 +13,18 @@ from pathlib import Path
 import pytest
 
 from zejzl_ray.contracts.operation import Operation
-from zejzl_ray.contracts.services import AGENT_HOST_OPERATIONS, BY_SERVICE, NODE_AGENT_OPERATIONS, OPERATIONS
+from zejzl_ray.contracts.services import (
+    AGENT_HOST_OPERATIONS,
+    BY_SERVICE,
+    NODE_AGENT_OPERATIONS,
+    OPERATIONS,
+    SERVICE_NAMES,
+    audit_operations,
+    stop_operation,
+)
+from zejzl_ray.observability.service import ObservabilityHub
+from zejzl_ray.orchestrator.service import CoreOrchestrator
+from zejzl_ray.security.service import SecurityGateway
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("zejzl_ray", "actors", "serve_apps")
@@ -39,6 +50,18 @@ ACTORS = {
     "security_gateway": "SecurityGatewayActor",
     "node_agent": "NodeAgentActor",
     "agent_host": "AgentHostActor",
+}
+LOGIC: dict[type, str] = {
+    CoreOrchestrator: "core_orchestrator",
+    ObservabilityHub: "observability_hub",
+    SecurityGateway: "security_gateway",
+}
+# What the shell does for every service. The gateway keeps the trail of all of them, its own included.
+OF_SHELLS = {
+    operation
+    for service in SERVICE_NAMES
+    for operation in (*audit_operations(service), stop_operation(service))
+    if service != "security_gateway" or operation.name == "stop"
 }
 # Every operation that an actor has, those over handles only and the node agents' too.
 ALL = tuple(operation for operations in BY_SERVICE.values() for operation in operations.values())
@@ -267,6 +290,16 @@ def test_every_operation_is_a_method_of_its_actor(operation: Operation) -> None:
     assert list(inspect.signature(method).parameters) == ["self", "request", "call", *pieces]
     assert method.__annotations__["request"] is operation.request
     assert method.__annotations__["return"] is operation.reply
+
+
+@pytest.mark.parametrize("logic", LOGIC, ids=lambda logic: logic.__name__)
+def test_every_operation_is_a_method_of_the_logic_behind_its_actor(logic: type) -> None:
+    for operation in BY_SERVICE[LOGIC[logic]].values():
+        if operation not in OF_SHELLS:
+            method = getattr(logic, operation.name)
+            assert list(inspect.signature(method).parameters) == ["self", "request", "call"], operation.name
+            assert method.__annotations__["request"] is operation.request, operation.name
+            assert method.__annotations__["return"] is operation.reply, operation.name
 
 
 def test_actors_have_no_method_beside_their_operations() -> None:

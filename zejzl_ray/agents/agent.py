@@ -78,7 +78,6 @@ class Agent:
     fatal: tuple[type[Exception], ...] = (MemoryError,)
 
     _handlers: ClassVar[Mapping[str, Handler]] = {}
-    _has_on_message: ClassVar[bool] = False
     _has_state: ClassVar[bool] = False
 
     _link: Link | None
@@ -95,7 +94,6 @@ class Agent:
         super().__init_subclass__(**options)
         check_class(cls)
         cls._handlers = handlers_of(cls, names_around(1))
-        cls._has_on_message = cls.on_message is not Agent.on_message
         cls._has_state = cls.save_state is not Agent.save_state
         if cls._has_state != (cls.load_state is not Agent.load_state):
             raise InvalidInput(

@@ -10,6 +10,7 @@ from typing import Any, Protocol, get_type_hints
 from zejzl_ray.agents.agent import Agent
 from zejzl_ray.errors import InvalidInput, ZejzlError
 from zejzl_ray.fleet.suggest import did_you_mean
+from zejzl_ray.fleet.validators.agent_hosts import names_class
 
 
 def load_agent_class(entry: str) -> type[Agent]:
@@ -18,13 +19,9 @@ def load_agent_class(entry: str) -> type[Agent]:
     Raises:
         InvalidInput: the entry, the module or the class is not there, or it is no agent; says which.
     """
-    module_name, colon, class_name = entry.partition(":")
-    if (
-        not colon
-        or not class_name.isidentifier()
-        or not all(part.isidentifier() for part in module_name.split("."))
-    ):
+    if not names_class(entry):
         raise InvalidInput(f"{entry!r} names no class.", "Write it as package.module:Class.")
+    module_name, _, class_name = entry.partition(":")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as missing:

@@ -22,7 +22,8 @@ class LocalAgents:
     """A bus and its agents in this process; ``async with`` opens and closes both.
 
     The agents run as in a host of a cluster, with saved state, mail that is sent at least once, and the search for
-    deadlocks. Nobody registers them or checks who may write to whom.
+    deadlocks. Nobody registers them or checks who may write to whom. To end in order by SIGTERM or SIGINT a program
+    waits with ``await run_until_signalled(local.close)`` of ``zejzl_ray.agents.signals``.
 
     Args:
         options: sizes and time limits of the bus.

@@ -1,7 +1,7 @@
 """What an agent has received of mail that is sent at least once, so that it handles it once."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from zejzl_ray.bus.inbox_journal import InboxJournal
@@ -176,13 +176,7 @@ class Inbox:
             BusClosed: not started, or stopped.
             InvalidInput: it cannot have been accepted, or the state is above 32 MiB.
         """
-        await self.acknowledge_all(origin, (sequence,), state=state)
-
-    async def acknowledge_all(
-        self, origin: str, sequences: Iterable[int], *, state: bytes | None = None
-    ) -> None:
-        """Write down that several messages of one origin are done with, as ``acknowledge``."""
-        if self._finish(origin, sequences, state):
+        if self._finish(origin, sequence, state):
             await self._store()
 
     def acknowledge_soon(self, origin: str, sequence: int, *, state: bytes | None = None) -> None:
@@ -194,7 +188,7 @@ class Inbox:
         Raises:
             StaleEpoch, BusClosed, InvalidInput: as for ``acknowledge``.
         """
-        if self._finish(origin, (sequence,), state) and self._soon is None:
+        if self._finish(origin, sequence, state) and self._soon is None:
             self._soon = asyncio.create_task(self._store_soon(), name=f"acknowledge-{self._agent}")
 
     async def save(self, state: bytes) -> None:
@@ -224,18 +218,16 @@ class Inbox:
         if self._soon is not None:
             await asyncio.wait({self._soon}, timeout=self._timeout_s)
 
-    def _finish(self, origin: str, sequences: Iterable[int], state: bytes | None) -> bool:
+    def _finish(self, origin: str, sequence: int, state: bytes | None) -> bool:
         self._check_open()
         self._check_state(state)
         window = self._journal.windows.get(origin) or self._journal.begin_origin(origin)
         if window is None:
             raise InvalidInput(f"No message of {origin} was accepted.")
-        is_needed = state is not None
-        for sequence in sequences:
-            is_needed |= window.finish(sequence)
+        is_new = window.finish(sequence)
         if state is not None:
             self._journal.new_state = state
-        return is_needed
+        return is_new or state is not None
 
     async def _store_soon(self) -> None:
         try:

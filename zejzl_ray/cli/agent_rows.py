@@ -12,10 +12,11 @@ from zejzl_ray.cluster.mail_directory import HOST_KEY
 from zejzl_ray.contracts import agent_host as wire
 from zejzl_ray.contracts.agent_life import AgentInfo
 from zejzl_ray.contracts.orchestrator import Agent
+from zejzl_ray.contracts.services import BY_SERVICE
 from zejzl_ray.errors import ZejzlError
 from zejzl_ray.sdk.client import Client
 
-_LIST: Final = next(operation for operation in wire.OPERATIONS if operation.name == "list_held_agents")
+_LIST: Final = BY_SERVICE[wire.SERVICE]["list_held_agents"]
 _ASK_S: Final = 5.0
 _COLOURS: Final = {"running": "green", "paused": "yellow", "starting": "yellow", "draining": "yellow"}
 

@@ -15,6 +15,7 @@ from zejzl_ray.cli.up import load_checked_fleet
 from zejzl_ray.cluster.mail_directory import HOST_KEY
 from zejzl_ray.contracts import agent_host as wire
 from zejzl_ray.contracts.agent_life import AgentInfo
+from zejzl_ray.contracts.services import BY_SERVICE
 from zejzl_ray.errors import AgentNotFound, Conflict, InvalidInput, NotFound, ZejzlError
 from zejzl_ray.fleet.validators.agent_hosts import MAX_HOST_NAME, names_class
 from zejzl_ray.ids import NAME_REGEX
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
-_OPERATIONS: Final = {operation.name: operation for operation in wire.OPERATIONS}
+_OPERATIONS: Final = BY_SERVICE[wire.SERVICE]
 _CONTROL_S: Final = 60.0  # an agent handles what is in its mailbox before it stops
 _PRESENT: Final = frozenset({"starting", "healthy", "degraded", "unhealthy"})
 
@@ -134,15 +135,11 @@ def restart(name: Name, is_host: IsHost = False, as_json: AsJson = False) -> Non
 @app.command()
 def logs(
     name: Annotated[str, typer.Argument(help="Name of the agent.")],
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with what is written from now on.")
-    ] = False,
-    level: Annotated[
-        cli_logs.Level, typer.Option("--level", help="This level and above.")
-    ] = cli_logs.Level.DEBUG,
-    since: Annotated[str, typer.Option("--since", help="Not older than this, such as 10m.")] = "",
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many lines.")] = 100,
-    as_json: AsJson = False,
+    follow: cli_logs.Follow = False,
+    level: cli_logs.LeastLevel = cli_logs.Level.DEBUG,
+    since: cli_logs.Since = "",
+    limit: cli_logs.Limit = 100,
+    as_json: cli_logs.LinesAsJson = False,
 ) -> None:
     """Show the log lines of an agent; the same as `zejzl logs --agent NAME`."""
     cli_logs.logs(agent=name, follow=follow, level=level, since=since, limit=limit, as_json=as_json)

@@ -16,12 +16,16 @@ import typer
 from rich.text import Text
 
 from zejzl_ray.cli.console import errors, output
-from zejzl_ray.contracts.logs import MAX_LINES, READ_FLEET_LOGS, FleetLogPage, LogLine, ReadFleetLogs
+from zejzl_ray.contracts.logs import MAX_LINES, FleetLogPage, LogLine, ReadFleetLogs
+from zejzl_ray.contracts.observability_hub import SERVICE
+from zejzl_ray.contracts.services import BY_SERVICE
 from zejzl_ray.errors import DeadlineExceeded, RateLimited, StoreError, Unavailable
 from zejzl_ray.ids import NAME_REGEX
 from zejzl_ray.sdk.client import Client
 from zejzl_ray.sdk.connect import connect
 
+_READ: Final = BY_SERVICE[SERVICE]["read_logs"]
+_pause: Final = time.sleep
 _CALL_TIMEOUT_S: Final = 15.0
 _FOLLOW_PERIOD_S: Final = 1.0
 _MAX_PAUSE_S: Final = 10.0
@@ -52,26 +56,29 @@ class Origin(StrEnum):
     RAY = "ray"
 
 
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written from now on.")]
+LeastLevel = Annotated[Level, typer.Option("--level", help="This level and above.")]
+Since = Annotated[str, typer.Option("--since", help="Not older than this, such as 30s, 10m, 2h, 1d.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=MAX_LINES, help="How many lines.")]
+LinesAsJson = Annotated[bool, typer.Option("--json", help="Print each line as the JSON that it is.")]
+
+
 def logs(
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with what is written from now on.")
-    ] = False,
+    follow: Follow = False,
     agent: Annotated[str, typer.Option("--agent", help="Of this agent.")] = "",
     service: Annotated[
         str, typer.Option("--service", help="Of this service; of Ray's files, whose name begins so.")
     ] = "",
     machine: Annotated[str, typer.Option("--machine", help="Of this machine.")] = "",
-    level: Annotated[Level, typer.Option("--level", help="This level and above.")] = Level.DEBUG,
+    level: LeastLevel = Level.DEBUG,
     contains: Annotated[str, typer.Option("--contains", help="With this text.")] = "",
-    since: Annotated[
-        str, typer.Option("--since", help="Not older than this, such as 30s, 10m, 2h, 1d.")
-    ] = "",
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MAX_LINES, help="How many lines.")] = 100,
+    since: Since = "",
+    limit: Limit = 100,
     source: Annotated[
         Origin,
         typer.Option("--source", help="own: files of zejzl; ray: Ray's files, whole; all: each line once."),
     ] = Origin.ALL,
-    as_json: Annotated[bool, typer.Option("--json", help="Print each line as the JSON that it is.")] = False,
+    as_json: LinesAsJson = False,
 ) -> None:
     """Show the last log lines of all processes of all machines in the order of their time, Ray's among them."""
     request = ReadFleetLogs(
@@ -126,7 +133,7 @@ def shown_line(line: LogLine) -> Text:
 
 
 def _read(client: Client, request: ReadFleetLogs) -> FleetLogPage:
-    answer = client.call(READ_FLEET_LOGS, request, timeout_s=_CALL_TIMEOUT_S)
+    answer = client.call(_READ, request, timeout_s=_CALL_TIMEOUT_S)
     if not isinstance(answer, FleetLogPage):
         raise StoreError("observability_hub answers read_logs with something else.")
     return answer
@@ -138,7 +145,7 @@ def _follow(client: Client, request: ReadFleetLogs, page: FleetLogPage, as_json:
     pause_s = 0.0 if page.has_more else _FOLLOW_PERIOD_S
     trouble = ""
     while True:
-        pause(pause_s)
+        _pause(pause_s)
         try:
             # What is new counts, however long the following goes on.
             page = _read(client, request.model_copy(update={"cursor": page.cursor, "since_s": None}))
@@ -154,11 +161,6 @@ def _follow(client: Client, request: ReadFleetLogs, page: FleetLogPage, as_json:
         _name_unread({name: why for name, why in page.unread.items() if unread.get(name) != why})
         unread = page.unread
         pause_s = 0.0 if page.has_more else _FOLLOW_PERIOD_S
-
-
-def pause(seconds: float) -> None:
-    """Wait."""
-    time.sleep(seconds)
 
 
 def _show(page: FleetLogPage, as_json: bool) -> None:

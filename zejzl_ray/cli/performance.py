@@ -14,9 +14,9 @@ from rich.text import Text
 
 from zejzl_ray.cli.console import output, print_json
 from zejzl_ray.cli.gateway import AsJson, invalid, printable
+from zejzl_ray.contracts.observability_hub import SERVICE
 from zejzl_ray.contracts.performance import (
     MAX_ROWS,
-    OPERATIONS,
     GetPerformance,
     GroupBy,
     Performance,
@@ -24,11 +24,12 @@ from zejzl_ray.contracts.performance import (
     Times,
     Window,
 )
+from zejzl_ray.contracts.services import BY_SERVICE
 from zejzl_ray.errors import DeadlineExceeded, Unavailable, ZejzlError
 from zejzl_ray.sdk.client import Client
 from zejzl_ray.sdk.connect import connect
 
-_GET: Final = next(operation for operation in OPERATIONS if operation.name == "get_performance")
+_GET: Final = BY_SERVICE[SERVICE]["get_performance"]
 _SPANS: Final = {
     Window.MINUTE: "last minute",
     Window.TEN_MINUTES: "last 10 minutes",

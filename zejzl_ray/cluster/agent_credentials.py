@@ -76,7 +76,6 @@ class AgentRegistrar:
     def __init__(self, host: str, callers: Mapping[str, Caller], machine: str, address: str) -> None:
         self._held_by = agent_host_name(host)
         self._clients = {name: CoreOrchestratorClient(caller) for name, caller in callers.items()}
-        self._callers = callers
         self._machine = machine
         self._address = address
 

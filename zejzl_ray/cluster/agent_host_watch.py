@@ -52,7 +52,6 @@ class HostWatch:
         self._watchdog: LoopWatchdog | None = None
         self._end_counting: Callable[[], None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._telling = 0
 
     def start(self) -> None:
         """Begin to watch; safe to repeat."""

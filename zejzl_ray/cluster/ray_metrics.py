@@ -2,7 +2,8 @@
 
 Ray's histogram takes one sample a call (about 2 microseconds), and it has no way to take many at once. So the times
 are counted here, and Ray gets what can be set at once: quantiles of the last period as gauges, and the number and sum
-of all samples as counters. True histograms stand on the process' own page, ``zejzl_ray/metrics/prometheus_text.py``.
+of all samples as counters. True histograms, of all processes together, stand on the hub's page:
+``zejzl_ray/observability/performance_collector.py``.
 """
 
 import asyncio

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 
 from zejzl_ray.contracts.agent_life import AgentInfo
 from zejzl_ray.contracts.base import Contract
-from zejzl_ray.contracts.operation import Operation, Verb
+from zejzl_ray.contracts.operation import Operation, OperationsOf
 from zejzl_ray.contracts.orchestrator import AgentName, RequestId
 from zejzl_ray.contracts.wire_secret import WireSecret
 from zejzl_ray.ids import new_id
@@ -124,44 +124,30 @@ class ControlAgent(Contract):
     host: AgentName = Field(description="which host")
 
 
-def _op(
-    name: str,
-    request: type[Contract],
-    reply: type[Contract],
-    scope: str,
-    *,
-    verb: Verb = "POST",
-    path: str = "",
-    is_repeatable: bool = True,
-    beside: str = "",
-) -> Operation:
-    return Operation(
-        name=name, service=SERVICE, request=request, reply=reply, scope=scope, verb=verb, path=path,
-        is_repeatable=is_repeatable, beside=beside,
-    )  # fmt: skip
-
+_op: Final = OperationsOf(SERVICE)
 
 # To open a connection is a write: it is written down, and refused while news of revocations are late. Batches of an
 # open one are counted only; a connection lives for minutes.
-_MAIL: Final = "agent_host:mail:report"
-_READ: Final = "agent_host:agents:read"
-_CONTROL: Final = "agent_host:agents:write"
+_MAIL: Final = "mail:report"
+_READ: Final = "agents:read"
+_CONTROL: Final = "agents:write"
 _AGENTS: Final = "/v1/hosts/{host}/agents"
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
-    _op("open_mail", OpenMail, MailOpened, "agent_host:mail:write"),
+    _op("open_mail", OpenMail, MailOpened, "mail:write"),
     _op("deliver_mail", DeliverMail, MailDelivered, _MAIL, is_repeatable=False, beside="frame"),
     _op("hold_line", HoldLine, LineHeld, _MAIL, is_repeatable=False),
-    _op("list_held_agents", ListHeldAgents, HeldAgents, _READ, verb="GET", path=_AGENTS),
-    _op("start_agent", ControlAgent, AgentInfo, _CONTROL, path=f"{_AGENTS}/{{name}}/start"),
-    _op("stop_agent", ControlAgent, AgentInfo, _CONTROL, path=f"{_AGENTS}/{{name}}/stop"),
+    _op("list_held_agents", ListHeldAgents, HeldAgents, _READ, "GET", _AGENTS),
+    _op("start_agent", ControlAgent, AgentInfo, _CONTROL, "POST", f"{_AGENTS}/{{name}}/start"),
+    _op("stop_agent", ControlAgent, AgentInfo, _CONTROL, "POST", f"{_AGENTS}/{{name}}/stop"),
     # Not repeated by itself: each time is a restart.
     _op(
         "restart_agent",
         ControlAgent,
         AgentInfo,
         _CONTROL,
-        path=f"{_AGENTS}/{{name}}/restart",
+        "POST",
+        f"{_AGENTS}/{{name}}/restart",
         is_repeatable=False,
     ),
 )

@@ -5,7 +5,6 @@ from typing import Final, Literal
 from pydantic import Field, JsonValue
 
 from zejzl_ray.contracts.base import Contract
-from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.ids import NAME_PATTERN
 
 MAX_LINES: Final = 1000
@@ -69,29 +68,3 @@ class FleetLogPage(LogPage):
     """Lines of several machines, and why some could not be read."""
 
     unread: dict[str, str] = Field(default_factory=dict, description="machine -> reason")
-
-
-NODE_OPERATIONS: Final = (
-    Operation(
-        name="read_logs",
-        service="node_agent",
-        request=ReadLogs,
-        reply=LogPage,
-        scope="node_agent:logs:read",
-        verb="GET",
-        path="",
-    ),
-)
-
-READ_FLEET_LOGS: Final = Operation(
-    name="read_logs",
-    service="observability_hub",
-    request=ReadFleetLogs,
-    reply=FleetLogPage,
-    scope="observability_hub:logs:read",
-    verb="GET",
-    path="/v1/logs",
-)
-
-HUB_OPERATIONS: Final = (READ_FLEET_LOGS,)
-OPERATIONS: Final = HUB_OPERATIONS

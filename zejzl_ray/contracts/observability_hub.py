@@ -1,13 +1,22 @@
-"""observability_hub on the wire: deadlocks; performance and logs have files of their own."""
+"""observability_hub on the wire: deadlocks, and all its operations.
+
+The models of performance and logs stand in ``performance`` and ``logs``.
+"""
 
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
-from zejzl_ray.contracts import logs, performance
 from zejzl_ray.contracts.base import Contract
-from zejzl_ray.contracts.operation import Operation
+from zejzl_ray.contracts.logs import FleetLogPage, ReadFleetLogs
+from zejzl_ray.contracts.operation import Operation, OperationsOf
+from zejzl_ray.contracts.performance import (
+    GetPerformance,
+    Performance,
+    PerformanceReported,
+    ReportPerformance,
+)
 from zejzl_ray.contracts.waits import Deadlock, Name, ReportWaits, WaitsReported
 
 SERVICE: Final = "observability_hub"
@@ -95,22 +104,17 @@ class DeadlockStatus(Contract):
     breaks_youngest: bool = Field(description="whether the policy ends deadlocks")
 
 
-def _op(
-    name: str, request: type[Contract], reply: type[Contract], scope: str, verb: Any, path: str
-) -> Operation:
-    return Operation(
-        name=name, service=SERVICE, request=request, reply=reply, scope=scope, verb=verb, path=path
-    )  # fmt: skip
-
-
-_READ: Final = "observability_hub:waits:read"
+_op: Final = OperationsOf(SERVICE)
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
-    # over handles only: the hosts are actors
-    _op("report_waits", ReportWaits, WaitsReported, "observability_hub:waits:report", "POST", ""),
-    _op("list_deadlocks", ListDeadlocks, DeadlockPage, _READ, "GET", "/v1/deadlocks"),
-    _op("watch_deadlocks", WatchDeadlocks, DeadlockBatch, _READ, "GET", "/v1/deadlocks/watch"),
-    _op("get_deadlock_status", GetDeadlockStatus, DeadlockStatus, _READ, "GET", "/v1/deadlocks/status"),
-    *performance.OPERATIONS,
-    *logs.HUB_OPERATIONS,
+    # reports go over handles only: the hosts are actors
+    _op("report_waits", ReportWaits, WaitsReported, "waits:report"),
+    _op("list_deadlocks", ListDeadlocks, DeadlockPage, "waits:read", "GET", "/v1/deadlocks"),
+    _op("watch_deadlocks", WatchDeadlocks, DeadlockBatch, "waits:read", "GET", "/v1/deadlocks/watch"),
+    _op(
+        "get_deadlock_status", GetDeadlockStatus, DeadlockStatus, "waits:read", "GET", "/v1/deadlocks/status"
+    ),
+    _op("report_performance", ReportPerformance, PerformanceReported, "performance:report"),
+    _op("get_performance", GetPerformance, Performance, "performance:read", "GET", "/v1/performance"),
+    _op("read_logs", ReadFleetLogs, FleetLogPage, "logs:read", "GET", "/v1/logs"),
 )

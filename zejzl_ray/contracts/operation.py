@@ -13,6 +13,8 @@ from zejzl_ray.contracts.base import Contract
 
 _SCOPE: Final = re.compile(SCOPE_PATTERN)
 
+PUBLIC: Final = ""  # in the place of a scope
+
 Verb = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -80,3 +82,50 @@ class Operation:
     def key(self) -> str:
         """``service.name``: unique over all services, while several may have an operation of the same name."""
         return f"{self.service}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class OperationsOf:
+    """Declares the operations of one service, a line each.
+
+    Args:
+        service: actor name of the service; the scopes of its operations begin with it.
+    """
+
+    service: str
+
+    def __call__(
+        self,
+        name: str,
+        request: type[Contract],
+        reply: type[Contract],
+        scope: str,
+        verb: Verb = "POST",
+        path: str = "",
+        *,
+        status: int = 200,
+        own: tuple[str, str] = ("", ""),
+        is_repeatable: bool = True,
+        beside: str = "",
+    ) -> Operation:
+        """Return an operation of the service; what is not said here stands at ``Operation``.
+
+        ``scope`` is ``resource:action``, or ``PUBLIC`` where anybody may call it; ``own`` is the ``resource:action``
+        of ``own_scope``, and ``own_field``.
+        """
+        own_scope, own_field = own
+        return Operation(
+            name=name,
+            service=self.service,
+            request=request,
+            reply=reply,
+            scope=f"{self.service}:{scope}" if scope else "",
+            verb=verb,
+            path=path,
+            is_repeatable=is_repeatable,
+            is_public=scope == PUBLIC,
+            status=status,
+            own_scope=f"{self.service}:{own_scope}" if own_scope else "",
+            own_field=own_field,
+            beside=beside,
+        )

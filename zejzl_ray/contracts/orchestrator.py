@@ -4,14 +4,14 @@ Commands are imperative, events past tense, states nouns. Times are wall time, s
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, JsonValue, StringConstraints
 
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import REQUEST_ID_PATTERN
 from zejzl_ray.contracts.machines import Machine, ReportMachine
-from zejzl_ray.contracts.operation import Operation
+from zejzl_ray.contracts.operation import Operation, OperationsOf
 from zejzl_ray.ids import NAME_PATTERN, new_id
 
 SERVICE: Final = "core_orchestrator"
@@ -375,29 +375,14 @@ class AcceptLosses(Contract):
     request_id: RequestId = Field(default_factory=new_id)
 
 
-def _op(
-    name: str,
-    request: type[Contract],
-    reply: type[Contract],
-    scope: str,
-    verb: Any,
-    path: str,
-    *,
-    status: int = 200,
-    own: tuple[str, str] = ("", ""),
-) -> Operation:
-    return Operation(
-        name=name, service=SERVICE, request=request, reply=reply, scope=scope, verb=verb, path=path,
-        status=status, own_scope=own[0], own_field=own[1],
-    )  # fmt: skip
+_op: Final = OperationsOf(SERVICE)
 
-
-_READ = "core_orchestrator:agents:read"
-_WRITE = "core_orchestrator:agents:write"
-_MACHINES_READ = "core_orchestrator:machines:read"
+_READ = "agents:read"
+_WRITE = "agents:write"
+_MACHINES_READ = "machines:read"
 # what an agent may do to its own entry, a machine to its own report
-_OWN_AGENT = ("core_orchestrator:agents:own", "name")
-_OWN_MACHINE = ("core_orchestrator:machines:own", "snapshot.machine")
+_OWN_AGENT = ("agents:own", "name")
+_OWN_MACHINE = ("machines:own", "snapshot.machine")
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     _op("register_agent", RegisterAgent, Agent, _WRITE, "POST", "/v1/agents", status=201, own=_OWN_AGENT),
@@ -418,7 +403,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "heartbeat",
         Heartbeat,
         HeartbeatAccepted,
-        "core_orchestrator:agents:report",
+        "agents:report",
         "POST",
         "/v1/agents/{name}/heartbeat",
         own=_OWN_AGENT,
@@ -429,12 +414,12 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     _op("get_snapshot", GetSnapshot, RegistrySnapshot, _READ, "GET", "/v1/snapshot"),
     _op("get_registry_status", GetRegistryStatus, RegistryStatus, _READ, "GET", "/v1/registry"),
     _op("accept_losses", AcceptLosses, RegistryStatus, _WRITE, "POST", "/v1/registry/accept-losses"),
-    _op("declare_fleet", DeclareFleet, FleetDeclared, "core_orchestrator:fleet:write", "PUT", "/v1/fleet"),
+    _op("declare_fleet", DeclareFleet, FleetDeclared, "fleet:write", "PUT", "/v1/fleet"),
     _op(
         "report_machine",
         ReportMachine,
         Machine,
-        "core_orchestrator:machines:report",
+        "machines:report",
         "POST",
         "/v1/machines",
         own=_OWN_MACHINE,

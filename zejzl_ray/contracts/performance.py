@@ -10,12 +10,10 @@ from typing import Annotated, Final
 from pydantic import Field, StringConstraints
 
 from zejzl_ray.contracts.base import Contract
-from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.ids import new_id
 from zejzl_ray.metrics.figures import MAX_SERIES
 from zejzl_ray.metrics.histogram import BUCKETS
 
-SERVICE: Final = "observability_hub"
 MAX_ROWS: Final = 1000
 
 Name = Annotated[str, StringConstraints(max_length=256)]
@@ -138,7 +136,11 @@ class ReportingHost(Contract):
 
 
 class BottleneckKind(StrEnum):
-    """What is wrong."""
+    """What is wrong.
+
+    ``slowing``: handlers take 1.5 times their usual time, and more than the agent's metadata names as ``expected_s``
+    (5 s where it names none). ``failing``: more than 30 % of them fail. ``agent``: the registry says it is not well.
+    """
 
     SLOWING = "slowing"
     FAILING = "failing"
@@ -167,25 +169,3 @@ class Performance(Contract):
     hosts: tuple[ReportingHost, ...]
     bottlenecks: tuple[Bottleneck, ...] = ()
     folded: int = Field(default=0, description="series counted as (other), since there were too many")
-
-
-OPERATIONS: Final = (
-    Operation(
-        name="report_performance",
-        service=SERVICE,
-        request=ReportPerformance,
-        reply=PerformanceReported,
-        scope=f"{SERVICE}:performance:report",
-        verb="POST",
-        path="",
-    ),
-    Operation(
-        name="get_performance",
-        service=SERVICE,
-        request=GetPerformance,
-        reply=Performance,
-        scope=f"{SERVICE}:performance:read",
-        verb="GET",
-        path="/v1/performance",
-    ),
-)

@@ -4,40 +4,21 @@ The models stand by subject in ``tokens``, ``people``, ``trust``, ``policy``, ``
 ``secrets``.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from zejzl_ray.contracts import audit, people, policy, secrets, security_feed, tokens, trust
-from zejzl_ray.contracts.base import Contract
-from zejzl_ray.contracts.operation import Operation
+from zejzl_ray.contracts.operation import PUBLIC, Operation, OperationsOf
 
 SERVICE: Final = "security_gateway"
 
 
-def _op(
-    name: str,
-    request: type[Contract],
-    reply: type[Contract],
-    scope: str,
-    verb: Any,
-    path: str,
-    *,
-    status: int = 200,
-    own: tuple[str, str] = ("", ""),
-) -> Operation:
-    return Operation(
-        name=name, service=SERVICE, request=request, reply=reply, scope=f"{SERVICE}:{scope}" if scope else "",
-        verb=verb, path=path, status=status, is_public=not scope,
-        own_scope=f"{SERVICE}:{own[0]}" if own[0] else "", own_field=own[1],
-    )  # fmt: skip
-
-
-_PUBLIC = ""
+_op: Final = OperationsOf(SERVICE)
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     # tokens
-    _op("issue_token", tokens.IssueToken, tokens.Tokens, _PUBLIC, "POST", "/v1/auth/token"),
-    _op("refresh_tokens", tokens.RefreshTokens, tokens.Tokens, _PUBLIC, "POST", "/v1/auth/refresh"),
-    _op("get_keys", tokens.GetKeys, tokens.KeySetDocument, _PUBLIC, "GET", "/.well-known/jwks.json"),
+    _op("issue_token", tokens.IssueToken, tokens.Tokens, PUBLIC, "POST", "/v1/auth/token"),
+    _op("refresh_tokens", tokens.RefreshTokens, tokens.Tokens, PUBLIC, "POST", "/v1/auth/refresh"),
+    _op("get_keys", tokens.GetKeys, tokens.KeySetDocument, PUBLIC, "GET", "/.well-known/jwks.json"),
     _op("who_am_i", tokens.WhoAmI, tokens.Identity, "self:read", "GET", "/v1/auth/me"),
     _op("revoke_tokens", tokens.RevokeTokens, tokens.Revoked, "tokens:admin", "POST", "/v1/auth/revoke"),
     _op("list_sessions", tokens.ListSessions, tokens.SessionPage, "sessions:read", "GET", "/v1/auth/sessions"),
@@ -67,7 +48,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
         "DELETE", "/v1/auth/credentials/{credential_id}",
     ),
     _op(
-        "request_enrolment", tokens.RequestEnrolment, tokens.Enrolment, _PUBLIC, "POST", "/v1/auth/enrolments",
+        "request_enrolment", tokens.RequestEnrolment, tokens.Enrolment, PUBLIC, "POST", "/v1/auth/enrolments",
     ),
     _op(
         "decide_enrolment", tokens.DecideEnrolment, tokens.Enrolment, "machines:admin",

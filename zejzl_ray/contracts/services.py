@@ -6,73 +6,35 @@ from zejzl_ray.contracts import agent_host, observability_hub, orchestrator, sec
 from zejzl_ray.contracts.audit import AuditPage, Chains, ListChains, ReadAudit
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
 from zejzl_ray.contracts.life import Stopped, StopService
-from zejzl_ray.contracts.logs import NODE_OPERATIONS
+from zejzl_ray.contracts.logs import LogPage, ReadLogs
 from zejzl_ray.contracts.machines import GetSnapshot, MachineSnapshot
-from zejzl_ray.contracts.operation import Operation
+from zejzl_ray.contracts.operation import Operation, OperationsOf
 
 NODE_AGENT: Final = "node_agent"
 
 
-def health_operation(service: str) -> Operation:
-    """Return the operation that every service has: how are you?"""
-    return Operation(
-        name="health",
-        service=service,
-        request=GetHealth,
-        reply=ServiceHealth,
-        scope=f"{service}:health:read",
-        verb="GET",
-        path=f"/v1/health/{service}",
-    )
+def health_operation(service: str, *, path: str | None = None) -> Operation:
+    """Return the operation that every service has: how are you? With an empty path it is over a handle only."""
+    route = f"/v1/health/{service}" if path is None else path
+    return OperationsOf(service)("health", GetHealth, ServiceHealth, "health:read", "GET", route)
 
 
 def stop_operation(service: str) -> Operation:
     """Return the operation that ends a service's process in order; over a handle only."""
-    return Operation(
-        name="stop",
-        service=service,
-        request=StopService,
-        reply=Stopped,
-        scope=f"{service}:service:admin",
-        verb="POST",
-        path="",
-    )
+    return OperationsOf(service)("stop", StopService, Stopped, "service:admin")
 
 
 def metrics_operation(service: str) -> Operation:
     """Return what a health port answers beside ``health``; no method of the service."""
-    return Operation(
-        name="metrics",
-        service=service,
-        request=GetHealth,
-        reply=ServiceHealth,
-        scope=f"{service}:metrics:read",
-        verb="GET",
-        path="/metrics",
-    )
+    return OperationsOf(service)("metrics", GetHealth, ServiceHealth, "metrics:read", "GET", "/metrics")
 
 
 def audit_operations(service: str) -> tuple[Operation, ...]:
     """Return the operations with which a service shows its part of the audit trail."""
+    op, trail = OperationsOf(service), f"/v1/audit/{service}"
     return (
-        Operation(
-            name="list_audit_chains",
-            service=service,
-            request=ListChains,
-            reply=Chains,
-            scope=f"{service}:audit:read",
-            verb="GET",
-            path=f"/v1/audit/{service}/chains",
-        ),
-        Operation(
-            name="read_audit",
-            service=service,
-            request=ReadAudit,
-            reply=AuditPage,
-            scope=f"{service}:audit:read",
-            verb="GET",
-            path=f"/v1/audit/{service}",
-        ),
+        op("list_audit_chains", ListChains, Chains, "audit:read", "GET", f"{trail}/chains"),
+        op("read_audit", ReadAudit, AuditPage, "audit:read", "GET", trail),
     )
 
 
@@ -81,41 +43,19 @@ def common_operations(service: str) -> tuple[Operation, ...]:
     return (health_operation(service), *audit_operations(service), stop_operation(service))
 
 
+_node_op: Final = OperationsOf(NODE_AGENT)
+
 NODE_AGENT_OPERATIONS: Final = (
-    Operation(
-        name="snapshot",
-        service=NODE_AGENT,
-        request=GetSnapshot,
-        reply=MachineSnapshot,
-        scope="node_agent:machine:read",
-        verb="GET",
-        path="",
-    ),
-    Operation(
-        name="health",
-        service=NODE_AGENT,
-        request=GetHealth,
-        reply=ServiceHealth,
-        scope="node_agent:health:read",
-        verb="GET",
-        path="",
-    ),
-    *NODE_OPERATIONS,
+    _node_op("snapshot", GetSnapshot, MachineSnapshot, "machine:read", "GET"),
+    _node_op("read_logs", ReadLogs, LogPage, "logs:read", "GET"),
+    health_operation(NODE_AGENT, path=""),
     stop_operation(NODE_AGENT),
 )
 
 # What hosts of agents do over their handles only; the others are routes of the ingress too.
 AGENT_HOST_OPERATIONS: Final = (
     *(operation for operation in agent_host.OPERATIONS if not operation.path),
-    Operation(
-        name="health",
-        service=agent_host.SERVICE,
-        request=GetHealth,
-        reply=ServiceHealth,
-        scope="agent_host:health:read",
-        verb="GET",
-        path="",
-    ),
+    health_operation(agent_host.SERVICE, path=""),
     stop_operation(agent_host.SERVICE),
 )
 

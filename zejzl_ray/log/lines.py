@@ -13,10 +13,6 @@ from zejzl_ray.log.redaction import hide_secrets, redact
 LEVELS: Final[Mapping[str, int]] = {
     "debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50,
 }  # fmt: skip
-# Nobody but this module and the context of a call sets these; a field of the same name moves under ``extra``.
-CORE_FIELDS: Final = (
-    "timestamp", "level", "event", "service", "machine", "pid", "component", "agent", "request_id", "caused_by",
-)  # fmt: skip
 # Bound by ``get_logger``, beside ``component``, so that a field of that name cannot take its place.
 COMPONENT_KEY: Final = "_component"
 PERFORMANCE_KEY: Final = "_performance"
@@ -69,6 +65,7 @@ class LineMaker:
             text = self._poor(level, event, f"was cut: it had {len(text)} bytes")
         return Line(text.decode("utf-8", "replace"), LEVELS.get(level, 20), is_performance)
 
+    # Nobody but this class and the context of a call sets core fields; another one of such a name goes under ``extra``.
     def _fields(self, level: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
         core = self._core(level, event)
         given = dict(event)

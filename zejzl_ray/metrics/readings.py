@@ -32,7 +32,6 @@ DEPTH: Final = Metric("bus_queue_depth", "gauge", "messages in the mailbox", ("a
 PENDING: Final = Metric("bus_pending_requests", "gauge", "requests that wait for a reply")
 STATE: Final = Metric("agent_state", "gauge", "1 for the state that an agent is in", ("agent", "state"))
 HEARTBEAT: Final = Metric("agent_heartbeat_age_seconds", "gauge", "since the last heartbeat", ("agent",))
-CIRCUIT: Final = Metric("circuit_state", "gauge", "1 for the state that a breaker is in", ("name", "state"))
 
 LATENCY: Final = "bus_delivery_latency_seconds"
 LATENCY_TEXT: Final = "from send to receive"
@@ -49,9 +48,6 @@ EVENTS: Final = {
         Metric("deadlocks_total", "counter", "circles of agents that waited for one another"),
         Metric("retries_total", "counter", "calls made again", ("op",)),
         Metric("loop_blocks_total", "counter", "times that the event loop was blocked"),
-        Metric("rate_limit_denied_total", "counter", "calls refused by a limiter", ("provider",)),
-        Metric("cache_hits_total", "counter", "answers from a cache"),
-        Metric("cache_misses_total", "counter", "answers that no cache had"),
     )
 }
 
@@ -65,14 +61,12 @@ class ProcessReadings:
         pending_requests: requests that wait for a reply.
         agent_states: agent -> state, such as ``running``.
         heartbeat_ages_s: agent -> seconds since its heartbeat.
-        circuits: name of a breaker -> its state, such as ``open``.
     """
 
     queue_depths: Mapping[str, int] = field(default_factory=dict)
     pending_requests: int = 0
     agent_states: Mapping[str, str] = field(default_factory=dict)
     heartbeat_ages_s: Mapping[str, float] = field(default_factory=dict)
-    circuits: Mapping[str, str] = field(default_factory=dict)
 
 
 def counter_values(
@@ -105,7 +99,6 @@ def gauge_values(readings: ProcessReadings) -> dict[Metric, dict[Labels, float]]
         PENDING: {(): readings.pending_requests},
         STATE: _states(readings.agent_states),
         HEARTBEAT: _largest(readings.heartbeat_ages_s),
-        CIRCUIT: _states(readings.circuits),
     }
 
 

@@ -45,11 +45,6 @@ class Deadlocks:
         # host -> who reports for it, as long as it does
         self._owners: dict[str, str] = {}
 
-    @property
-    def hosts(self) -> int:
-        """How many hosts are known."""
-        return len(self._finder.hosts)
-
     def report(self, report: ReportWaits, subject: str, now_s: float) -> Verdict:
         """Take a report of a host.
 

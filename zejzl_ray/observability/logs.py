@@ -9,7 +9,7 @@ from typing import Final
 
 from zejzl_ray.clock import Clock
 from zejzl_ray.contracts.logs import MAX_FLEET_CURSOR, FleetLogPage, LogLine, LogPage, ReadFleetLogs, ReadLogs
-from zejzl_ray.errors import InvalidInput, ZejzlError
+from zejzl_ray.errors import InvalidInput, MachineNotFound, ZejzlError
 from zejzl_ray.observability.log_ports import MachineLogs
 
 _TIMEOUT_S: Final = 8.0
@@ -46,7 +46,8 @@ class LogBook:
         was.
 
         Raises:
-            InvalidInput: the cursor is none, or there is no machine of this name.
+            InvalidInput: the cursor is none.
+            MachineNotFound: names the machines that are known.
             ZejzlError: nobody knows which machines there are.
         """
         cursor = _decode(request.cursor) if request.cursor else None
@@ -54,10 +55,8 @@ class LogBook:
         names = sorted(await self._machines.machines())
         if request.machine:
             if request.machine not in names:
-                raise InvalidInput(
-                    f"machine: there is no {request.machine}; there are {', '.join(names) or 'none'}.",
-                    "See `zejzl status`.",
-                )
+                known = ", ".join(names) or "none yet"
+                raise MachineNotFound(f"No machine is called {request.machine}.", f"Known machines: {known}.")
             names = [request.machine]
         answers = await self._ask_all(names, request, cursor, now_s)
         pages = {name: answer for name, answer in answers.items() if isinstance(answer, LogPage)}

@@ -1,15 +1,16 @@
 """observability_hub as a service without Ray: deadlocks, performance, logs."""
 
 import asyncio
-import contextlib
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
 import structlog
 
 from zejzl_ray.clock import Clock
+from zejzl_ray.commands.readiness import Condition, degraded_or_ok, judge_health
 from zejzl_ray.commands.record_journal import RecordJournal
 from zejzl_ray.commands.records import RecordDraft
+from zejzl_ray.commands.serving import require_serving, tick_until
 from zejzl_ray.commands.watchers import Watchers
 from zejzl_ray.contracts.access import principal_of
 from zejzl_ray.contracts.call import CallContext
@@ -42,7 +43,6 @@ from zejzl_ray.observability.performance import PerformanceBook
 from zejzl_ray.observability.performance_bottlenecks import AgentStanding
 from zejzl_ray.observability.performance_collector import PerformanceCollector
 from zejzl_ray.observability.ports import Fleet
-from zejzl_ray.observability.readiness import Condition, judge_health
 from zejzl_ray.store.protocol import Store
 
 _log = structlog.get_logger(__name__)
@@ -121,9 +121,11 @@ class ObservabilityHub:
     async def run(self, stop_event: asyncio.Event) -> None:
         """Do what is due until ``stop_event`` is set or another instance has taken over."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._every(self._config.tick_s, stop_event, self.tick))
+            due = [(self._config.tick_s, self.tick)]
             if self._fleet is not None:
-                group.create_task(self._every(self._config.fleet_period_s, stop_event, self.look_at_fleet))
+                due.append((self._config.fleet_period_s, self.look_at_fleet))
+            for period_s, work in due:
+                group.create_task(tick_until(stop_event, period_s, work, lambda: self.is_fenced))
 
     async def stop(self) -> None:
         """Write what is pending and refuse everything from now on; safe to repeat."""
@@ -148,7 +150,7 @@ class ObservabilityHub:
         try:
             self._standings = await self._fleet.standings()
         except ZejzlError as error:
-            self._fleet_fault = error.message
+            self._fleet_fault = f"states of agents are not known: {error.message}"
         else:
             self._fleet_fault = ""
 
@@ -244,10 +246,10 @@ class ObservabilityHub:
                 is_fenced=self.is_fenced,
                 store_fault=self._journal.fault,
                 commit_s=self._journal.commit_s,
-                fleet_fault=self._fleet_fault,
                 ticked_at_s=self._ticked_at_s,
                 tick_s=self._config.tick_s,
                 now_s=self._clock.now_s(),
+                further=(degraded_or_ok("fleet", self._fleet_fault),),
             ),
             service=SERVICE,
             epoch=self._journal.epoch,
@@ -273,19 +275,5 @@ class ObservabilityHub:
             if was_well:
                 _log.warning("deadlocks are not stored", reason=error.message)
 
-    async def _every(
-        self, period_s: float, stop_event: asyncio.Event, work: Callable[[], Awaitable[None]]
-    ) -> None:
-        while not stop_event.is_set() and not self.is_fenced:
-            await work()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(period_s):
-                    await stop_event.wait()
-
     def _require_ready(self) -> None:
-        if self.is_fenced:
-            raise ServiceUnavailable(f"Another instance of {SERVICE} has taken over.", "Connect again.")
-        if not self._is_serving:
-            raise ServiceUnavailable(
-                f"{SERVICE} is not serving.", "It is starting or stopping; try again a little later."
-            )
+        require_serving(SERVICE, is_serving=self._is_serving, is_fenced=self.is_fenced)

@@ -1,6 +1,7 @@
 """What core_orchestrator answers without changing anything; ``service.py`` adds the commands."""
 
 from zejzl_ray.clock import Clock
+from zejzl_ray.commands.serving import require_serving
 from zejzl_ray.commands.watchers import Watchers
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.machines import Machine
@@ -24,7 +25,7 @@ from zejzl_ray.contracts.orchestrator import (
     WatchAgents,
     WatchBatch,
 )
-from zejzl_ray.errors import MachineNotFound, ServiceUnavailable
+from zejzl_ray.errors import MachineNotFound
 from zejzl_ray.ids import new_id
 from zejzl_ray.orchestrator.journal import Journal
 from zejzl_ray.orchestrator.queries import explain_agent, find_agent, get_history, get_status, list_agents
@@ -130,14 +131,4 @@ class RegistryAnswers:
         return machine
 
     def _require_ready(self) -> None:
-        if self.is_fenced:
-            raise ServiceUnavailable(f"Another instance of {SERVICE} has taken over.", "Connect again.")
-        if not self._is_serving:
-            raise not_serving()
-
-
-def not_serving() -> ServiceUnavailable:
-    """Return the error for a call before the start or after the stop."""
-    return ServiceUnavailable(
-        f"{SERVICE} is not serving.", "It is starting or stopping; try again a little later."
-    )
+        require_serving(SERVICE, is_serving=self._is_serving, is_fenced=self.is_fenced)

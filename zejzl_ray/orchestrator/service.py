@@ -6,14 +6,15 @@ file from the top; each import is one idea in one file.
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import structlog
 
 from zejzl_ray.clock import Clock
 from zejzl_ray.commands.group_writer import GroupWriter
+from zejzl_ray.commands.readiness import Condition, degraded_or_ok, judge_health
 from zejzl_ray.commands.repeats import RequestKey, key_of, require_same
+from zejzl_ray.commands.serving import not_serving, tick_until
 from zejzl_ray.commands.watchers import Watchers
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
@@ -36,7 +37,7 @@ from zejzl_ray.contracts.orchestrator import (
     UpdateAgent,
 )
 from zejzl_ray.errors import DeadlineExceeded
-from zejzl_ray.orchestrator.answers import RegistryAnswers, not_serving
+from zejzl_ray.orchestrator.answers import RegistryAnswers
 from zejzl_ray.orchestrator.batch import Batch, Decide
 from zejzl_ray.orchestrator.config import RegistryConfig
 from zejzl_ray.orchestrator.fleet import decide_declare_fleet
@@ -46,7 +47,6 @@ from zejzl_ray.orchestrator.liveness import accepted, decide_heartbeat, heartbea
 from zejzl_ray.orchestrator.persistence import decode_reply
 from zejzl_ray.orchestrator.ports import Prober, Publisher
 from zejzl_ray.orchestrator.queries import find_agent, get_status
-from zejzl_ray.orchestrator.readiness import Condition, judge_health
 from zejzl_ray.orchestrator.registration import (
     decide_deregister,
     decide_register,
@@ -120,14 +120,14 @@ class CoreOrchestrator(RegistryAnswers):
         if self._is_serving and not self.is_fenced:
             await self._upkeep.flush()
         self._is_serving = False
-        await self._writer.close(not_serving(), self._config.commit_timeout_s)
+        await self._writer.close(not_serving(SERVICE), self._config.commit_timeout_s)
         self._watchers.wake()
 
     async def run(self, stop_event: asyncio.Event) -> None:
         """Tick and probe until ``stop_event`` is set or another instance has taken over."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._every_tick(stop_event, self.tick))
-            group.create_task(self._every_tick(stop_event, self.probe_round))
+            for work in (self.tick, self.probe_round):
+                group.create_task(tick_until(stop_event, self._config.tick_s, work, lambda: self.is_fenced))
 
     async def tick(self, now_s: float | None = None) -> None:
         """Do what is due by now: expire leases, protect the list, write renewals. Called about once a second."""
@@ -292,8 +292,8 @@ class CoreOrchestrator(RegistryAnswers):
                 max_queue=self._config.max_queue,
                 ticked_at_s=self._ticked_at_s,
                 tick_s=self._config.tick_s,
-                alarm=self._upkeep.alarm,
                 now_s=self._clock.now_s(),
+                further=(degraded_or_ok("protection", self._upkeep.alarm),),
             ),
             service=SERVICE,
             epoch=self._journal.epoch,
@@ -356,18 +356,6 @@ class CoreOrchestrator(RegistryAnswers):
 
     async def _submit(self, decide: Decide) -> object:
         return await self._writer.submit(lambda batch: batch.run(decide), self._config.command_timeout_s)
-
-    async def _every_tick(self, stop_event: asyncio.Event, work: Callable[[], Awaitable[None]]) -> None:
-        while not stop_event.is_set() and not self.is_fenced:
-            try:
-                await work()
-            except Exception:  # the loop must outlive one bad turn; health shows when turns stop succeeding
-                _log.exception("upkeep failed")
-            try:
-                async with asyncio.timeout(self._config.tick_s):
-                    await stop_event.wait()
-            except TimeoutError:
-                continue
 
 
 def _typed(reply: object, expected: type[R]) -> R:

@@ -9,6 +9,8 @@ import os
 
 from zejzl_ray.auth.ports import AuditRecorder
 from zejzl_ray.clock import Clock
+from zejzl_ray.commands.readiness import Condition, failed_or_ok, judge_health
+from zejzl_ray.commands.serving import not_serving, tick_until
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
 from zejzl_ray.contracts.policy import Policy
@@ -22,9 +24,7 @@ from zejzl_ray.security.passwords import HashingSettings
 from zejzl_ray.security.people_operations import PeopleOperations
 from zejzl_ray.security.policy_file import default_policy
 from zejzl_ray.security.policy_operations import PolicyOperations
-from zejzl_ray.security.readiness import Condition, judge_health
 from zejzl_ray.security.secret_operations import SecretOperations
-from zejzl_ray.security.service_core import not_serving
 from zejzl_ray.security.session_operations import SessionOperations
 from zejzl_ray.security.signing_keys import SigningKeyRecord, signing_key
 from zejzl_ray.security.token_operations import TokenOperations
@@ -100,13 +100,7 @@ class SecurityGateway(
 
     async def run(self, stop_event: asyncio.Event) -> None:
         """Tick until ``stop_event`` is set or another instance has taken over."""
-        while not stop_event.is_set() and not self.is_fenced:
-            await self.tick()
-            try:
-                async with asyncio.timeout(self._config.tick_s):
-                    await stop_event.wait()
-            except TimeoutError:
-                continue
+        await tick_until(stop_event, self._config.tick_s, self.tick, lambda: self.is_fenced)
 
     async def stop(self) -> None:
         """Write what is pending, finish what waits, and refuse everything from now on; safe to repeat."""
@@ -115,7 +109,7 @@ class SecurityGateway(
             await self._do(self._write_used, faults)
             await self._do(self._look_at_observed, faults)
         self._is_serving = False
-        await self._writer.close(not_serving(), self._config.commit_timeout_s)
+        await self._writer.close(not_serving(SERVICE), self._config.commit_timeout_s)
         self._feed.wake()
         await self._hasher.close()
 
@@ -128,16 +122,14 @@ class SecurityGateway(
                 is_fenced=self.is_fenced,
                 store_fault=self._journal.fault,
                 commit_s=self._journal.commit_s,
-                key_fault=key_fault,
-                master_fault=master_fault,
                 queued=len(self._writer),
                 max_queue=self._config.max_queue,
                 ticked_at_s=self._ticked_at_s,
                 tick_s=self._config.tick_s,
                 tick_fault=self._tick_fault,
                 now_s=self._clock.now_s(),
+                further=(failed_or_ok("signing_key", key_fault), failed_or_ok("master_key", master_fault)),
             ),
-            (),
             service=SERVICE,
             epoch=self._journal.epoch,
             pid=os.getpid(),

@@ -10,6 +10,7 @@ from zejzl_ray.clock import Clock
 from zejzl_ray.commands.group_writer import GroupWriter
 from zejzl_ray.commands.record_journal import RecordJournal
 from zejzl_ray.commands.records import Records
+from zejzl_ray.commands.serving import require_serving
 from zejzl_ray.contracts.access import Principal, principal_of
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.call import CallContext
@@ -132,10 +133,7 @@ class GatewayCore:
         return self._policies.current(draft).policy
 
     def _require_ready(self) -> None:
-        if self.is_fenced:
-            raise ServiceUnavailable(f"Another instance of {SERVICE} has taken over.", "Connect again.")
-        if not self._is_serving:
-            raise not_serving()
+        require_serving(SERVICE, is_serving=self._is_serving, is_fenced=self.is_fenced)
 
     def _require_current(self) -> None:
         """Refuse to speak for what is in force when the store has not confirmed it for a while.
@@ -305,13 +303,6 @@ class GatewayCore:
     def _reloaded(self) -> None:
         self._issuer.forget_key()
         self._feed.restart(self._journal.epoch)
-
-
-def not_serving() -> ServiceUnavailable:
-    """Return the error for a call before the start or after the stop."""
-    return ServiceUnavailable(
-        f"{SERVICE} is not serving.", "It is starting or stopping; try again a little later."
-    )
 
 
 def _decided(draft: SecurityDraft, decide: Decide) -> Contract | ZejzlError:

@@ -83,13 +83,13 @@ class NatsServer(ServerProcess):
         return f"nats://127.0.0.1:{self.port}"
 
     def start(self) -> Self:
-        """Start it and wait until it greets.
+        """Start it and wait until it greets; safe to repeat.
 
         Raises:
             NotFound: there is no nats-server.
             ServiceUnavailable: it did not within 20 s; holds the end of its log.
         """
-        if self._process is not None:
+        if self._is_running():
             return self
         program = find_nats_server()
         config = self.directory / "nats.conf"

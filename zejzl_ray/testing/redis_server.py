@@ -82,12 +82,14 @@ class RedisServer(ServerProcess):
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> Self:
-        """Start it and wait until it answers.
+        """Start it and wait until it answers; safe to repeat.
 
         Raises:
             NotFound: there is no redis-server.
             ServiceUnavailable: it did not within 20 s; holds the end of its log.
         """
+        if self._is_running():
+            return self
         for _ in range(5):
             if not self._has_fixed_port:
                 self.port = _free_port()

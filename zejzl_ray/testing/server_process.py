@@ -33,7 +33,7 @@ class ServerProcess(ABC):
 
     @abstractmethod
     def start(self) -> Self:
-        """Start it and wait until it answers.
+        """Start it and wait until it answers; safe to repeat.
 
         Raises:
             NotFound: there is no such program.
@@ -88,6 +88,9 @@ class ServerProcess(ABC):
     ) -> None:
         """Stop it and remove a temporary directory."""
         self.close()
+
+    def _is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def _launch(self, command: Sequence[str]) -> "subprocess.Popen[bytes]":
         """Start the process; what it says goes to the end of the log."""

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from zejzl_ray.agents.agent import Agent
 from zejzl_ray.agents.heartbeats import Heartbeats
-from zejzl_ray.agents.runner import RunnerParts
+from zejzl_ray.agents.runner import AgentRunner, RunnerParts
 from zejzl_ray.bus.message import Message
 from zejzl_ray.bus.post_office import PostOffice
 from zejzl_ray.clock import Clock
@@ -83,6 +84,12 @@ class Bench:
             metadata={"agent_host": "h1"},
         )
         self.office.open_mailbox("tester")
+
+    async def run(self, agent: Agent, name: str) -> AgentRunner:
+        """Start an agent; whoever calls stops it, where the end of the bus is not enough."""
+        runner = AgentRunner(agent, self.parts, name=name)
+        await runner.start()
+        return runner
 
     async def ask(self, to: str, kind: str, **content: Any) -> Message:
         return await self.office.request(Message("tester", to, kind, content), 5.0)

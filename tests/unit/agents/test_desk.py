@@ -9,7 +9,6 @@ from tests.unit.agents.parties import bench
 from tests.unit.agents.recorder import Counter, Recorder
 from zejzl_ray.agents.agent import Agent
 from zejzl_ray.agents.handlers import handles
-from zejzl_ray.agents.runner import AgentRunner
 from zejzl_ray.bus.handling import current
 from zejzl_ray.bus.message import HIGH, LOW, Guarantee, Message
 from zejzl_ray.errors import (
@@ -89,8 +88,7 @@ async def test_as_many_handlers_run_at_once_as_there_are_slots() -> None:
 
     async with bench() as b:
         agent = Wide()
-        runner = AgentRunner(agent, b.parts, name="wide")
-        await runner.start()
+        runner = await b.run(agent, "wide")
         asked = [asyncio.create_task(b.ask("wide", "held", n=n)) for n in range(4)]
         await agent.started.wait()
         for _ in range(5):

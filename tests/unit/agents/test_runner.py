@@ -6,7 +6,7 @@ import pytest
 from tests.unit.agents.parties import bench
 from tests.unit.agents.recorder import Counter, Recorder
 from zejzl_ray.agents.handlers import handles
-from zejzl_ray.agents.runner import AgentRunner, StopReport
+from zejzl_ray.agents.runner import StopReport
 from zejzl_ray.bus.dead_letters import DeadLetterReason
 from zejzl_ray.bus.message import Message
 from zejzl_ray.contracts.agent_life import LifeState
@@ -22,8 +22,7 @@ from zejzl_ray.testing.agents import AgentHarness
 async def test_an_agent_starts_works_and_stops_in_order() -> None:
     async with bench() as b:
         agent = Recorder()
-        runner = AgentRunner(agent, b.parts, name="recorder")
-        await runner.start()
+        runner = await b.run(agent, "recorder")
         assert runner.lifecycle.state.value == "running"
         assert b.registry.calls == [
             ("register", "recorder", ("recording",), {"agent_host": "h1", "subscriptions": ["news.>"]}, 30.0),
@@ -47,8 +46,7 @@ async def test_an_agent_starts_works_and_stops_in_order() -> None:
 async def test_stop_handles_what_is_in_the_mailbox() -> None:
     async with bench() as b:
         agent = Recorder()
-        runner = AgentRunner(agent, b.parts, name="r")
-        await runner.start()
+        runner = await b.run(agent, "r")
         asked = asyncio.create_task(b.ask("r", "held"))
         await agent.started.wait()
         for n in range(20):
@@ -66,8 +64,7 @@ async def test_stop_ends_a_handler_that_does_not_end_and_says_what_is_left() -> 
     async with bench() as b:
         agent = Recorder()
         agent.drain_timeout_s = 0.02
-        runner = AgentRunner(agent, b.parts, name="r")
-        await runner.start()
+        runner = await b.run(agent, "r")
         asked = asyncio.create_task(b.ask("r", "held"))
         await agent.started.wait()
         await b.tell("r", "x", n=1)
@@ -85,8 +82,7 @@ async def test_stop_ends_a_handler_that_does_not_end_and_says_what_is_left() -> 
 async def test_stop_without_draining_leaves_the_mailbox() -> None:
     async with bench() as b:
         agent = Recorder()
-        runner = AgentRunner(agent, b.parts, name="r")
-        await runner.start()
+        runner = await b.run(agent, "r")
         runner.pause()
         await b.tell("r", "x", n=1)
         assert await runner.stop(drains=False) == StopReport(left=1)
@@ -111,8 +107,7 @@ async def test_a_handler_that_ignores_its_end_does_not_hold_up_the_stop(
     monkeypatch.setattr("zejzl_ray.agents.slots.CANCEL_S", 0.01)
     async with bench() as b:
         agent = Stubborn()
-        runner = AgentRunner(agent, b.parts, name="r")
-        await runner.start()
+        runner = await b.run(agent, "r")
         await b.tell("r", "stubborn")
         await agent.started.wait()
         assert (await runner.stop()).interrupted == 1
@@ -132,8 +127,7 @@ async def test_requests_of_other_processes_are_told_that_the_agent_stopped(
             if request.from_agent == "gone":
                 raise UnknownAgent("gone")
 
-        runner = AgentRunner(Recorder(), b.parts, name="r")
-        await runner.start()
+        runner = await b.run(Recorder(), "r")
         runner.pause()
         for sender in ("gone", "far", "tester"):
             b.office.mailbox("r").put(Message(sender, "r", "x", {}, correlation_id=f"c-{sender}"))
@@ -157,8 +151,7 @@ async def test_a_stop_hook_that_fails_or_hangs_is_not_in_the_way() -> None:
 
     async with bench() as b:
         for name in ("raises", "hangs"):
-            runner = AgentRunner(BadStop(), b.parts, name=name)
-            await runner.start()
+            runner = await b.run(BadStop(), name)
             await runner.stop()
             assert runner.lifecycle.state is LifeState.STOPPED
 
@@ -179,8 +172,7 @@ async def test_a_reply_to_a_process_that_hangs_does_not_hold_up_the_stop(
 
     monkeypatch.setattr("zejzl_ray.agents.place._TELL_S", 0.01)
     async with bench() as b:
-        runner = AgentRunner(Recorder(), b.parts, name="r")
-        await runner.start()
+        runner = await b.run(Recorder(), "r")
         runner.pause()
         b.office.mailbox("r").put(Message("far", "r", "x", {}, correlation_id="c-1"))
         monkeypatch.setattr(b.office, "respond", hang)

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from tests.unit.agents.parties import Bench, bench, until
+from tests.unit.agents.parties import bench, until
 from tests.unit.agents.recorder import Recorder
 from zejzl_ray.agents.agent import Agent
 from zejzl_ray.agents.runner import AgentRunner, StopReport
@@ -22,8 +22,7 @@ from zejzl_ray.testing.agents import AgentHarness
 async def test_a_paused_agent_finishes_its_mail_and_takes_no_more_until_it_is_resumed() -> None:
     async with bench() as b:
         agent = Recorder()
-        runner = AgentRunner(agent, b.parts, name="r")
-        await runner.start()
+        runner = await b.run(agent, "r")
         asked = asyncio.create_task(b.ask("r", "held"))
         await agent.started.wait()
         runner.pause("maintenance")
@@ -49,8 +48,7 @@ async def test_a_paused_agent_finishes_its_mail_and_takes_no_more_until_it_is_re
 async def test_a_fatal_exception_ends_the_agent_after_the_answer() -> None:
     async with bench() as b:
         agent = Recorder()
-        runner = AgentRunner(agent, b.parts, name="r")
-        await runner.start()
+        runner = await b.run(agent, "r")
         with pytest.raises(HandlerFailed):
             await b.ask("r", "fatal")
         assert isinstance(await runner.crashed(), MemoryError)
@@ -67,8 +65,7 @@ async def test_a_fatal_exception_ends_the_agent_after_the_answer() -> None:
 
 async def test_an_agent_whose_mailbox_is_closed_has_failed() -> None:
     async with bench() as b:
-        runner = AgentRunner(Recorder(), b.parts, name="r")
-        await runner.start()
+        runner = await b.run(Recorder(), "r")
         await asyncio.sleep(0)
         b.office.close_mailbox("r")
         assert isinstance(await runner.crashed(), BusClosed)
@@ -76,27 +73,21 @@ async def test_an_agent_whose_mailbox_is_closed_has_failed() -> None:
 
 
 async def test_an_idle_agent_goes_on_waiting_after_the_bus_gave_up() -> None:
-    class Impatient(Bench):
-        """Its bus lets a receiver wait for a moment only."""
+    async with bench() as b:
+        receive, turns = b.office.receive, 0
 
-    b = Impatient()
-    receive, turns = b.office.receive, 0
+        async def hurried(agent: str, timeout_s: float | None = None) -> Message:
+            nonlocal turns
+            turns += 1
+            return await receive(agent, 0.001 if turns < 3 else timeout_s)
 
-    async def hurried(agent: str, timeout_s: float | None = None) -> Message:
-        nonlocal turns
-        turns += 1
-        return await receive(agent, 0.001 if turns < 3 else timeout_s)
-
-    b.office.receive = hurried  # type: ignore[method-assign] # this one object only
-    agent = Recorder()
-    runner = AgentRunner(agent, b.parts, name="r")
-    await runner.start()
-    await until(lambda: turns >= 3)
-    await b.ask("r", "x", n=1)
-    assert agent.events == ["start", "1"]
-    await runner.stop()
-    await b.heartbeats.close()
-    await b.office.close()
+        b.office.receive = hurried  # type: ignore[method-assign] # this one object only
+        agent = Recorder()
+        runner = await b.run(agent, "r")
+        await until(lambda: turns >= 3)
+        await b.ask("r", "x", n=1)
+        assert agent.events == ["start", "1"]
+        await runner.stop()
 
 
 async def test_a_crashed_agent_gives_back_what_its_other_handlers_did() -> None:
@@ -162,8 +153,7 @@ async def test_a_name_that_cannot_be_is_refused() -> None:
 async def test_a_registry_that_is_away_does_not_hold_up_the_start() -> None:
     async with bench() as b:
         b.registry.trouble = StoreUnavailable("away")
-        runner = AgentRunner(Recorder(), b.parts, name="r")
-        await runner.start()
+        runner = await b.run(Recorder(), "r")
         assert (await b.ask("r", "x")).content == {}
         b.registry.trouble = None
         await runner.stop()

@@ -218,3 +218,18 @@ class World:
 
 def numbers(messages: list[Message]) -> list[int]:
     return [message.content["number"] for message in messages]
+
+
+async def pair(**options: object) -> tuple[World, Process, Process]:
+    """Return a world with writer on host a, reader on host b."""
+    world = World()
+    a = await world.start("a", "writer", **options)
+    b = await world.start("b", "reader", **options)
+    return world, a, b
+
+
+async def delivered(world: World, seconds: int = 6) -> None:
+    """Let mail go its way; the first of an agent waits until its inbox is open."""
+    await world.rest()
+    for _ in range(seconds):
+        await world.go_on()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.unit.bus.virtual_time import clock
+from zejzl_ray.bus.dead_letters import DeadLetterReason
 from zejzl_ray.bus.frames import decode_delivered, decode_outgoing, encode_frame
 from zejzl_ray.bus.mailbox import Mailbox
 from zejzl_ray.bus.message import Message
@@ -109,3 +110,26 @@ async def rest(rounds: int = 50) -> None:
 
 def numbers(messages: Sequence[Message]) -> list[int]:
     return [message.content["number"] for message in messages]
+
+
+def two(**options: Any) -> tuple[Offices, PostOffice, PostOffice]:
+    """A writer on host a, a reader on host b."""
+    offices = Offices("a", "b", **options)
+    offices.open("a", "writer")
+    offices.open("b", "reader")
+    return offices, offices.offices["a"], offices.offices["b"]
+
+
+async def read(office: PostOffice, count: int, agent: str = "reader") -> list[int]:
+    return numbers([await office.receive(agent, 100.0) for _ in range(count)])
+
+
+def reasons(office: PostOffice) -> dict[DeadLetterReason, int]:
+    return dict(office.dead_letters.counts())
+
+
+async def serve(office: PostOffice, agent: str, after_s: float = 0.0) -> None:
+    while True:
+        request = await office.receive(agent, 1000.0)
+        await asyncio.sleep(after_s)
+        await office.respond(request, {"of": request.content["number"]})

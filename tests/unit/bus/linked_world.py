@@ -3,12 +3,12 @@
 import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
-from tests.unit.bus.virtual_time import LoopClock, VirtualLoop
+from tests.unit.bus.ledger import Ledger, Sent
+from tests.unit.bus.virtual_time import VirtualLoop
 from zejzl_ray.bus.dead_letters import DeadLetter, DeadLetterReason
 from zejzl_ray.bus.frames import decode_delivered, decode_outgoing, encode_frame
 from zejzl_ray.bus.mailbox import Mailbox, Overflow
@@ -35,12 +35,9 @@ _SLOWEST_S = 0.3  # of a call, and of an answer
 
 
 @dataclass
-class Sent:
-    """What happened to one message."""
+class Letter(Sent):
+    """One message; several processes may give it up."""
 
-    message: Message
-    kind: str  # mail, request, reply
-    outcome: str = "under way"  # sent, refused, cancelled
     read: int = 0
     dead: dict[str, DeadLetterReason] = field(default_factory=dict)  # by process
 
@@ -88,7 +85,7 @@ class Wire:
         pass
 
 
-class LinkedWorld:
+class LinkedWorld(Ledger[Letter]):
     """Offices, their directory, who may write, and the ledger.
 
     Args:
@@ -98,8 +95,7 @@ class LinkedWorld:
     """
 
     def __init__(self, loop: VirtualLoop, seed: int, hosts: int) -> None:
-        self.loop = loop
-        self.clock = LoopClock(loop)
+        super().__init__(loop, Letter)
         self._rng = random.Random(seed)
         self._slowest_s = self._rng.choice((0.0, 0.01, _SLOWEST_S))
         self.lingers = self._rng.random() < 0.7
@@ -119,8 +115,6 @@ class LinkedWorld:
             office.dead_letters.on_letter(partial(self._dead, name))
         self.where: dict[str, str] = {}  # as the directory says it
         self.is_at: dict[str, str] = {}  # as it is
-        self.ledger: dict[int, Sent] = {}
-        self.tasks: dict[asyncio.Task[None], str] = {}
         self.readers: dict[str, asyncio.Task[None]] = {}
         self.read: dict[tuple[str, str, int], list[int]] = defaultdict(list)
         self.faults: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -164,7 +158,7 @@ class LinkedWorld:
         self.offices[name].open_mailbox(agent, capacity=capacity, overflow=overflow)
         self.is_at[agent] = self.where[agent] = name
         self._connect()
-        self.readers[agent] = self._spawn("reader", self._serve(name, agent, pause_s))
+        self.readers[agent] = self.spawn("reader", self._serve(name, agent, pause_s))
 
     def move(self, agent: str, host: int, hears_after_s: float) -> None:
         """Have an agent leave its process and go on in another one; the directory hears of it later."""
@@ -176,29 +170,25 @@ class LinkedWorld:
         self.offices[old].close_mailbox(agent)
         self.offices[name].open_mailbox(agent, capacity=50)
         self.is_at[agent] = name
-        self.readers[agent] = self._spawn("reader", self._serve(name, agent, 0.0))
-        self._spawn("news", self._tell(agent, name, hears_after_s))
+        self.readers[agent] = self.spawn("reader", self._serve(name, agent, 0.0))
+        self.spawn("news", self._tell(agent, name, hears_after_s))
 
     def send(self, sender: str, to: str, priority: MessagePriority, lives_s: float | None) -> None:
         if (office := self._office_of(sender)) is not None:
-            message = self._new(sender, to, "mail", priority, lives_s)
-            self._spawn("send", self._send(office, message), message)
+            message = self.new(sender, to, "mail", priority, lives_s)
+            self.spawn("send", self._send(office, message), message)
 
     def request(self, sender: str, to: str, limit_s: float) -> None:
         if sender in self.is_at:
-            message = self._new(sender, to, "request", MessagePriority.NORMAL, None)
-            self._spawn("request", self._request(self.offices[self.is_at[sender]], message, limit_s), message)
+            message = self.new(sender, to, "request", MessagePriority.NORMAL)
+            self.spawn("request", self._request(self.offices[self.is_at[sender]], message, limit_s), message)
 
     def fault(self, host: int, to: int, kinds: Sequence[str]) -> None:
         self.faults[self.names[host % len(self.names)], self.names[to % len(self.names)]] += kinds
 
     def cancel(self, which: int) -> None:
-        tasks = [task for task, kind in self.tasks.items() if kind in ("send", "request")]
-        if tasks:
+        if tasks := self.tasks_of("send", "request"):
             tasks[which % len(tasks)].cancel()
-
-    def pass_time(self, seconds: float) -> None:
-        self.loop.run_until_complete(asyncio.sleep(seconds))
 
     # --- what must hold ----------------------------------------------------------------------------------------------
 
@@ -227,7 +217,7 @@ class LinkedWorld:
                 assert numbers == sorted(numbers), f"{receiver} read mail of {sender} out of order"
         self.loop.run_until_complete(self._close())
 
-    def _check(self, sent: Sent, *, is_sure: bool) -> None:
+    def _check(self, sent: Letter, *, is_sure: bool) -> None:
         assert sent.outcome != "under way"
         assert sent.read <= 1, f"{sent} was read twice"
         if sent.outcome == "sent":
@@ -237,7 +227,7 @@ class LinkedWorld:
         if sent.message.from_agent == STRANGER and self.is_away(sent):
             assert not sent.read
 
-    def is_away(self, sent: Sent) -> bool:
+    def is_away(self, sent: Letter) -> bool:
         """Tell whether a stranger's mail has to cross a process's border."""
         return (
             self.is_at.get(sent.message.to_agent) != self.names[0] and sent.message.to_agent not in self.moved
@@ -259,40 +249,13 @@ class LinkedWorld:
                         a for a, at in self.is_at.items() if at == name
                     )
 
-    def _new(
-        self, sender: str, to: str, kind: str, priority: MessagePriority, lives_s: float | None
-    ) -> Message:
-        number = len(self.ledger)
-        deadline_s = None if lives_s is None else self.clock.now_s() + lives_s
-        message = Message(sender, to, kind, {"number": number}, priority, deadline_at_s=deadline_s)
-        self.ledger[number] = Sent(message, kind)
-        return message
-
-    def _spawn(
-        self, kind: str, work: Coroutine[Any, Any, None], message: Message | None = None
-    ) -> "asyncio.Task[None]":
-        task = self.loop.create_task(work)
-        self.tasks[task] = kind
-        task.add_done_callback(self._done)
-        if message is not None:
-            sent = self._sent(message)
-            task.add_done_callback(
-                lambda done: setattr(sent, "outcome", "cancelled") if done.cancelled() else None
-            )
-        return task
-
-    def _done(self, task: "asyncio.Task[None]") -> None:
-        del self.tasks[task]
-        if not task.cancelled():
-            task.result()  # whatever was not expected
-
     async def _tell(self, agent: str, name: str, after_s: float) -> None:
         await asyncio.sleep(after_s)
         if self.is_at[agent] == name:
             self.where[agent] = name
 
     async def _send(self, office: PostOffice, message: Message) -> None:
-        sent = self._sent(message)
+        sent = self.sent(message)
         try:
             await office.send(message)
         except (MailboxFull, UnknownAgent, AgentUnreachable, BusClosed) as error:
@@ -303,7 +266,7 @@ class LinkedWorld:
             sent.outcome = "sent"
 
     async def _request(self, office: PostOffice, message: Message, limit_s: float) -> None:
-        sent = self._sent(message)
+        sent = self.sent(message)
         begun_s = self.loop.time()
         try:
             reply = await office.request(message, limit_s)
@@ -314,12 +277,12 @@ class LinkedWorld:
             sent.outcome = "sent"
             assert reply.content["answers"] == message.content["number"]
             assert reply.from_agent == message.to_agent
-            self._sent(reply).read += 1
+            self.sent(reply).read += 1
         assert self.loop.time() - begun_s <= limit_s + 0.1
 
     def _check_error(self, message: Message, error: BusError, waited_s: float, limit_s: float) -> None:
         if isinstance(error, RequestTimedOut):
-            assert waited_s >= limit_s - 0.01 or DeadLetterReason.EXPIRED in self._sent(message).dead.values()
+            assert waited_s >= limit_s - 0.01 or DeadLetterReason.EXPIRED in self.sent(message).dead.values()
         elif isinstance(error, SenderRefused):
             assert self.had["refused"]
         elif isinstance(error, AgentUnreachable):
@@ -341,19 +304,19 @@ class LinkedWorld:
             except (BusClosed, UnknownAgent):
                 return
             assert message.to_agent == agent
-            self._sent(message).read += 1
+            self.sent(message).read += 1
             key = message.from_agent, agent, int(message.priority)
             self.read[key].append(message.content["number"])
             await asyncio.sleep(pause_s)
             if message.message_type == "request":
-                reply = self._new(agent, message.from_agent, "reply", HIGH, None)
+                reply = self.new(agent, message.from_agent, "reply", HIGH)
                 reply.content["answers"] = message.content["number"]
                 reply.correlation_id, reply.is_reply = message.correlation_id, True
                 await self._send(office, reply)
 
     def _dead(self, host: str, letter: DeadLetter) -> None:
         message, reason = letter.message, letter.reason
-        sent = self._sent(message)
+        sent = self.sent(message)
         assert host not in sent.dead, f"{sent} was given up twice"
         sent.dead[host] = reason
         crossed = self.had["gone"] + self.had["answer lost"] + self.had["answer late"] + self.had["broken"]
@@ -377,6 +340,3 @@ class LinkedWorld:
     async def _close(self) -> None:
         for office in self.offices.values():
             await office.close()
-
-    def _sent(self, message: Message) -> Sent:
-        return self.ledger[message.content["number"]]

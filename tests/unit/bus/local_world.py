@@ -1,12 +1,11 @@
 """Agents of one process that do whatever comes to mind, and a ledger of every single message."""
 
-import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.unit.bus.virtual_time import LoopClock, VirtualLoop
+from tests.unit.bus.ledger import Ledger, Sent
+from tests.unit.bus.virtual_time import VirtualLoop
 from zejzl_ray.bus.dead_letters import DeadLetter, DeadLetterReason
 from zejzl_ray.bus.mailbox import Overflow
 from zejzl_ray.bus.message import LOW, Message, MessagePriority
@@ -18,16 +17,13 @@ DEFAULT_S = 20.0
 
 
 @dataclass
-class Sent:
-    """What happened to one message, as far as its sender knows."""
+class Letter(Sent):
+    """One message, and how it ended."""
 
-    message: Message
-    kind: str  # mail, request, reply, copy
-    outcome: str = "under way"  # sent, refused, cancelled
     ends: list[str] = field(default_factory=list)
 
 
-class LocalWorld:
+class LocalWorld(Ledger[Letter]):
     """One post office, tasks that use it, and the ledger.
 
     Agents named in ``single`` have one reader at a time, so that the order in which they read can be judged.
@@ -36,15 +32,12 @@ class LocalWorld:
     single = ("a", "b")
 
     def __init__(self, loop: VirtualLoop) -> None:
-        self.loop = loop
-        self.clock = LoopClock(loop)
+        super().__init__(loop, Letter)
         self.office = PostOffice(
             clock=self.clock,
             options=BusOptions(default_timeout_s=DEFAULT_S, dead_letters=100_000, history_size=10),
         )
         self.office.dead_letters.on_letter(self._dead)
-        self.ledger: dict[int, Sent] = {}
-        self.tasks: dict[asyncio.Task[None], str] = {}
         self.readers: Counter[str] = Counter()
         self.incarnation: Counter[str] = Counter()
         # (receiver, its incarnation, sender, priority) -> numbers in the order of sending, of reading
@@ -71,32 +64,31 @@ class LocalWorld:
                 self._end(message, "cleared")
 
     def send(self, sender: str, to: str, priority: MessagePriority, lives_s: float | None) -> None:
-        message = self._new(sender, to, priority, lives_s, "mail")
-        self._spawn("send", self._send(message), message)
+        message = self.new(sender, to, "mail", priority, lives_s)
+        self.spawn("send", self._send(message), message)
 
     def broadcast(self, sender: str) -> None:
-        self._spawn("broadcast", self._broadcast(sender))
+        self.spawn("broadcast", self._broadcast(sender))
 
     def request(self, sender: str, to: str, limit_s: float) -> None:
-        message = self._new(sender, to, MessagePriority.NORMAL, None, "request")
-        self._spawn("request", self._request(message, limit_s), message)
+        message = self.new(sender, to, "request", MessagePriority.NORMAL)
+        self.spawn("request", self._request(message, limit_s), message)
 
     def respond(self, which: int) -> None:
         if self.requests:
             number = sorted(self.requests)[which % len(self.requests)]
             request = self.requests.pop(number)
-            reply = self._new(request.to_agent, request.from_agent, MessagePriority.HIGH, None, "reply")
-            self._spawn("respond", self._respond(request, reply), reply)
+            reply = self.new(request.to_agent, request.from_agent, "reply", MessagePriority.HIGH)
+            self.spawn("respond", self._respond(request, reply), reply)
 
     def receive(self, agent: str, limit_s: float) -> None:
         if agent not in self.single or not self.readers[agent]:
             self.readers[agent] += 1
-            task = self._spawn("receive", self._receive(agent, limit_s))
+            task = self.spawn("receive", self._receive(agent, limit_s))
             task.add_done_callback(lambda _: self.readers.subtract([agent]))
 
     def cancel(self, kind: str, which: int) -> None:
-        tasks = [task for task, each in self.tasks.items() if each == kind]
-        if tasks:
+        if tasks := self.tasks_of(kind):
             self.has_put_back |= kind == "receive"
             tasks[which % len(tasks)].cancel()
 
@@ -104,9 +96,6 @@ class LocalWorld:
         """Let the loop go round a few times: each is a place where anything may come in between."""
         for _ in range(rounds):
             self.loop.go_round()
-
-    def pass_time(self, seconds: float) -> None:
-        self.loop.run_until_complete(asyncio.sleep(seconds))
 
     # --- what must hold ----------------------------------------------------------------------------------------------
 
@@ -145,9 +134,8 @@ class LocalWorld:
 
     def close_down(self, agent: str) -> None:
         """Read all mail of an agent, one after the other."""
-        for task, kind in tuple(self.tasks.items()):
-            if kind == "receive":
-                task.cancel()
+        for task in self.tasks_of("receive"):
+            task.cancel()
         self.step(10)
         rounds = 0
         while self.office.is_local(agent) and len(self.office.mailbox(agent)):
@@ -179,35 +167,8 @@ class LocalWorld:
 
     # --- how it is done ----------------------------------------------------------------------------------------------
 
-    def _new(
-        self, sender: str, to: str, priority: MessagePriority, lives_s: float | None, kind: str
-    ) -> Message:
-        number = len(self.ledger)
-        deadline_s = None if lives_s is None else self.clock.now_s() + lives_s
-        message = Message(sender, to, kind, {"number": number}, priority, deadline_at_s=deadline_s)
-        self.ledger[number] = Sent(message, kind)
-        return message
-
-    def _spawn(
-        self, kind: str, work: Coroutine[Any, Any, None], message: Message | None = None
-    ) -> "asyncio.Task[None]":
-        task = self.loop.create_task(work)
-        self.tasks[task] = kind
-        task.add_done_callback(self._done)
-        if message is not None:
-            sent = self._sent(message)
-            task.add_done_callback(
-                lambda done: setattr(sent, "outcome", "cancelled") if done.cancelled() else None
-            )
-        return task
-
-    def _done(self, task: "asyncio.Task[None]") -> None:
-        del self.tasks[task]
-        if not task.cancelled():
-            task.result()  # whatever was not expected
-
     async def _send(self, message: Message) -> None:
-        sent = self._sent(message)
+        sent = self.sent(message)
         try:
             await self.office.send(message)
         except MailboxFull:
@@ -237,9 +198,9 @@ class LocalWorld:
         async def numbered(message: Message, agents: Any) -> list[str]:
             assert set(agents) == before
             for agent in agents:
-                copy = self._new(sender, agent, LOW, None, "copy")
+                copy = self.new(sender, agent, "copy", LOW)
                 got.extend(await copied(self.office, copy, [agent]))
-                self._sent(copy).outcome = "sent"
+                self.sent(copy).outcome = "sent"
             return got
 
         self.office._copies = numbered  # type: ignore[method-assign] # gives each copy a number of its own
@@ -252,7 +213,7 @@ class LocalWorld:
                     self.ledger[number].outcome = "cancelled"
 
     async def _request(self, message: Message, limit_s: float) -> None:
-        sent = self._sent(message)
+        sent = self.sent(message)
         begun_s = self.loop.time()
         try:
             reply = await self.office.request(message, limit_s)
@@ -265,7 +226,7 @@ class LocalWorld:
             assert reply.correlation_id == message.correlation_id
             self._end(reply, "replied")
 
-    def _check_request_error(self, sent: Sent, error: BusError, waited_s: float, limit_s: float) -> None:
+    def _check_request_error(self, sent: Letter, error: BusError, waited_s: float, limit_s: float) -> None:
         if isinstance(error, RequestTimedOut):
             assert waited_s >= limit_s or sent.ends == ["dead"]
         elif isinstance(error, UnknownAgent):
@@ -274,7 +235,7 @@ class LocalWorld:
             assert waited_s <= limit_s
 
     async def _respond(self, request: Message, reply: Message) -> None:
-        sent = self._sent(reply)
+        sent = self.sent(reply)
         reply.content["answers"] = request.content["number"]
         reply.correlation_id, reply.is_reply = request.correlation_id, True
         was_waiting = (request.correlation_id or "") in self.office.pending
@@ -304,7 +265,7 @@ class LocalWorld:
         message, reason = letter.message, letter.reason
         self.reasons[reason] += 1
         self._end(message, "dead")
-        sent = self._sent(message)
+        sent = self.sent(message)
         if reason is DeadLetterReason.EXPIRED:
             assert message.deadline_at_s is not None
             assert message.deadline_at_s <= self.clock.now_s()
@@ -320,7 +281,4 @@ class LocalWorld:
             assert reason in (DeadLetterReason.MAILBOX_FULL, DeadLetterReason.UNKNOWN_AGENT)
 
     def _end(self, message: Message, how: str) -> None:
-        self._sent(message).ends.append(how)
-
-    def _sent(self, message: Message) -> Sent:
-        return self.ledger[message.content["number"]]
+        self.sent(message).ends.append(how)

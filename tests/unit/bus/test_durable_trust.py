@@ -9,10 +9,7 @@ from zejzl_ray.bus.dead_letters import DeadLetterReason
 from zejzl_ray.bus.ports import News, Outgoing
 from zejzl_ray.bus.redelivery import Redelivery
 
-
-@pytest.fixture(autouse=True)
-def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zejzl_ray.bus.in_order._PATIENCE_S", 0)
+pytestmark = pytest.mark.usefixtures("no_patience")
 
 
 async def held_by_b() -> tuple[World, Process, str]:

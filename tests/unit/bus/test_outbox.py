@@ -287,7 +287,14 @@ async def test_a_store_that_refuses_for_good_is_named_and_blocks_nobody_else() -
     await bench.outbox.start()
     bench.out_store.lose = "refused"
     outcomes = await asyncio.gather(*(bench.outbox.add(mail(n)) for n in range(2)), return_exceptions=True)
-    assert all(isinstance(outcome, StoreError) for outcome in outcomes)
+    assert [type(outcome) for outcome in outcomes] == [StoreError, StoreError]
+    assert "the disk is no disk" in str(outcomes[0])
+    bench.out_store.lose = ""
+    await bench.outbox.add(mail(2))
+    (sequence,) = bench.outbox.pending()
+    message = bench.outbox.message(sequence)
+    assert message is not None
+    assert message.content == {"number": 2}
 
 
 @pytest.mark.parametrize("value", [b"", b"\xc1", b"\x96\x01", b"not a list"])

@@ -1,7 +1,7 @@
 """What is stuck, and in which circles."""
 
 from tests.unit.bus.wait_reports import agent, asks, handling, report, ring
-from zejzl_ray.bus.wait_graph import Request, Step, WaitGraph
+from zejzl_ray.bus.wait_graph import Request, WaitGraph
 from zejzl_ray.contracts.waits import ReportWaits
 
 
@@ -165,5 +165,8 @@ def test_mail_that_is_no_request_and_an_idle_agent_are_nothing_to_worry_about() 
 def test_a_step_names_handler_and_request() -> None:
     graph = WaitGraph(ring(("A", "B")))
     (component,) = graph.components()
-    assert all(isinstance(step, Step) for step in graph.circle(component))
+    assert [(step.slot.agent, step.request) for step in graph.circle(component)] == [
+        ("A", Request("rAB")),
+        ("B", Request("rBA")),
+    ]
     assert graph.successors(Request("unknown")) == []

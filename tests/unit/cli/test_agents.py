@@ -167,6 +167,7 @@ def test_an_answer_of_another_kind_is_an_error(client: FakeClient) -> None:
 def test_logs_are_those_of_the_logs_command(client: FakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
     monkeypatch.setattr(cli_logs, "logs", lambda **given: asked.update(given))
+    assert run("logs", "Scout", "-n", "1001").exit_code == 2  # more than a page holds
     assert run("logs", "Scout", "--follow", "--level", "error", "--since", "10m", "-n", "5").exit_code == 0
     assert asked == {
         "agent": "Scout", "follow": True, "level": cli_logs.Level.ERROR, "since": "10m", "limit": 5, "as_json": False,

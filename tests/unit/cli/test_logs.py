@@ -11,8 +11,10 @@ from zejzl_ray.cli import logs
 from zejzl_ray.cli import main as cli_main
 from zejzl_ray.cli.main import app
 from zejzl_ray.contracts.base import Contract
-from zejzl_ray.contracts.logs import READ_FLEET_LOGS, FleetLogPage, LogLine, ReadFleetLogs
+from zejzl_ray.contracts.logs import FleetLogPage, LogLine, ReadFleetLogs
+from zejzl_ray.contracts.observability_hub import SERVICE
 from zejzl_ray.contracts.operation import Operation
+from zejzl_ray.contracts.services import BY_SERVICE
 from zejzl_ray.errors import Forbidden, RateLimited, ServiceUnavailable, StoreError, ZejzlError
 
 
@@ -41,7 +43,7 @@ class FakeHub:
         self.is_closed = True
 
     def call(self, operation: Operation, request: Contract, *, timeout_s: float) -> Contract:
-        assert operation is READ_FLEET_LOGS
+        assert operation is BY_SERVICE[SERVICE]["read_logs"]
         assert isinstance(request, ReadFleetLogs)
         self.requests.append(request)
         if not self.answers:
@@ -56,7 +58,7 @@ class FakeHub:
 def hub(monkeypatch: pytest.MonkeyPatch) -> FakeHub:
     fake = FakeHub()
     monkeypatch.setattr(logs, "connect", lambda: fake)
-    monkeypatch.setattr(logs, "pause", fake.pauses.append)
+    monkeypatch.setattr(logs, "_pause", fake.pauses.append)
     return fake
 
 
@@ -181,7 +183,3 @@ def test_other_errors_end_it(hub: FakeHub) -> None:
     assert run("--follow").exception is refused
     hub.answers = [ReadFleetLogs()]
     assert isinstance(run().exception, StoreError)
-
-
-def test_pausing_takes_its_time() -> None:
-    logs.pause(0.0)

@@ -133,7 +133,7 @@ def test_ray_takes_all_names_and_labels() -> None:
         made[name] = Counter(name, text, labels)
         return made[name]
 
-    readings = ProcessReadings({"nlu": 1}, 1, {"nlu": "running"}, {"nlu": 1.0}, {"llm": "open"})
+    readings = ProcessReadings({"nlu": 1}, 1, {"nlu": "running"}, {"nlu": 1.0})
     RayMetricsExport(figures, lambda: readings, host="h1", new_counter=counter).export()
     assert made["bus_messages_total"].info["tag_keys"] == ("type", "priority")
     assert made.keys() > {"deadlocks_total", "bus_handling_seconds_count"}

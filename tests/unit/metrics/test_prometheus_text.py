@@ -31,7 +31,7 @@ def test_counters_gauges_and_histograms_can_be_read_back() -> None:
     figures.events.add("bus_dropped_total", "full", 5)
     figures.events.add("deadlocks_total")
     figures.events.add("something_else")
-    readings = ProcessReadings({"nlu": 7}, 2, {"nlu": "running"}, {"nlu": 1.5}, {"llm": "open"})
+    readings = ProcessReadings({"nlu": 7}, 2, {"nlu": "running"}, {"nlu": 1.5})
     found = parsed(prometheus_text(figures, lambda: readings))
     assert found["bus_messages_total", (("priority", "high"), ("type", "task"))] == 3
     assert found["bus_messages_total", (("priority", "low"), ("type", "task"))] == 1
@@ -43,7 +43,6 @@ def test_counters_gauges_and_histograms_can_be_read_back() -> None:
     assert found["bus_pending_requests", ()] == 2
     assert found["agent_state", (("agent", "nlu"), ("state", "running"))] == 1
     assert found["agent_heartbeat_age_seconds", (("agent", "nlu"),)] == 1.5
-    assert found["circuit_state", (("name", "llm"), ("state", "open"))] == 1
     assert found["bus_delivery_latency_seconds_count", (("type", "task"),)] == 2
     assert found["bus_delivery_latency_seconds_bucket", (("le", "1e-06"), ("type", "task"))] == 1
     assert found["bus_delivery_latency_seconds_bucket", (("le", "+Inf"), ("type", "task"))] == 2

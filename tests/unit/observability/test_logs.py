@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from zejzl_ray.contracts.logs import FleetLogPage, LogLine, LogPage, ReadFleetLogs, ReadLogs
-from zejzl_ray.errors import InvalidInput, ServiceUnavailable, ZejzlError
+from zejzl_ray.errors import InvalidInput, MachineNotFound, ServiceUnavailable, ZejzlError
 from zejzl_ray.machine.log_directory import LogPlace
 from zejzl_ray.machine.log_files import MachineLogFiles
 from zejzl_ray.observability.logs import LogBook
@@ -104,7 +104,7 @@ async def test_one_machine_alone_is_asked(machines: Machines, book: LogBook) -> 
     page = await book.read_logs(ReadFleetLogs(machine="pc2", agent="", level="info", limit=7, since_s=60))
     assert told(page) == [("pc2", "here")]
     assert machines.asked == [("pc2", ReadLogs(level="info", limit=7, since_s=60))]
-    with pytest.raises(InvalidInput, match="there are mainpc, pc2"):
+    with pytest.raises(MachineNotFound, match=r"pc9.*Known machines: mainpc, pc2"):
         await book.read_logs(ReadFleetLogs(machine="pc9"))
 
 

@@ -14,8 +14,6 @@ from zejzl_ray.contracts.people import CreateUser, GetUser, ListUsers, SetPasswo
 from zejzl_ray.contracts.policy import ExplainAccess, GetPolicy, SetPolicy
 from zejzl_ray.contracts.secrets import GetSecret, ListSecrets, RevokeSecret, RotateSecret, SetSecret
 from zejzl_ray.contracts.security_feed import WatchFeed
-from zejzl_ray.contracts.security_gateway import OPERATIONS
-from zejzl_ray.contracts.services import audit_operations
 from zejzl_ray.contracts.tokens import (
     CreateCredential,
     DecideEnrolment,
@@ -39,16 +37,10 @@ from zejzl_ray.contracts.trust import (
     ResetTrust,
 )
 from zejzl_ray.errors import Conflict, Forbidden, InvalidInput, LoginRefused, NotFound, ServiceUnavailable
-from zejzl_ray.security.service import SecurityGateway
 from zejzl_ray.security.signing_keys import signing_key
 from zejzl_ray.security.user_record import UserRecord
 
 REPORTER = Principal(subject="service:core_orchestrator", grants=("*:*:*",))
-
-
-def test_there_is_a_method_for_each_operation() -> None:
-    for operation in (*OPERATIONS, *audit_operations("security_gateway")):
-        assert callable(getattr(SecurityGateway, operation.name)), operation.name
 
 
 async def test_people_are_listed_and_found() -> None:
