@@ -14,6 +14,7 @@ from zejzl_ray.errors import BusClosed, MailboxFull
 from zejzl_ray.log import get_logger
 
 _ROOM_S: Final = 1.0  # a patient batch waits so long for room: much less than its call may take
+_WAIT: Final = Overflow.WAIT
 _MAX_SHUT: Final = 10_000
 _MAX_ASKED: Final = 10_000
 _ASKED_S: Final = 60.0  # by then the directory knows of an agent, or it is gone
@@ -30,6 +31,11 @@ class Arrivals:
         self._asked_from: OrderedDict[str, tuple[str, float]] = OrderedDict()
         # host and mailbox without room for its mail: what comes next is not to overtake what had to go back
         self._shut: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    @property
+    def has_asked(self) -> bool:
+        """Whether there are any for whom ``asked_from`` may know something."""
+        return bool(self._asked_from)
 
     def asked_from(self, agent: str) -> str | None:
         """Return the host from which an agent has asked last; None when it has not, or not within a minute."""
@@ -65,20 +71,25 @@ class Arrivals:
         now_s, here_s = local.clock.now_s(), local.clock.monotonic_s()
         offset_s = here_s - now_s
         room = _Room(asyncio.get_running_loop().time() + _ROOM_S) if is_patient else None
+        from_agent: str | None = None
+        last: Mailbox | None = None
+        why = ""
         for message in messages:
             # From here on it is monotonic time of this process; the clocks of two machines may differ.
             message.sent_at_s = min(here_s, message.sent_at_s + offset_s)
             message.expires_s = None if message.deadline_at_s is None else message.deadline_at_s + offset_s
             box = local.boxes.get(message.to_agent)
-            why = speakers.why_refused(message.from_agent, box)
+            if message.from_agent != from_agent or box is not last:
+                # Asked once for all of one sender to one receiver that follow one another.
+                from_agent, last = message.from_agent, box
+                why = speakers.why_refused(from_agent, box)
             if why:
                 is_unproved = speakers.is_unproved(message.from_agent)
                 reason = DeadLetterReason.UNPROVED if is_unproved else DeadLetterReason.REFUSED
                 refused.append(Refused(message.id, reason, why))
             elif message.sequence:
                 # Asked before the deadline: one that is being handled at this moment was taken long ago.
-                if (why_not := self._kept(host, message, news)) is not None:
-                    refused.append(why_not)
+                refused += self._kept(host, message, news)
             elif message.deadline_at_s is not None and message.deadline_at_s <= now_s:
                 refused.append(Refused(message.id, DeadLetterReason.EXPIRED, "its deadline passed under way"))
             elif message.correlation_id is not None and local.is_reply(message, is_own=False):
@@ -86,14 +97,23 @@ class Arrivals:
             elif box is None:
                 detail = f"{message.to_agent} has no mailbox there"
                 refused.append(Refused(message.id, DeadLetterReason.UNKNOWN_AGENT, detail))
-            elif (why_not := await self._put(host, box, message, room)) is not None:
-                refused.append(why_not)
-            elif message.correlation_id is not None:
-                self._note_asked(message.from_agent, host)
-        if room is not None:
-            for agent in room.asked - room.full:
-                self._shut.pop((host, agent), None)
+            else:
+                if box.overflow is _WAIT:
+                    why_not = await self._put_with_room(host, box, message, room)
+                    from_agent = None  # meanwhile its proof may have ended
+                else:
+                    why_not = self._put(box, message)
+                if why_not is not None:
+                    refused.append(why_not)
+                elif message.correlation_id is not None:
+                    self._note_asked(message.from_agent, host)
+        self._open_again(host, room)
         return refused
+
+    def _open_again(self, host: str, room: "_Room | None") -> None:
+        """Learn that a patient batch got in as a whole, but for mailboxes that are full still."""
+        for agent in () if room is None else room.asked - room.full:
+            self._shut.pop((host, agent), None)
 
     def _note_asked(self, agent: str, host: str) -> None:
         self._asked_from.pop(agent, None)  # the one that asked last is last
@@ -101,22 +121,34 @@ class Arrivals:
         if len(self._asked_from) > _MAX_ASKED:
             self._asked_from.popitem(last=False)
 
-    def _kept(self, host: str, message: Message, news: News | None) -> Refused | None:
-        """Take a message that is sent at least once."""
+    def _kept(self, host: str, message: Message, news: News | None) -> Sequence[Refused]:
+        """Take a message that is sent at least once; return why not, if so."""
         if self._local.durable is None or news is None:
-            return Refused(message.id, DeadLetterReason.REFUSED, "this process keeps no mail")
-        return self._local.durable.arrived(host, news.origin, message)
+            return (Refused(message.id, DeadLetterReason.REFUSED, "this process keeps no mail"),)
+        why_not = self._local.durable.arrived(host, news.origin, message)
+        return () if why_not is None else (why_not,)
 
-    async def _put(self, host: str, box: Mailbox, message: Message, room: "_Room | None") -> Refused | None:
+    async def _put_with_room(
+        self, host: str, box: Mailbox, message: Message, room: "_Room | None"
+    ) -> Refused | None:
+        """Put a message into a mailbox that lets its senders wait."""
         try:
-            if box.overflow is Overflow.WAIT and not await self._has_room(host, box, message, room):
-                full = box.full(message).message
-                return Refused(message.id, DeadLetterReason.MAILBOX_FULL, full, is_later=True)
-            self._local.put(box, message)
-        except MailboxFull as error:
-            return Refused(message.id, DeadLetterReason.MAILBOX_FULL, error.message)
+            has_room = await self._has_room(host, box, message, room)
         except BusClosed as error:
             return Refused(message.id, DeadLetterReason.MAILBOX_CLOSED, error.message)
+        if not has_room:
+            return Refused(
+                message.id, DeadLetterReason.MAILBOX_FULL, box.full(message).message, is_later=True
+            )
+        return self._put(box, message)
+
+    def _put(self, box: Mailbox, message: Message) -> Refused | None:
+        try:
+            dropped = box.put(message)
+            if dropped is not None:
+                self._local.made_room(dropped, message)
+        except MailboxFull as error:
+            return Refused(message.id, DeadLetterReason.MAILBOX_FULL, error.message)
         except Exception as error:
             log.exception("a message met a failure", to_agent=box.agent, message_id=message.id)
             return Refused(

@@ -1,8 +1,8 @@
 """Mail to and from other processes: where it goes, and what becomes of it when it cannot."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, Final
 
 from zejzl_ray.bus import codec
 from zejzl_ray.bus.arrivals import Arrivals
@@ -29,6 +29,7 @@ class AwayMail:
     def __init__(self, local: LocalMail, directory: Directory | None) -> None:
         self._local = local
         self._directory = directory
+        self._most_bytes = local.options.max_message_bytes
         self.transport: Transport | None = None
         self.links: dict[str, PeerLink] = {}
         self._arrivals = Arrivals(local)
@@ -41,7 +42,8 @@ class AwayMail:
         known = self._directory.locate(agent) if self._directory is not None else None
         if known is None:
             return self._arrivals.asked_from(agent)
-        self._arrivals.is_known(agent)
+        if self._arrivals.has_asked:
+            self._arrivals.is_known(agent)
         return known
 
     def subscribers(self, topic: str) -> list[str]:
@@ -55,8 +57,8 @@ class AwayMail:
             if host != local.host and agent not in local.boxes
         ]
 
-    def route(self, agent: str) -> str:
-        """Return the process to which mail for an agent goes.
+    def _way(self, agent: str) -> PeerLink:
+        """Return the link to the process to which mail for an agent goes.
 
         Raises:
             UnknownAgent: nobody holds its mailbox.
@@ -66,9 +68,11 @@ class AwayMail:
         if host is None or self.transport is None or host == self._local.host:
             raise self.unknown(agent)
         link = self.links.get(host)
-        if link is not None and link.is_down:
+        if link is None:
+            return self.link(host)
+        if link.down_until_s and link.is_down:
             raise self.gone(agent, host, link.why_down)
-        return host
+        return link
 
     def unknown(self, agent: str) -> BusError:
         """Return the error that says that no process holds an agent's mailbox."""
@@ -81,33 +85,44 @@ class AwayMail:
         Raises:
             ZejzlError: as ``PostOffice.send``.
         """
+        if (waiting := self.offer(message)) is not None:
+            await waiting
+
+    def offer(self, message: Message) -> Coroutine[Any, Any, None] | None:
+        """Have a message wait for the next batch to its process, as ``send``; nearly always without a coroutine.
+
+        Returns:
+            None, or what waits for room for it; it has to be awaited at once.
+
+        Raises:
+            ZejzlError: as ``PostOffice.send``.
+        """
         local = self._local
         if local.is_closed:
             raise self.unknown(message.to_agent)
         correlation_id = message.correlation_id
         if correlation_id is not None and local.is_reply(message, is_own=True):
-            return  # to somebody of this process who has no mailbox
-        host = self.route(message.to_agent)
+            return None  # to somebody of this process who has no mailbox
+        link = self._way(message.to_agent)
         if correlation_id is not None and (pending := local.pending.get(correlation_id)) is not None:
             if message.from_agent not in local.boxes:
                 raise local.unknown(message.from_agent, set(local.boxes))  # its reply could not come back
-            pending.host = host
-        link = self.link(host)
+            pending.host = link.host
         sent_at_s, expires_s = message.sent_at_s, message.expires_s
-        message.sent_at_s, message.expires_s = local.clock.now_s(), None
+        message.sent_at_s, message.expires_s = local.now_s(), None
         try:
-            encoded = codec.encode(message, local.options.max_message_bytes)
+            encoded = codec.encode(message, self._most_bytes)
         finally:
             message.sent_at_s, message.expires_s = sent_at_s, expires_s
-        if not link.offer(message, encoded):
-            await link.enqueue(message, encoded, local.patience_s(message))
+        if link.offer(message, encoded):
+            return None
+        return link.enqueue(message, encoded, local.patience_s(message))
 
     def carry(self, agent: str, mail: Iterable[tuple[Message, bytes]]) -> tuple[str, int]:
         """Have messages that are kept wait for the next batches to their process; see ``PostOffice.carry``."""
         if self._local.is_closed:
             raise self.unknown(agent)
-        host = self.route(agent)
-        link, pending = self.link(host), self._local.pending
+        link, pending = self._way(agent), self._local.pending
         carried = 0
         for message, encoded in mail:
             if not link.offer(message, encoded):
@@ -116,8 +131,8 @@ class AwayMail:
             if message.correlation_id is not None and pending.is_request(message):
                 request = pending.get(message.correlation_id)
                 assert request is not None
-                request.host = host
-        return host, carried
+                request.host = link.host
+        return link.host, carried
 
     def refuse_to_wait(self, message: Message) -> None:
         """Raise MailboxFull where a message might have to wait for room on its way."""

@@ -28,8 +28,10 @@ def encode(message: Message, max_bytes: int = MAX_MESSAGE_BYTES) -> bytes:
         MessageTooLarge: it is longer than ``max_bytes``.
     """
     try:
-        if not all(map(_is_text, message.content)) or not all(map(_is_text, message.metadata)):
-            raise TypeError("a name in its content or metadata is no text")
+        for names in (message.content, message.metadata):
+            for name in names:
+                if name.__class__ is not str and not isinstance(name, str):
+                    raise TypeError("a name in its content or metadata is no text")
         encoded = _encode(message)
     except (TypeError, ValueError, OverflowError, RecursionError, UnicodeEncodeError) as error:
         raise NotSerialisable(
@@ -104,7 +106,3 @@ def _id_of(data: msgspec.Raw) -> str:
         return _decode_text(_decode_parts(data)[_ID])
     except (msgspec.MsgspecError, ValueError, IndexError):
         return ""
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)

@@ -26,6 +26,7 @@ from zejzl_ray.errors import (
 )
 from zejzl_ray.log import get_logger
 
+_AT_ONCE: Final = 2  # batches under way
 _BACK_BYTES: Final = 65_536  # Ray takes up to 100 KiB along with an answer
 _DOWN_S: Final = 0.5  # how long a process that could not be reached is not tried again
 log = get_logger("zejzl.bus")
@@ -42,6 +43,7 @@ class PeerLink:
 
     Attributes:
         incoming: puts what comes from there into its order.
+        down_until_s: monotonic time; until then it is not tried again, as it could not be reached a moment ago.
         can_go_back: agents whose mail may go back with an answer: the other process was shown their proofs.
     """
 
@@ -69,13 +71,13 @@ class PeerLink:
         self._went_back = WentBack()
         self._number_in_answer: dict[int, int] = {}  # call -> batch that went back with its answer
         self._is_closed = False
-        self._down_until_s = 0.0
+        self.down_until_s = 0.0
         self.why_down = ""
 
     @property
     def is_down(self) -> bool:
         """Whether the other process could not be reached a moment ago."""
-        return self._down_until_s > 0 and self._local.clock.monotonic_s() < self._down_until_s
+        return self.down_until_s > 0.0 and self._local.clock.monotonic_s() < self.down_until_s
 
     @property
     def batches(self) -> int:
@@ -107,12 +109,16 @@ class PeerLink:
 
     def offer(self, message: Message, encoded: bytes) -> bool:
         """Queue a message and see to it that it goes; False when there is no room for it now."""
-        if not self._queue.offer(message, encoded):
+        queue = self._queue
+        if not queue.offer(message, encoded):
             return False
         waiting = self._waiting_answer
         if waiting is not None and message.from_agent in self.can_go_back:
             _wake(waiting)  # it goes back with the answer
-        elif self._may_fly:
+            return True
+        # As ``_may_fly``, without a call of its own for each message.
+        under_way = len(self._flights)
+        if not under_way or (under_way < _AT_ONCE and (self._is_lingering or queue.is_worth_a_call)):
             self._fly()
         return True
 
@@ -204,7 +210,7 @@ class PeerLink:
     def peer_gone(self, why: str) -> None:
         """Learn that the other process is gone: requests that wait for it end, mail for it finds its way or is lost."""
         self.why_down = why
-        self._down_until_s = self._local.clock.monotonic_s() + _DOWN_S
+        self.down_until_s = self._local.clock.monotonic_s() + _DOWN_S
 
         def gone(message: Message) -> BusError:
             return self._owner.gone(message.to_agent, self.host, why)
@@ -218,7 +224,7 @@ class PeerLink:
     def _may_fly(self) -> bool:
         """A second batch goes while one is under way that only waits for a reply, or when there is much to send."""
         under_way = len(self._flights)
-        return not under_way or (under_way < 2 and (self._is_lingering or self._queue.is_worth_a_call))
+        return not under_way or (under_way < _AT_ONCE and (self._is_lingering or self._queue.is_worth_a_call))
 
     def _fly(self) -> None:
         if self._owner.transport is None or self._is_closed:
@@ -266,7 +272,7 @@ class PeerLink:
                 self._is_lingering = False
         try:
             if delivered is not None:
-                self._down_until_s = 0.0
+                self.down_until_s = 0.0
                 if later := calls.learn(taken, delivered):
                     self._held.hold(later, outgoing.number, self._flights - {asyncio.current_task()})
                 calls.say(await self._owner.take_back(self.host, delivered))

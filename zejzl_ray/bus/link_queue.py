@@ -40,6 +40,7 @@ class LinkQueue:
         self._queue: deque[Encoded] = deque()
         self._bytes = 0
         self._senders: deque[_Waiting] = deque()
+        self._most, self._most_bytes = options.link_capacity, options.link_bytes
         self._worth = min(_WORTH, options.batch_messages)
         self._worth_bytes = min(_WORTH_BYTES, options.batch_bytes)
         self.held: dict[str, LinkQueue] = {}
@@ -66,10 +67,11 @@ class LinkQueue:
         """Queue a message; False when there is no room for it, or others wait for room."""
         if self.held and (held := self._held(message)) is not None:
             return held.offer(message, encoded)
-        if self._senders or not self._fits(encoded):
+        queue, size = self._queue, self._bytes + len(encoded)
+        if self._senders or len(queue) >= self._most or size > self._most_bytes:  # as ``_fits``
             return False
-        self._queue.append((message, encoded))
-        self._bytes += len(encoded)
+        queue.append((message, encoded))
+        self._bytes = size
         return True
 
     async def enqueue(self, message: Message, encoded: bytes, timeout_s: float) -> None:
@@ -165,8 +167,7 @@ class LinkQueue:
         return None if message.sequence else self.held.get(message.to_agent)
 
     def _fits(self, encoded: bytes) -> bool:
-        most = self._options
-        return len(self._queue) < most.link_capacity and self._bytes + len(encoded) <= most.link_bytes
+        return len(self._queue) < self._most and self._bytes + len(encoded) <= self._most_bytes
 
     def _admit(self) -> None:
         while self._senders and (self._senders[0].admitted.done() or self._fits(self._senders[0].encoded)):

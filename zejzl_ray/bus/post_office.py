@@ -167,7 +167,8 @@ class PostOffice(OfficeViews):
         if message.guarantee is not _AT_MOST_ONCE and not message.is_reply:
             await self._send_surely(message)
         elif (box := self._boxes.get(message.to_agent)) is None:
-            await self.away.send(message)
+            if (waiting := self.away.offer(message)) is not None:
+                await waiting
         elif correlation_id is None or not local.is_reply(message, is_own=True):
             if box.overflow is _WAIT and box.makes_wait:
                 await box.room(message, local.patience_s(message))

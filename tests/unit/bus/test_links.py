@@ -169,6 +169,36 @@ async def test_a_process_that_writes_in_a_name_it_does_not_speak_for_is_refused(
 
 
 @in_virtual_time
+async def test_each_sender_and_each_mailbox_of_a_batch_is_asked_for_and_a_row_of_them_once() -> None:
+    asked: list[tuple[str, str]] = []
+
+    class Asking(Offices):
+        def why_refused(self, from_agent: str, box: Mailbox | None) -> str:
+            asked.append((from_agent, "" if box is None else box.agent))
+            return "" if from_agent == "writer" and box is not None else "refused"
+
+    offices = Asking("a", "b")
+    offices.open("a", "writer")
+    for agent in ("one", "two", "three"):
+        offices.open("b", agent, overflow=Overflow.WAIT if agent == "three" else Overflow.REJECT)
+    there = offices.offices["b"]
+    sent = [
+        ("", ""), ("writer", "one"), ("writer", "one"), ("liar", "one"), ("writer", "one"), ("writer", "two"),
+        ("writer", "three"), ("", "three"), ("writer", "three"), ("writer", "three"),
+    ]  # fmt: skip
+    mail = [Message(sender, to, "note", {"number": number}) for number, (sender, to) in enumerate(sent)]
+    batch = codec.join([codec.encode(message) for message in mail])
+    taken = await there.accept("a", Outgoing(boot="x", number=1, batch=batch), offices)
+    assert len(taken.refused) == 3
+    assert asked == [
+        ("", ""), ("writer", "one"), ("liar", "one"), ("writer", "one"), ("writer", "two"), ("writer", "three"),
+        ("", "three"), ("writer", "three"), ("writer", "three"),
+    ]  # fmt: skip
+    assert await read(there, 3, "one") == [1, 2, 4]
+    await offices.close()
+
+
+@in_virtual_time
 async def test_another_process_cannot_answer_for_an_agent_that_was_not_asked() -> None:
     offices, here, there = two()
     offices.open("b", "meddler")
