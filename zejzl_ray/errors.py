@@ -19,6 +19,7 @@ status. A class in brackets is a parent too, so that who catches that one need n
     |   +-- SecretNotFound          no place holds a secret that is needed
     +-- Conflict                    the state of the thing does not allow it
     |   +-- AgentExists
+    |   |   +-- AgentHeld           another process holds the agent
     |   +-- VersionConflict         somebody else changed it first
     |   +-- RevisionCompacted       the asked-for history is no longer kept
     |   +-- NoCapacity              no card, machine or queue has room
