@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from zejzl_ray.bus.dead_letters import DeadLetterReason
+from zejzl_ray.bus.failures import WITHDRAWN
 from zejzl_ray.bus.local_mail import LocalMail
 from zejzl_ray.bus.mailbox import Mailbox, Overflow
 from zejzl_ray.bus.message import Message
@@ -92,7 +93,9 @@ class Arrivals:
                 refused += self._kept(host, message, news)
             elif message.deadline_at_s is not None and message.deadline_at_s <= now_s:
                 refused.append(Refused(message.id, DeadLetterReason.EXPIRED, "its deadline passed under way"))
-            elif message.correlation_id is not None and local.is_reply(message, is_own=False):
+            elif message.correlation_id is not None and (
+                local.is_reply(message, is_own=False) or _is_withdrawal(message, box, here_s)
+            ):
                 continue
             elif box is None:
                 detail = f"{message.to_agent} has no mailbox there"
@@ -174,6 +177,16 @@ class Arrivals:
                 room.full.add(box.agent)
                 return False
         return True
+
+
+def _is_withdrawal(message: Message, box: Mailbox | None, now_s: float) -> bool:
+    """Tell whether a message says that a request was given up; one that is still in the mailbox is not handled then."""
+    if message.message_type != WITHDRAWN:
+        return False
+    for each in box or ():
+        if each.correlation_id == message.correlation_id and each.from_agent == message.from_agent:
+            each.expires_s = now_s
+    return True
 
 
 class _Room:

@@ -137,7 +137,7 @@ class LocalDeadlockMonitor:
                     "Let one of them answer before it asks, or ask with a shorter time limit.",
                     {"agents": list(fail.agents), "correlation_id": fail.correlation_id},
                 )
-                self._recovered += self._office.pending.fail(fail.correlation_id, error)
+                self._recovered += await self._office.give_up(fail.correlation_id, error)
             if not verdict.answer.wants_stacks:
                 break
         for deadlock in found:

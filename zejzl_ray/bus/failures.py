@@ -10,6 +10,9 @@ from zejzl_ray.errors import BusError, RateLimited, ZejzlError
 FAILURE: Final = "zejzl.failure"
 """Message type of a reply that says that the request failed."""
 
+WITHDRAWN: Final = "zejzl.withdrawn"
+"""Message type that tells another process that nobody waits for the answer to a request any more."""
+
 _MOST_CHARACTERS: Final = 2000
 
 

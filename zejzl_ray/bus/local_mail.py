@@ -151,7 +151,7 @@ class LocalMail:
                     raise
             now_s = self.monotonic_s()
             if message.expires_s is not None and message.expires_s <= now_s:
-                self.lose(message, DeadLetterReason.EXPIRED, "nobody read it before its deadline")
+                self.lose(message, DeadLetterReason.EXPIRED, "nobody read it in time")
                 if until_s is None:
                     until_s = asyncio.get_running_loop().time() + limit_s
                 continue

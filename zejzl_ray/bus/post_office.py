@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
 from zejzl_ray.bus.away_mail import AwayMail
 from zejzl_ray.bus.dead_letters import DeadLetterReason
-from zejzl_ray.bus.failures import error_from, is_failure
+from zejzl_ray.bus.failures import WITHDRAWN, error_from, is_failure
 from zejzl_ray.bus.handling import Handling, current
 from zejzl_ray.bus.hands import hand_at_work
 from zejzl_ray.bus.link import PeerLink
@@ -21,7 +22,7 @@ from zejzl_ray.bus.ports import Delivered, Directory, Durable, Outgoing, Speaker
 from zejzl_ray.bus.requests import PendingRequest
 from zejzl_ray.bus.undeliverable import reason_for
 from zejzl_ray.clock import Clock, SystemClock
-from zejzl_ray.errors import BusClosed, BusError, Conflict, InvalidInput
+from zejzl_ray.errors import BusClosed, BusError, Conflict, InvalidInput, ZejzlError
 
 _AT_MOST_ONCE: Final = Guarantee.AT_MOST_ONCE
 _WAIT: Final = Overflow.WAIT
@@ -223,6 +224,26 @@ class PostOffice(OfficeViews):
         if is_failure(reply):
             raise error_from(reply.content)
         return reply
+
+    async def give_up(self, correlation_id: str, error: ZejzlError) -> bool:
+        """End a request with an error; False when it does not wait (any more).
+
+        It is not handled any more where it still lies in a mailbox: its handler might ask again what was just refused.
+        """
+        pending = self._pending.get(correlation_id)
+        if pending is None or not self._pending.fail(correlation_id, error):
+            return False
+        request = pending.message
+        request.expires_s = self._monotonic_s()
+        if pending.host:
+            word = Message(
+                request.from_agent, request.to_agent, WITHDRAWN, {}, request.priority, correlation_id
+            )
+            word.id, word.sent_at_s = self.local.new_id(), self._monotonic_s()
+            with suppress(ZejzlError):  # that process is gone, and the request with it
+                if (waiting := self.away.offer(word)) is not None:
+                    await waiting
+        return True
 
     async def respond(
         self,

@@ -94,7 +94,7 @@ class HostReports:
     async def _act_on(self, answer: WaitsReported) -> None:
         for fail in answer.fail:
             details = {"agents": list(fail.agents), "correlation_id": fail.correlation_id}
-            self._office.pending.fail(
+            await self._office.give_up(
                 fail.correlation_id, DeadlockDetected(fail.reason, "See zejzl deadlocks.", details)
             )
         for deadlock in answer.deadlocks:

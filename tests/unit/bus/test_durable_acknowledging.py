@@ -39,7 +39,7 @@ async def test_a_sender_that_missed_the_rejection_is_told_the_true_reason_again(
     assert refused is not None
     assert (refused.reason, refused.detail) == (
         DeadLetterReason.EXPIRED,
-        "nobody read it before its deadline",
+        "nobody read it in time",
     )
 
 

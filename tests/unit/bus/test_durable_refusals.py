@@ -33,7 +33,7 @@ async def test_mail_that_expires_in_a_mailbox_is_told_to_its_sender() -> None:
     await world.rest()
     await a.flush()
     assert a.totals() == {"expired": 1}
-    assert a.office.dead_letters.letters()[0].detail == "nobody read it before its deadline"
+    assert a.office.dead_letters.letters()[0].detail == "nobody read it in time"
 
 
 async def test_mail_that_arrives_after_its_deadline_is_refused_and_one_that_is_held_is_not() -> None:

@@ -9,7 +9,7 @@ from tests.unit.bus.linked_offices import Offices, note, read, reasons, rest, se
 from tests.unit.bus.virtual_time import clock, in_virtual_time
 from zejzl_ray.bus import codec
 from zejzl_ray.bus.dead_letters import DeadLetterReason
-from zejzl_ray.bus.mailbox import Mailbox
+from zejzl_ray.bus.mailbox import Mailbox, Overflow
 from zejzl_ray.bus.message import HIGH, Message
 from zejzl_ray.bus.ports import Outgoing
 from zejzl_ray.bus.post_office import PostOffice
@@ -351,4 +351,25 @@ async def test_what_goes_back_and_is_not_taken_is_told_with_the_next_call() -> N
     await asyncio.sleep(10.0)
     assert reasons(there) == {DeadLetterReason.UNKNOWN_AGENT: 1}
     await server
+    await offices.close()
+
+
+@in_virtual_time
+async def test_a_request_to_another_process_that_was_given_up_is_not_handled_any_more_there() -> None:
+    offices, here, there = two()
+    offices.open("a", "other")
+    requests = [
+        asyncio.create_task(here.request(note(number, "reader", sender)))
+        for number, sender in enumerate(("writer", "other"))
+    ]
+    await asyncio.sleep(1)
+    first = next(pending.message for pending in here.pending if pending.message.from_agent == "writer")
+    assert await here.give_up(first.correlation_id or "", InvalidInput("a circle"))
+    with pytest.raises(InvalidInput, match="a circle"):
+        await requests[0]
+    await asyncio.sleep(1)
+    assert await read(there, 1) == [1]
+    assert reasons(there) == {DeadLetterReason.EXPIRED: 1}
+    assert reasons(here) == {}
+    requests[1].cancel()
     await offices.close()

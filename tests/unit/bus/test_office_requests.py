@@ -235,3 +235,19 @@ async def test_a_reply_carries_what_its_sender_says() -> None:
     reply = await request
     assert (reply.message_type, reply.priority, reply.from_agent) == ("done", LOW, "deputy")
     assert (reply.metadata, reply.traceparent, reply.is_reply) == ({"m": 1}, "00-aa-bb-01", True)
+
+
+@in_virtual_time
+async def test_a_request_that_was_given_up_is_not_handled_any_more() -> None:
+    office = office_of("a", "b")
+    requests = [asyncio.create_task(office.request(mail(number))) for number in range(2)]
+    await settle()
+    given_up = next(iter(office.pending)).message
+    assert await office.give_up(given_up.correlation_id or "", Conflict("a circle"))
+    assert not await office.give_up(given_up.correlation_id or "", Conflict("again"))
+    with pytest.raises(Conflict, match="a circle"):
+        await requests[0]
+    assert (await office.receive("b")).content["number"] == 1
+    letters = [(letter.message.id, letter.reason) for letter in office.dead_letters.letters()]
+    assert letters == [(given_up.id, DeadLetterReason.EXPIRED)]
+    requests[1].cancel()

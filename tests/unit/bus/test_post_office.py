@@ -77,7 +77,7 @@ async def test_mail_whose_deadline_is_over_is_a_dead_letter_and_does_not_make_th
         await office.receive("b", 4.5)
     assert asyncio.get_running_loop().time() == pytest.approx(4.5)
     assert office.dead_letters.counts() == {DeadLetterReason.EXPIRED: 5}
-    assert office.dead_letters.letters()[0].detail == "nobody read it before its deadline"
+    assert office.dead_letters.letters()[0].detail == "nobody read it in time"
     sending.cancel()
 
 
