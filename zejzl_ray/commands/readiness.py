@@ -15,6 +15,7 @@ class Condition:
 
     Attributes:
         store_fault: why the store was of no use the last time; empty when it was.
+        store_weakness: why acknowledged commits are less safe than was asked for; empty when they are not.
         commit_s: how long the last commit took.
         ticked_at_s: wall time of the last complete tick; None before the first.
         queued: commands that wait for the store.
@@ -26,6 +27,7 @@ class Condition:
     is_serving: bool
     is_fenced: bool
     store_fault: str
+    store_weakness: str
     commit_s: float
     ticked_at_s: float | None
     tick_s: float
@@ -68,12 +70,18 @@ def _checks(condition: Condition) -> Iterator[Check]:
         yield failed_or_ok("writer", "another instance has taken over")
     else:
         yield failed_or_ok("writer", "" if condition.is_serving else "not started, or stopping")
-    yield failed_or_ok("store", condition.store_fault, f"last commit {condition.commit_s * 1000:.1f} ms")
+    yield _store(condition)
     if condition.max_queue is not None:
         is_long = condition.queued * 2 >= condition.max_queue
         waiting = f"{condition.queued} of {condition.max_queue} commands wait for the store"
         yield degraded_or_ok("queue", waiting if is_long else "")
     yield _upkeep(condition)
+
+
+def _store(condition: Condition) -> Check:
+    if condition.store_weakness and not condition.store_fault:
+        return degraded_or_ok("store", condition.store_weakness)
+    return failed_or_ok("store", condition.store_fault, f"last commit {condition.commit_s * 1000:.1f} ms")
 
 
 def _upkeep(condition: Condition) -> Check:

@@ -41,6 +41,11 @@ class StoreWriter:
         self.fault = ""
         self.commit_s = 0.0
 
+    @property
+    def weakness(self) -> str:
+        """Why acknowledged commits are less safe than was asked for; empty when they are not."""
+        return self._store.weakness
+
     async def _take_epoch(self) -> None:
         """Become the writer.
 

@@ -245,6 +245,7 @@ class ObservabilityHub:
                 is_serving=self._is_serving,
                 is_fenced=self.is_fenced,
                 store_fault=self._journal.fault,
+                store_weakness=self._journal.weakness,
                 commit_s=self._journal.commit_s,
                 ticked_at_s=self._ticked_at_s,
                 tick_s=self._config.tick_s,

@@ -121,6 +121,7 @@ class SecurityGateway(
                 is_serving=self._is_serving,
                 is_fenced=self.is_fenced,
                 store_fault=self._journal.fault,
+                store_weakness=self._journal.weakness,
                 commit_s=self._journal.commit_s,
                 queued=len(self._writer),
                 max_queue=self._config.max_queue,

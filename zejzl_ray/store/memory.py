@@ -60,6 +60,8 @@ class MemoryStore:
         state: shared with other stores over the same data; a fresh one when left out.
     """
 
+    weakness = ""  # it promises nothing
+
     def __init__(self, *, clock: Clock, state: MemoryState | None = None, name: str = "memory") -> None:
         self._clock = clock
         self._state = state if state is not None else MemoryState()

@@ -19,7 +19,8 @@ async def open_store(url: str, namespace: str, *, clock: Clock, owner: str) -> S
 
     Args:
         url: ``sqlite:///absolute/directory`` (``sqlite://relative/directory``), ``redis://``, ``rediss://``
-            or ``redis+sentinel://`` with ``?replicas=1`` and ``?timeout_s=5`` as options of its own, or
+            or ``redis+sentinel://`` with ``?replicas=1``, ``?when_away=acknowledge`` and ``?timeout_s=5`` as options of
+            its own, or
             ``memory://``, which forgets everything with the process and is for tests and trying things out.
         namespace: the service's name; each has its own file or key prefix.
         clock: what expiry is measured by.
@@ -63,18 +64,27 @@ async def _open_redis(url: str, namespace: str, clock: Clock, owner: str) -> Sto
     # The Redis client takes a quarter of a second to import: only who uses it waits for that.
     from zejzl_ray.store.redis import DEFAULT_TIMEOUT_S, RedisStore  # noqa: PLC0415 - as said above
     from zejzl_ray.store.redis_connection import split_options  # noqa: PLC0415 - as said above
+    from zejzl_ray.store.redis_copies import Lonely  # noqa: PLC0415 - as said above
 
     target, options = split_options(url)
     try:
         timeout_s = float(options.get("timeout_s", DEFAULT_TIMEOUT_S))
         replicas = int(options.get("replicas", 0))
+        when_away = Lonely(options.get("when_away", Lonely.REFUSE))
     except ValueError:
-        timeout_s, replicas = 0.0, 0
+        timeout_s, replicas, when_away = 0.0, 0, Lonely.REFUSE
     if not (0 < timeout_s <= MAX_TIMEOUT_S and 0 <= replicas <= MAX_REPLICAS):
         raise SettingsInvalid(
-            "timeout_s or replicas in the store's address has no usable value.",
-            f"timeout_s: above 0, up to {MAX_TIMEOUT_S:g}; replicas: 0 to {MAX_REPLICAS}.",
+            "timeout_s, replicas or when_away in the store's address has no usable value.",
+            f"timeout_s: above 0, up to {MAX_TIMEOUT_S:g}; replicas: 0 to {MAX_REPLICAS}; when_away: "
+            f"{' or '.join(Lonely)}.",
         )
     return await RedisStore.open(
-        target, namespace, clock=clock, owner=owner, timeout_s=timeout_s, replicas=replicas
+        target,
+        namespace,
+        clock=clock,
+        owner=owner,
+        timeout_s=timeout_s,
+        replicas=replicas,
+        when_away=when_away,
     )

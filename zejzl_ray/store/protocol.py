@@ -74,6 +74,11 @@ class LogEntry:
 class Store(Protocol):
     """Durable state of one service."""
 
+    @property
+    def weakness(self) -> str:
+        """Why a commit that is acknowledged now is less safe than was asked for; empty when it is not."""
+        ...
+
     async def take_epoch(self) -> int:
         """Become the writer: return a new epoch, above all earlier ones.
 

@@ -9,7 +9,6 @@ from typing import Any, Self, TypeVar
 from redis.asyncio.retry import Retry
 from redis.backoff import EqualJitterBackoff
 from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from zejzl_ray.clock import Clock
 from zejzl_ray.errors import SettingsInvalid, StaleEpoch, StoreError, StoreUnavailable, ZejzlError
@@ -35,6 +34,7 @@ from zejzl_ray.store.redis_connection import (
     is_passing,
     say,
 )
+from zejzl_ray.store.redis_copies import Copies, Lonely
 from zejzl_ray.store.redis_durability import describe_durability
 from zejzl_ray.store.redis_layout import Argument, Layout, attempt_position, unpack
 from zejzl_ray.store.redis_scripts import COMMIT, SCAN
@@ -67,6 +67,7 @@ class RedisStore:
         owner: str = "",
         timeout_s: float = DEFAULT_TIMEOUT_S,
         replicas: int = 0,
+        when_away: Lonely = Lonely.REFUSE,
         bulk_keys: int = BULK_KEYS,
     ) -> None:
         self._redis = target.client
@@ -77,7 +78,7 @@ class RedisStore:
         self._clock = clock
         self._owner = owner
         self._timeout_s = timeout_s
-        self._replicas = replicas
+        self._copies = Copies(replicas, when_away, self._name)
         self._bulk_keys = bulk_keys
         # Both go with each commit: one held up on a dead connection must not overtake what came after it.
         self._sender = new_id("sender")
@@ -95,6 +96,7 @@ class RedisStore:
         owner: str = "",
         timeout_s: float = DEFAULT_TIMEOUT_S,
         replicas: int = 0,
+        when_away: Lonely = Lonely.REFUSE,
         bulk_keys: int = BULK_KEYS,
         connect: ConnectRedis = connect_redis,
     ) -> Self:
@@ -109,7 +111,8 @@ class RedisStore:
             clock: what expiry is measured by.
             owner: who this process is; a writer that it replaces reads it in its ``StaleEpoch``.
             timeout_s: the longest wait of each call, retries and queueing included.
-            replicas: how many replicas must have a commit before it is acknowledged.
+            replicas: how many replicas must have received a commit before it is acknowledged.
+            when_away: what to do with a commit that fewer have.
             bulk_keys: commits that write this many keys and more go as a transaction, smaller ones as a script;
                 the outcome is the same.
             connect: makes the client; for clients with another kind of credentials or connection.
@@ -127,6 +130,7 @@ class RedisStore:
             owner=owner,
             timeout_s=timeout_s,
             replicas=replicas,
+            when_away=when_away,
             bulk_keys=bulk_keys,
         )
         try:
@@ -147,8 +151,8 @@ class RedisStore:
                 pipe.hincrby(self._layout.meta, "epoch", 1)
                 pipe.hset(self._layout.meta, "owner", self._owner)
                 replies: list[Any] = await pipe.execute()
-            if self._replicas:
-                self._check_replicas(await self._redis.wait(self._replicas, self._wait_ms()))
+            if (replicas := self._copies.replicas) > 0:
+                self._copies.check(await self._redis.wait(replicas, self._wait_ms()))
             return int(replies[0])
 
         return await self._call(take)
@@ -234,9 +238,14 @@ class RedisStore:
         await self._committer.close()
         await self._close_connection()
 
+    @property
+    def weakness(self) -> str:
+        """Which replicas are away, while commits are acknowledged without them."""
+        return " ".join(self._copies.describe()[1])
+
     async def describe_durability(self) -> Durability:
         """Return what the server's configuration promises, with a warning for each weak point."""
-        return await self._call(lambda: describe_durability(self._redis, self._address, self._replicas))
+        return await self._call(lambda: describe_durability(self._redis, self._address, self._copies))
 
     async def _greet(self) -> None:
         """Check the server's version; a server that forbids INFO is taken as it is."""
@@ -283,9 +292,9 @@ class RedisStore:
             self._layout,
             prepared,
             (self._sender, self._attempts),
-            (self._replicas, self._wait_ms()),
+            (self._copies.replicas, self._wait_ms()),
         )
-        self._check_replicas(replicas)
+        self._copies.check(replicas)
         return reply
 
     async def _run_scripts(self, commits: Sequence[Prepared]) -> list[Any]:
@@ -317,21 +326,15 @@ class RedisStore:
             for arguments in commands:
                 arguments[attempt_position(arguments)] = self._attempts
                 pipe.evalsha(_COMMIT_SHA, int(arguments[0]), *arguments[1:])
-            if self._replicas:
-                pipe.wait(self._replicas, self._wait_ms())
+            if (replicas := self._copies.replicas) > 0:
+                pipe.wait(replicas, self._wait_ms())
             replies: list[Any] = await pipe.execute(raise_on_error=False)
-        if self._replicas:
-            self._check_replicas(replies.pop())
+        if replicas:
+            self._copies.check(replies.pop())
         return replies
 
     def _wait_ms(self) -> int:
-        return max(1, int(self._timeout_s * 500))
-
-    def _check_replicas(self, reply: Any) -> None:
-        if isinstance(reply, Exception):
-            raise reply
-        if int(reply) < self._replicas:
-            raise RedisConnectionError(f"{reply} of {self._replicas} replicas have the commit")
+        return self._copies.wait_ms(max(1, int(self._timeout_s * 500)))
 
     def _outcome(self, reply: Any) -> Outcome:
         if isinstance(reply, Exception):

@@ -33,6 +33,7 @@ MAX_CONNECTIONS = 16
 CONNECT_TIMEOUT_S = 3.0
 SCHEMES = ("redis", "rediss", "redis+sentinel")
 _URL_REMEDY = "Write it as redis://host:6380/0 or redis+sentinel://host:26379,host:26379/primary_name/0."
+OWN_OPTIONS = ("replicas", "when_away", "timeout_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +94,10 @@ def connect_redis(url: str, timeout_s: float) -> RedisTarget:
 
 
 def split_options(url: str) -> tuple[str, dict[str, str]]:
-    """Take this project's own query options, ``replicas`` and ``timeout_s``, out of a URL."""
+    """Take this project's own query options, those of ``OWN_OPTIONS``, out of a URL."""
     parts = urlsplit(url)
     pairs = parse_qsl(parts.query, keep_blank_values=True)
-    own = {name: value for name, value in pairs if name in ("replicas", "timeout_s")}
+    own = {name: value for name, value in pairs if name in OWN_OPTIONS}
     rest = urlencode([(name, value) for name, value in pairs if name not in own])
     return urlunsplit(parts._replace(query=rest)), own
 

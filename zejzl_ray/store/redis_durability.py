@@ -4,6 +4,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from zejzl_ray.store.durability import Durability
+from zejzl_ray.store.redis_copies import Copies
 
 _FSYNC = {
     "always": "synced before each acknowledgement (appendfsync always)",
@@ -12,9 +13,9 @@ _FSYNC = {
 }
 
 
-async def describe_durability(client: Redis, address: str, replicas: int) -> Durability:
+async def describe_durability(client: Redis, address: str, copies: Copies) -> Durability:
     """Ask the server for its settings and judge them; a server that forbids CONFIG gives one warning."""
-    copies = f", on {replicas} replicas too" if replicas else ""
+    promise, weak = copies.describe()
     try:
         settings = {
             name.decode() if isinstance(name, bytes) else str(name): value.decode()
@@ -25,9 +26,10 @@ async def describe_durability(client: Redis, address: str, replicas: int) -> Dur
         }
     except ResponseError:
         return Durability(
-            f"redis {address}: not known{copies}", ("the server does not let this user read CONFIG",)
+            f"redis {address}: not known{promise}", ("the server does not let this user read CONFIG", *weak)
         )
-    return judge(address, settings, copies)
+    judged = judge(address, settings, promise)
+    return Durability(judged.policy, (*judged.warnings, *weak))
 
 
 def judge(address: str, settings: dict[str, str], copies: str = "") -> Durability:

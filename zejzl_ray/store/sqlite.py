@@ -34,6 +34,8 @@ class SqliteStore:
     sync; it sees every commit that returned before the read began.
     """
 
+    weakness = ""  # what cannot be synced is refused
+
     def __init__(
         self,
         path: Path,

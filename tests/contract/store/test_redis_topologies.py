@@ -16,10 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from redis.asyncio import Redis
 from redis.crc import key_slot
+from structlog.testing import capture_logs
 
 from zejzl_ray.errors import StoreUnavailable
 from zejzl_ray.store import Append, Delete, LogEntry, Put, Trim, Versioned, open_store
 from zejzl_ray.store.redis import RedisStore
+from zejzl_ray.store.redis_copies import Lonely
 from zejzl_ray.testing import ManualClock
 from zejzl_ray.testing.redis_server import RedisServer
 
@@ -94,7 +96,7 @@ async def test_a_commit_can_wait_for_a_replica(bulk_keys: int) -> None:
         await use(store)
         epoch = await store.take_epoch()
         await store.commit([Put("copied", b"1")], epoch=epoch)
-        assert "on 1 replicas too" in (await store.describe_durability()).policy
+        assert "on 1 replica too" in (await store.describe_durability()).policy
         async with Redis.from_url(replica.url) as client:
             assert await client.hexists(f"{{zejzl:{NAMESPACE}}}:values", "copied")
         replica.kill()
@@ -102,6 +104,45 @@ async def test_a_commit_can_wait_for_a_replica(bulk_keys: int) -> None:
             await store.commit([Append("l", b"late")], epoch=epoch, commit_id="late")
         with pytest.raises(StoreUnavailable, match="of 1 replicas"):
             await store.take_epoch()
+        await store.close()
+
+
+async def test_commits_go_on_without_a_replica_that_is_away_where_that_is_the_rule(bulk_keys: int) -> None:
+    with RedisServer() as primary, RedisServer(settings=(f"replicaof 127.0.0.1 {primary.port}",)) as replica:
+        await wait_for_replica(primary)
+        store = await RedisStore.open(
+            primary.url,
+            NAMESPACE,
+            clock=ManualClock(),
+            replicas=1,
+            when_away=Lonely.ACKNOWLEDGE,
+            bulk_keys=bulk_keys,
+        )
+        epoch = await store.take_epoch()
+        await store.commit([Put("together", b"1")], epoch=epoch)
+        assert store.weakness == ""
+        assert "on 1 replica too while they are there" in (await store.describe_durability()).policy
+        replica.kill()
+        with capture_logs() as logs:
+            for number in range(50):
+                await store.commit([Put(f"alone{number}", b"1")], epoch=epoch)
+            assert "1 of 1 replicas are away" in store.weakness
+            assert store.weakness in (await store.describe_durability()).warnings
+            replica.start()
+            await wait_for_replica(primary)
+            await store.commit([Put("again", b"1")], epoch=epoch)
+
+            async def is_told() -> bool:
+                await store.commit([Put("again", b"1")], epoch=epoch)
+                return store.weakness == ""
+
+            await until(is_told)
+        assert [line["event"] for line in logs] == [
+            "replicas are away: commits are acknowledged without them",
+            "replicas are back",
+        ]
+        async with Redis.from_url(replica.url) as client:
+            assert await client.hexists(f"{{zejzl:{NAMESPACE}}}:values", "alone49")
         await store.close()
 
 

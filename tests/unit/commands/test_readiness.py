@@ -10,6 +10,7 @@ WELL = Condition(
     is_serving=True,
     is_fenced=False,
     store_fault="",
+    store_weakness="",
     commit_s=0.001,
     queued=0,
     max_queue=100,
@@ -60,3 +61,15 @@ def test_every_fault_is_named_with_its_reason(
     assert named.status is status
     assert reason in named.reason
     assert found.is_ready is (status is not CheckStatus.FAILED)
+
+
+def test_a_store_that_promises_less_than_was_asked_for_degrades_and_one_that_is_of_no_use_fails() -> None:
+    weak = health(store_weakness="1 of 1 replicas are away").checks[1]
+    assert (weak.name, weak.status, weak.reason) == (
+        "store",
+        CheckStatus.DEGRADED,
+        "1 of 1 replicas are away",
+    )
+    assert health(store_weakness="away").is_ready
+    gone = health(store_weakness="away", store_fault="gone").checks[1]
+    assert (gone.status, gone.reason) == (CheckStatus.FAILED, "gone")
