@@ -14,6 +14,7 @@ from zejzl_ray.cli import (
     agents,
     audit,
     auth,
+    backup,
     deadlocks,
     doors,
     down,
@@ -64,6 +65,9 @@ app.add_typer(users.app, name="users", help="People, their roles, passwords and 
 app.add_typer(auth.app, name="auth", help="Who may do what and why, the policy, the signing keys, events.")
 app.add_typer(trust.app, name="trust", help="Scores of agents and machines.")
 app.add_typer(secrets.app, name="secrets", help="Secrets of agents and services.")
+app.add_typer(
+    backup.app, name="backup", help="Back up the state of all services while they work, and restore it."
+)
 app.add_typer(node.app, name="node", help="Join this machine to a cluster of several machines, and leave it.")
 
 
