@@ -50,11 +50,11 @@ def write_archive(
                 gzip.GzipFile("", "wb", compresslevel=6, fileobj=cast(BinaryIO, sealing), mtime=0) as packed,
                 tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
             ):
-                _add(tar, _MANIFEST, manifest.model_dump_json(indent=2).encode(), manifest)
+                _add(tar, _MANIFEST, manifest.model_dump_json(indent=2).encode(), manifest.started_at_s)
                 for name, path in lines.items():
-                    _add(tar, _LINES.format(name), path, manifest)
+                    _add(tar, _LINES.format(name), path, manifest.started_at_s)
                 for name, content in secrets.items():
-                    _add(tar, _SECRET.format(name), content, manifest)
+                    _add(tar, _SECRET.format(name), content, manifest.started_at_s)
             sealing.seal()
             os.fsync(file.fileno())
         os.link(temporary, target)  # unlike a rename it never replaces
@@ -171,9 +171,9 @@ def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return cast(IO[bytes], tar.extractfile(member)).read()
 
 
-def _add(tar: tarfile.TarFile, name: str, content: bytes | Path, manifest: Manifest) -> None:
+def _add(tar: tarfile.TarFile, name: str, content: bytes | Path, at_s: float) -> None:
     member = tarfile.TarInfo(name)
-    member.mode, member.mtime = 0o600, int(manifest.started_at_s)
+    member.mode, member.mtime = 0o600, int(at_s)
     if isinstance(content, bytes):
         member.size = len(content)
         tar.addfile(member, io.BytesIO(content))

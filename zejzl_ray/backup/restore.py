@@ -128,6 +128,11 @@ def _restore_secrets(path: Path, directory: Path, is_forced: bool) -> list[str]:
     found = list(Archive.open(path).secrets())
     if not found:
         raise InvalidInput(f"{path} holds no secret files.", "It was made without --with-secrets.")
+    for secret, _ in found:
+        if not (directory / secret.name).resolve().is_relative_to(directory.resolve()):
+            raise InvalidInput(
+                f"the name {secret.name!r} leads out of the data directory.", "Do not use this back-up."
+            )
     try:
         changed = [
             (secret, content) for secret, content in found if _differs(directory / secret.name, content)

@@ -24,6 +24,7 @@ from zejzl_ray.cli import (
     node,
     performance,
     secrets,
+    selftest,
     status,
     tls,
     token,
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("status")(status.status)
+app.command("selftest")(selftest.selftest)
 app.command("doors")(doors.doors)
 app.command("deadlocks")(deadlocks.deadlocks)
 app.command("performance")(performance.performance)

@@ -115,10 +115,11 @@ class RedisSite:
             clients = await self._do(self._redis.client_list())
         except StoreError:
             return None
+        database = str(self._redis.connection_pool.connection_kwargs.get("db") or 0)
         found = {
             f"{self.name}: {namespace} is open from {client['addr'].rpartition(':')[0]}"
             for client in clients
-            if (namespace := namespace_of_client(client.get("name", "")))
+            if client.get("db") == database and (namespace := namespace_of_client(client.get("name", "")))
         }
         return sorted(found)
 
