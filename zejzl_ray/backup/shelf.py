@@ -78,4 +78,4 @@ def _look(path: Path) -> Shelved:
     try:
         return Shelved(path, size_bytes, Archive.open(path).manifest)
     except ZejzlError as error:
-        return Shelved(path, size_bytes, None, error.message)
+        return Shelved(path, size_bytes, None, error.message.removeprefix(f"{path} "))

@@ -143,11 +143,14 @@ def list_(shelf: Shelf = None, as_json: AsJson = False) -> None:
                     "whole, WITH SECRETS" if each.manifest.secrets else "whole",
                 )
                 if each.manifest is not None
-                else (each.path.name, "", "", str(each.size_bytes), "", "", each.fault)
+                else (each.path.name, "", "", str(each.size_bytes), "", "", "DAMAGED")
                 for each in found
             ],
         )
-    if any(each.manifest is None for each in found):
+    damaged = [each for each in found if each.manifest is None]
+    for each in damaged:
+        say(f"{each.path.name}: {each.fault}", _LOUD)
+    if damaged:
         raise typer.Exit(1)
 
 

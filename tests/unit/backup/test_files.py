@@ -199,7 +199,7 @@ def rewrite(path: Path, change: dict[str, bytes | None], *, extra: tuple[str, by
     with path.open("wb") as file:
         sealing = SealingWriter(file)
         with (
-            gzip.GzipFile("", "wb", fileobj=sealing, mtime=0) as packed,  # type: ignore[call-overload]
+            gzip.GzipFile("", "wb", fileobj=sealing, mtime=0) as packed,
             tarfile.open(fileobj=packed, mode="w") as tar,
         ):
             for name, content in members.items():

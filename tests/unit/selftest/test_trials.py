@@ -63,12 +63,18 @@ class FakeSystem:
         if key in self.failing:
             raise self.failing[key]
         if key == "security_gateway.explain_access":
-            return operation.reply.model_construct(is_allowed=request.operation in self.allows)  # type: ignore[attr-defined]
+            return self.answer(operation, is_allowed=getattr(request, "operation", "") in self.allows)
         if key in {"agent_host.start_agent", "agent_host.stop_agent", "agent_host.restart_agent"}:
             raise NotFound("no such agent")
         if who == "of program" and operation.name not in {"get_secret"} and key not in self.allows:
             raise Forbidden("no right")
-        return operation.reply.model_construct(**self.content(key, request))
+        return self.answer(operation, **self.content(key, request))
+
+    @staticmethod
+    def answer(operation: Operation, **content: Any) -> Contract:
+        model: Any = operation.reply
+        reply: Contract = model.model_construct(**content)
+        return reply
 
     def content(self, key: str, request: Any) -> dict[str, Any]:
         credential = type("Credential", (), {"credential_id": "c1"})()
