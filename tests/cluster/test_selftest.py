@@ -15,8 +15,14 @@ def test_every_operation_answers_as_it_should_and_nothing_stays_behind(running_s
     tried = {(row["service"].partition(":")[0], row["operation"]) for row in rows}
     assert tried == {(service, name) for service in BY_SERVICE for name in BY_SERVICE[service]}
     assert {row["service"] for row in rows} >= {"node_agent:mainpc", "node_agent:pc2"}
-    for command in (("users", "list"), ("secrets", "list"), ("status",)):
+    for command in (("users", "list"), ("status",)):
         assert "selftest-" not in running_system.zejzl(*command, "--json").stdout
+    (secret,) = [
+        each
+        for each in json.loads(running_system.zejzl("secrets", "list", "--json").stdout)["secrets"]
+        if each["name"].startswith("selftest-")
+    ]
+    assert secret["is_revoked"]
     assert running_system.zejzl("status").returncode == 0
 
 

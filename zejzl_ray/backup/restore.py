@@ -74,7 +74,7 @@ async def restore_backup(
         )
     before = await _save_what_is_there(site, clock, shelf, is_forced=is_forced, report=report)
     images = Archive.open(path).images()
-    namespaces = await site.replace(images, source=path.name)
+    namespaces = await site.replace(images, source=path.name, now_s=clock.now_s())
     return Restored(manifest, tuple(namespaces), before, users is not None)
 
 

@@ -81,7 +81,7 @@ def check_seal(path: Path) -> None:
     if seal == seal_of(digest.digest()):
         return
     if _WORD in seal:
-        raise InvalidInput(f"{path} is damaged: its SHA-256 is not the one it was written with.", _DAMAGED)
+        raise InvalidInput(f"{path} was cut short or is damaged: its SHA-256 is another one.", _DAMAGED)
     if is_gzip:
         raise InvalidInput(f"{path} was cut short, or is no back-up of zejzl.", _DAMAGED)
     raise InvalidInput(f"{path} is no back-up of zejzl.", _DAMAGED)

@@ -8,12 +8,31 @@ first, the entries in byte order of their keys, then each log with its entries, 
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from zejzl_ray.errors import StoreError
 from zejzl_ray.store.operations import MAX_INDEX, MAX_KEY_BYTES
 
-# An epoch grows by one with each start of a writer, so no writer of before a restore has come this far.
-EPOCH_STEP = 1_000_000
+_STEP: Final = 1_000_000  # epochs between two eras: a writer takes one at each start
+_ERA_S: Final = 60.0
+
+
+def epoch_after_restore(epoch: int, now_s: float) -> int:
+    """Return an epoch above all that a writer of before can have, also where the store that gave it is lost.
+
+    Epochs come in eras of a million. A restore begins the next era, or that of the minute if it is later: two restores
+    of one back-up into an empty store are not of one era, and neither are those who wrote after them.
+
+    Args:
+        epoch: the highest that is known.
+        now_s: wall time.
+    """
+    return max(era_of(epoch) + 1, int(now_s // _ERA_S)) * _STEP
+
+
+def era_of(epoch: int) -> int:
+    """Return the era of an epoch: 0 before the first restore; at most one above the minute, or above the era before."""
+    return epoch // _STEP
 
 
 @dataclass(frozen=True, slots=True)

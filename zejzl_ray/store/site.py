@@ -47,7 +47,7 @@ class StoreSite(Protocol):
         """Return what was being restored when a restore was cut off that nobody repeated since; empty: nothing."""
         ...
 
-    async def replace(self, images: Images, *, source: str) -> list[str]:
+    async def replace(self, images: Images, *, source: str, now_s: float) -> list[str]:
         """Put images in place of everything that is there, all of them or none.
 
         A namespace without an image becomes empty. Epochs go above those of every earlier writer, of the images and of
@@ -59,6 +59,7 @@ class StoreSite(Protocol):
         Args:
             images: each checked while it is read.
             source: where they come from, such as the name of a file; shown to whoever is refused.
+            now_s: wall time.
 
         Returns:
             The namespaces that are there now.

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from zejzl_ray.errors import NotFound
 from zejzl_ray.store.image import (
-    EPOCH_STEP,
     ImageCommitId,
     ImageEntry,
     ImageFigures,
@@ -13,6 +12,7 @@ from zejzl_ray.store.image import (
     ImageLogEntry,
     Record,
     checked,
+    epoch_after_restore,
 )
 from zejzl_ray.store.memory import MemoryLog, MemoryState
 from zejzl_ray.store.protocol import Versioned
@@ -49,12 +49,12 @@ class MemorySite:
         """Return nothing: it cannot be cut off."""
         return ""
 
-    async def replace(self, images: Images, *, source: str) -> list[str]:
+    async def replace(self, images: Images, *, source: str, now_s: float) -> list[str]:
         """Replace all states, as ``StoreSite.replace``; stores over the old ones are fenced."""
         staged = {namespace: state_of(records) for namespace, records in images}
         for namespace in {*self.states, *staged}:
             old, new = self.states.get(namespace, MemoryState()), staged.get(namespace, MemoryState())
-            old.epoch = max(old.epoch, new.epoch) + EPOCH_STEP
+            old.epoch = epoch_after_restore(max(old.epoch, new.epoch), now_s)
             # In place: a store that is open goes on with the same object and has to see it. Its commits may not
             # go back, by which it knows that its list of keys is old.
             old.commits, old.values, old.commit_ids = (

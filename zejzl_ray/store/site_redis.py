@@ -16,7 +16,6 @@ from redis.exceptions import RedisError, ResponseError, WatchError
 from zejzl_ray.errors import NotFound, StoreError, StoreLocked, StoreUnavailable
 from zejzl_ray.ids import NAME_REGEX, new_id
 from zejzl_ray.store.image import (
-    EPOCH_STEP,
     ImageCommitId,
     ImageEntry,
     ImageFigures,
@@ -25,6 +24,7 @@ from zejzl_ray.store.image import (
     ImageLogEntry,
     Record,
     checked,
+    epoch_after_restore,
 )
 from zejzl_ray.store.operations import check_namespace
 from zejzl_ray.store.redis_connection import RedisTarget, connect_redis, say, split_options
@@ -127,7 +127,7 @@ class RedisSite:
         """Return nothing: all is changed in one transaction."""
         return ""
 
-    async def replace(self, images: Images, *, source: str) -> list[str]:
+    async def replace(self, images: Images, *, source: str, now_s: float) -> list[str]:
         """Replace all namespaces, as ``StoreSite.replace``."""
         if users := await self.users():
             raise StoreLocked(f"{users[0]}.", "Stop the services, then repeat.")
@@ -136,7 +136,7 @@ class RedisSite:
         try:
             for namespace, records in images:
                 staged[namespace] = await self._do(self._stage(check_namespace(namespace), records))
-            return await self._do(self._switch(staged, source))
+            return await self._do(self._switch(staged, source, now_s))
         except BaseException:
             # Shielded by nothing: what stays here when even this fails is removed by the next restore.
             await self._do(self._forget_remnants())
@@ -208,6 +208,7 @@ class RedisSite:
         self,
         staged: dict[str, tuple[Layout, ImageHead, dict[bytes, int], set[str | bytes]]],
         source: str,
+        now_s: float,
     ) -> list[str]:
         """Put all staged namespaces in place at once."""
         for _ in range(_TRIES):
@@ -230,7 +231,7 @@ class RedisSite:
                         for from_, to in targets:
                             if from_ in made:
                                 pipe.rename(from_, to)
-                    epoch = max(head.epoch, epochs[name]) + EPOCH_STEP
+                    epoch = epoch_after_restore(max(head.epoch, epochs[name]), now_s)
                     fields = {"epoch": epoch, "commits": head.commits, "owner": f"restore from {source}"}
                     pipe.hset(layout.meta, mapping=fields)
                 try:

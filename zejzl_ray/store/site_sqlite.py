@@ -13,7 +13,6 @@ from typing import Final
 from zejzl_ray.errors import StoreLocked, StoreUnavailable, ZejzlError
 from zejzl_ray.ids import NAME_REGEX
 from zejzl_ray.store.image import (
-    EPOCH_STEP,
     ImageCommitId,
     ImageEntry,
     ImageFigures,
@@ -22,6 +21,7 @@ from zejzl_ray.store.image import (
     ImageLogEntry,
     Record,
     checked,
+    epoch_after_restore,
 )
 from zejzl_ray.store.operations import check_namespace
 from zejzl_ray.store.site import Images
@@ -83,9 +83,9 @@ class SqliteSite:
             return ""
         return (await asyncio.to_thread(mark.read_text, errors="replace")).strip() or "a back-up"
 
-    async def replace(self, images: Images, *, source: str) -> list[str]:
+    async def replace(self, images: Images, *, source: str, now_s: float) -> list[str]:
         """Replace all files, as ``StoreSite.replace``."""
-        return await asyncio.to_thread(self._replace, images, source)
+        return await asyncio.to_thread(self._replace, images, source, now_s)
 
     async def close(self) -> None:
         """Do nothing: nothing stays open."""
@@ -111,14 +111,14 @@ class SqliteSite:
                 ) from None
         return found
 
-    def _replace(self, images: Images, source: str) -> list[str]:
+    def _replace(self, images: Images, source: str, now_s: float) -> list[str]:
         stage = self._directory / _STAGE
         try:
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             shutil.rmtree(stage, ignore_errors=True)
             stage.mkdir(mode=0o700)
             with ExitStack() as locks:
-                staged = self._stage(stage, images, locks)
+                staged = self._stage(stage, images, locks, now_s)
                 sync_directory(stage)
                 _write_mark(self._directory / RESTORE_MARK, source)
                 for namespace in staged:
@@ -135,7 +135,7 @@ class SqliteSite:
         finally:
             shutil.rmtree(stage, ignore_errors=True)
 
-    def _stage(self, stage: Path, images: Images, locks: ExitStack) -> list[str]:
+    def _stage(self, stage: Path, images: Images, locks: ExitStack, now_s: float) -> list[str]:
         """Make all new files; the locks of all namespaces, old and new, are held from here on."""
         epochs: dict[str, int] = {}
 
@@ -150,11 +150,11 @@ class SqliteSite:
         for namespace, records in images:
             if check_namespace(namespace) not in epochs:
                 lock(namespace)
-            _write_file(stage / f"{namespace}.sqlite3", namespace, records, epochs[namespace])
+            _write_file(stage / f"{namespace}.sqlite3", namespace, records, epochs[namespace], now_s)
             staged.append(namespace)
         for namespace in sorted(set(epochs) - set(staged)):
             empty = iter([ImageHead(namespace, 0, 0)])
-            _write_file(stage / f"{namespace}.sqlite3", namespace, empty, epochs[namespace])
+            _write_file(stage / f"{namespace}.sqlite3", namespace, empty, epochs[namespace], now_s)
             staged.append(namespace)
         return staged
 
@@ -201,7 +201,9 @@ def _batches(connection: sqlite3.Connection, namespace: str) -> Iterator[list[Re
             yield [ImageLogEntry(*row) for row in rows]
 
 
-def _write_file(path: Path, namespace: str, records: Iterator[Record], epoch_before: int) -> None:
+def _write_file(
+    path: Path, namespace: str, records: Iterator[Record], epoch_before: int, now_s: float
+) -> None:
     """Write a file that holds the records, synced and without a log beside it."""
     connection = open_database(path, namespace)
     try:
@@ -210,7 +212,10 @@ def _write_file(path: Path, namespace: str, records: Iterator[Record], epoch_bef
         for record in checked(records, ImageFigures()):
             match record:
                 case ImageHead(epoch=epoch, commits=commits):
-                    values = [(max(epoch, epoch_before) + EPOCH_STEP, "epoch"), (commits, "commits")]
+                    values = [
+                        (epoch_after_restore(max(epoch, epoch_before), now_s), "epoch"),
+                        (commits, "commits"),
+                    ]
                     connection.executemany("UPDATE meta SET value = ? WHERE name = ?", values)
                 case ImageCommitId(commit_id=commit_id, number=number):
                     connection.execute("INSERT INTO commit_ids VALUES (?, ?)", (number, commit_id))

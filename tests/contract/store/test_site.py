@@ -26,7 +26,6 @@ from zejzl_ray.errors import (
 )
 from zejzl_ray.store import Append, Delete, LogEntry, Put, Trim, Versioned
 from zejzl_ray.store.image import (
-    EPOCH_STEP,
     ImageCommitId,
     ImageEntry,
     ImageFigures,
@@ -35,11 +34,14 @@ from zejzl_ray.store.image import (
     ImageLogEntry,
     Record,
     checked,
+    epoch_after_restore,
+    era_of,
 )
 from zejzl_ray.store.site import StoreSite
 from zejzl_ray.store.site_open import open_site
 from zejzl_ray.testing.redis_server import RedisServer
 
+NOW_S = 1_800_000_000.0
 KINDS = ["memory", "sqlite", "redis"]
 
 
@@ -117,12 +119,12 @@ async def test_state_moves_from_any_kind_to_any_other(
     other = await others.open_site()
     records = await records_at(other, "one")
     await other.close()
-    assert await site.replace([("one", iter(records))], source="test") == ["one"]
+    assert await site.replace([("one", iter(records))], source="test", now_s=NOW_S) == ["one"]
     assert await content_at(site, "one") == records[1:]
     store = await sites.open("one")
     assert await store.get("a") == Versioned(b"2", 2)
     fresh = await store.take_epoch()
-    assert fresh == epoch + EPOCH_STEP + 1
+    assert fresh == epoch_after_restore(epoch, NOW_S) + 1
     # Applied before the image was taken, so it is not applied again.
     await store.commit([Put("a", b"twice")], epoch=fresh, commit_id="c3")
     await store.commit(
@@ -143,7 +145,7 @@ async def test_who_wrote_before_is_refused_and_leaves_no_trace(sites: SiteBacken
     epoch = await later.take_epoch()  # one that the image does not know
     await later.commit([Put("later", b"1")], epoch=epoch)
     await later.close()
-    await site.replace([("one", iter(image))], source="test")
+    await site.replace([("one", iter(image))], source="test", now_s=NOW_S)
     old = await sites.open("one")
     with pytest.raises(StaleEpoch):
         await old.commit([Put("old", b"1")], epoch=epoch)
@@ -157,12 +159,12 @@ async def test_a_namespace_without_an_image_becomes_empty_and_fenced(
     await fill(sites)
     image = await records_at(site, "one")
     epoch = await fill(sites, "two")
-    assert await site.replace([("one", iter(image))], source="test") == ["one", "two"]
+    assert await site.replace([("one", iter(image))], source="test", now_s=NOW_S) == ["one", "two"]
     assert await content_at(site, "two") == []
     store = await sites.open("two")
     with pytest.raises(StaleEpoch):
         await store.commit([Put("a", b"1")], epoch=epoch)
-    assert await store.take_epoch() > epoch + EPOCH_STEP
+    assert await store.take_epoch() == epoch_after_restore(epoch, NOW_S) + 1
     await store.close()
 
 
@@ -176,7 +178,7 @@ async def test_an_image_that_breaks_off_changes_nothing(sites: SiteBackend, site
     before = await records_at(site, "one")
     other: list[Record] = [ImageHead("two", 1, 0), ImageEntry("k", 1, None, b"v")]
     with pytest.raises(StoreError):
-        await site.replace([("two", iter(other)), ("one", broken(before[:3]))], source="test")
+        await site.replace([("two", iter(other)), ("one", broken(before[:3]))], source="test", now_s=NOW_S)
     assert await site.namespaces() == ["one"]
     assert await records_at(site, "one") == before
     assert not await site.interrupted()
@@ -252,7 +254,7 @@ async def test_a_store_that_is_open_is_seen_and_not_replaced(make: Callable[[str
         (user,) = await site.users() or []
         assert "one" in user
         with pytest.raises(StoreLocked):
-            await site.replace([("one", iter(image))], source="test")
+            await site.replace([("one", iter(image))], source="test", now_s=NOW_S)
         await store.close()
         await site.close()
 
@@ -280,8 +282,8 @@ async def test_sqlite_files_of_others_are_left_out_and_damaged_ones_named(tmp_pa
     with pytest.raises(NotFound, match="holds nothing"):
         await records_at(site, "cut")
     # What cannot be read cannot tell an epoch, and is replaced all the same.
-    await site.replace([("junk", iter([ImageHead("junk", 3, 0)]))], source="test")
-    assert await records_at(site, "junk") == [ImageHead("junk", 3 + EPOCH_STEP, 0)]
+    await site.replace([("junk", iter([ImageHead("junk", 3, 0)]))], source="test", now_s=NOW_S)
+    assert await records_at(site, "junk") == [ImageHead("junk", epoch_after_restore(3, NOW_S), 0)]
 
 
 async def test_with_the_mark_of_a_restore_no_sqlite_store_opens(tmp_path: Path) -> None:
@@ -294,7 +296,7 @@ async def test_with_the_mark_of_a_restore_no_sqlite_store_opens(tmp_path: Path) 
     for work in (sites.open("one"), records_at(site, "one")):
         with pytest.raises(StoreError, match=r"some-file.*interrupted.*Repeat"):
             await work
-    await site.replace([("one", iter(image))], source="test")
+    await site.replace([("one", iter(image))], source="test", now_s=NOW_S)
     assert not await site.interrupted()
     await (await sites.open("one")).close()
 
@@ -309,7 +311,7 @@ async def test_a_redis_that_forbids_listing_clients_says_nothing_of_users() -> N
         await fill(sites)
         assert await site.users() is None
         image = await records_at(site, "one")
-        assert await site.replace([("one", iter(image))], source="test") == ["one"]
+        assert await site.replace([("one", iter(image))], source="test", now_s=NOW_S) == ["one"]
         assert (await content_at(site, "one")) == image[1:]
         await site.close()
 
@@ -352,3 +354,13 @@ async def test_a_redis_that_goes_away_is_one_error_and_leaves_no_copy() -> None:
 def test_what_no_store_can_hold_is_refused(records: list[Record]) -> None:
     with pytest.raises(StoreError, match="no store can"):
         list(checked(records, ImageFigures()))
+
+
+def test_no_two_restores_are_of_one_era() -> None:
+    first = epoch_after_restore(7, NOW_S)
+    assert first > 7
+    # Again in the same minute over what is there; a day later over nothing; with a clock that went back.
+    assert era_of(epoch_after_restore(first + 5, NOW_S)) == era_of(first) + 1
+    assert era_of(epoch_after_restore(7, NOW_S + 86_400)) > era_of(first) + 1
+    assert epoch_after_restore(first + 5, 0.0) > first + 999_999
+    assert epoch_after_restore(0, 4e9) < 2**53

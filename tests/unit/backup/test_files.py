@@ -11,7 +11,7 @@ import pytest
 
 from zejzl_ray.backup import archive
 from zejzl_ray.backup.archive import Archive
-from zejzl_ray.backup.create import create_backup
+from zejzl_ray.backup.create import create_backup, reading_order
 from zejzl_ray.backup.lines import read_lines, write_line
 from zejzl_ray.backup.restore import restore_backup, restore_secrets
 from zejzl_ray.backup.seal import SEAL_BYTES, SealingWriter, check_seal
@@ -395,3 +395,22 @@ def test_an_archive_that_is_sealed_and_no_tar_is_refused(tmp_path: Path) -> None
         sealing.seal()
     with pytest.raises(InvalidInput, match=r"tar\.gz|manifest"):
         Archive.open(path)
+
+
+def test_outboxes_are_read_before_inboxes_and_anchors_before_chains() -> None:
+    names = [
+        "agent.A",
+        "core_orchestrator",
+        "core_orchestrator.audit",
+        "outbox.h",
+        "security_gateway",
+        "z.audit",
+    ]
+    assert reading_order(names) == [
+        "outbox.h",
+        "security_gateway",
+        "agent.A",
+        "core_orchestrator",
+        "core_orchestrator.audit",
+        "z.audit",
+    ]
