@@ -22,6 +22,8 @@ from zejzl_ray.store.protocol import Store
 OpenStore = Callable[[str], Awaitable[Store]]
 Arrive = Callable[[str, str, Message], Refused | None]
 Advance = Callable[[str, Mapping[str, int]], None]
+OUTBOX_PREFIX: Final = "outbox."
+"""What the names of outboxes' namespaces begin with."""
 _READY_S: Final = 10.0
 _RETRY_S: Final = 1.0
 _AT_ONCE: Final = 512  # messages sent before the event loop goes on
@@ -75,7 +77,7 @@ class DurableSender:
         advance: Advance,
     ) -> None:
         self._host = host
-        self._namespace = check_namespace(f"outbox.{host}")
+        self._namespace = check_namespace(f"{OUTBOX_PREFIX}{host}")
         self._open_store = open_store
         self._clock = clock
         self._arrive = arrive

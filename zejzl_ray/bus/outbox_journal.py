@@ -12,10 +12,14 @@ from zejzl_ray.bus.outbox_log import LOG, Change, Kept, OutboxLog
 from zejzl_ray.bus.sure_writer import SureWriter
 from zejzl_ray.clock import Clock
 from zejzl_ray.log import get_logger
+from zejzl_ray.store.image import era_of
 from zejzl_ray.store.protocol import Store
 
 MAX_GROUP_BYTES: Final = 4_194_304
 MAX_DEAD_BYTES: Final = 8_388_608  # of the dead letters that one commit writes, and one more
+SEQUENCES_AN_ERA: Final = (
+    2**24
+)  # more than an outbox sends in a minute, so what it sends never reaches the next era
 _FIRST_PAGE: Final = 16  # entries are of any size: pages grow while they are small
 _LARGEST_PAGE: Final = 1000
 _PAGE_BYTES: Final = 1_048_576
@@ -101,6 +105,9 @@ class OutboxJournal(SureWriter):
         """
         await self._take_epoch()
         self.log, messages = await self._read_all(self._read())
+        # A back-up that was restored knows less than receivers may: what was sent after it must not be taken for what
+        # is sent from now on.
+        self.log.next_sequence = max(self.log.next_sequence, era_of(self.epoch) * SEQUENCES_AN_ERA)
         _log.info("outbox loaded", outbox=self.log.origin, epoch=self.epoch, unsettled=len(messages))
         return messages
 

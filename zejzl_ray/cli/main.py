@@ -14,6 +14,7 @@ from zejzl_ray.cli import (
     agents,
     audit,
     auth,
+    backup,
     deadlocks,
     doors,
     down,
@@ -23,6 +24,7 @@ from zejzl_ray.cli import (
     node,
     performance,
     secrets,
+    selftest,
     status,
     tls,
     token,
@@ -46,6 +48,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("down")(down.down)
 app.command("status")(status.status)
+app.command("selftest")(selftest.selftest)
 app.command("doors")(doors.doors)
 app.command("deadlocks")(deadlocks.deadlocks)
 app.command("performance")(performance.performance)
@@ -64,6 +67,9 @@ app.add_typer(users.app, name="users", help="People, their roles, passwords and 
 app.add_typer(auth.app, name="auth", help="Who may do what and why, the policy, the signing keys, events.")
 app.add_typer(trust.app, name="trust", help="Scores of agents and machines.")
 app.add_typer(secrets.app, name="secrets", help="Secrets of agents and services.")
+app.add_typer(
+    backup.app, name="backup", help="Back up the state of all services while they work, and restore it."
+)
 app.add_typer(node.app, name="node", help="Join this machine to a cluster of several machines, and leave it.")
 
 

@@ -32,11 +32,12 @@ from zejzl_ray.store.redis_connection import (
     RedisTarget,
     connect_redis,
     is_passing,
+    name_connections,
     say,
 )
 from zejzl_ray.store.redis_copies import Copies, Lonely
 from zejzl_ray.store.redis_durability import describe_durability
-from zejzl_ray.store.redis_layout import Argument, Layout, attempt_position, unpack
+from zejzl_ray.store.redis_layout import Argument, Layout, attempt_position, client_name, unpack
 from zejzl_ray.store.redis_scripts import COMMIT, SCAN
 
 T = TypeVar("T")
@@ -70,11 +71,12 @@ class RedisStore:
         when_away: Lonely = Lonely.REFUSE,
         bulk_keys: int = BULK_KEYS,
     ) -> None:
+        name_connections(target, client_name(check_namespace(namespace)))
         self._redis = target.client
         self._close_connection = target.close
         self._address = target.address
         self._name = f"{namespace} at redis {target.address}"
-        self._layout = Layout(check_namespace(namespace))
+        self._layout = Layout(namespace)
         self._clock = clock
         self._owner = owner
         self._timeout_s = timeout_s

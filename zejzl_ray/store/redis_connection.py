@@ -4,12 +4,14 @@
 they watch. Passwords stay inside the client: what is shown is ``RedisTarget.address``.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
@@ -91,6 +93,18 @@ def connect_redis(url: str, timeout_s: float) -> RedisTarget:
         return RedisTarget(client, address, client.aclose)
     except ValueError:
         raise SettingsInvalid("the Redis address is not a valid URL.", _URL_REMEDY) from None
+
+
+def name_connections(target: RedisTarget, name: str) -> None:
+    """Let each connection of a client tell Redis a name, which it lists; where that is forbidden it has none."""
+
+    async def introduce(connection: AbstractConnection) -> None:
+        await connection.on_connect()
+        await connection.send_command("CLIENT", "SETNAME", name)
+        with contextlib.suppress(ResponseError):
+            await connection.read_response()
+
+    target.client.connection_pool.connection_kwargs["redis_connect_func"] = introduce
 
 
 def split_options(url: str) -> tuple[str, dict[str, str]]:

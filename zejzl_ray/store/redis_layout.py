@@ -13,6 +13,8 @@ from zejzl_ray.store.protocol import Versioned
 # version (unsigned, 8 bytes), expiry (double, 0 means none), then the value as it came
 _HEADER = struct.Struct("<Qd")
 
+_CLIENT_PREFIX: Final = "zejzl:"
+
 Argument: TypeAlias = bytes | str | int | float
 
 
@@ -20,6 +22,7 @@ class Layout:
     """The names of a namespace's keys.
 
     Attributes:
+        namespace: whose keys they are.
         meta: hash: epoch, owner, commits (their count), sender and attempt of the last one.
         values: hash: key -> header and value.
         index: sorted set of all keys with score 0, for ordered scans.
@@ -28,8 +31,9 @@ class Layout:
         logs: hash: log -> its last index. Each log is a stream of its own.
     """
 
-    def __init__(self, namespace: str) -> None:
-        tag = f"{{zejzl:{namespace}}}"
+    def __init__(self, namespace: str, part: str = "") -> None:
+        self.namespace = namespace
+        tag = f"{{zejzl:{namespace}}}{part and f':{part}'}"
         self.meta = f"{tag}:meta"
         self.values = f"{tag}:values"
         self.index = f"{tag}:index"
@@ -37,6 +41,10 @@ class Layout:
         self.commit_ids = f"{tag}:commits"
         self.logs = f"{tag}:logs"
         self._log_prefix = f"{tag}:log:".encode()
+
+    def beside(self, part: str) -> "Layout":
+        """Return the names of a second set of the same keys, in the same slot."""
+        return Layout(self.namespace, part)
 
     def stream(self, log: bytes) -> bytes:
         """Return the key of one log's stream."""
@@ -102,6 +110,22 @@ def look(stored: bytes | None, now_s: float) -> tuple[int, bool]:
     if expires_at_s and expires_at_s <= now_s:
         return 0, True
     return version, expires_at_s != 0
+
+
+def open_record(stored: bytes) -> tuple[int, float | None, bytes]:
+    """Return version, expiry and value of a stored record, whether its expiry has passed or not."""
+    version, expires_at_s = _HEADER.unpack_from(stored)
+    return version, expires_at_s or None, stored[_HEADER.size :]
+
+
+def client_name(namespace: str) -> str:
+    """Return what the connections of a store call themselves, so that Redis can list who has a namespace open."""
+    return f"{_CLIENT_PREFIX}{namespace}"
+
+
+def namespace_of_client(name: str) -> str:
+    """Return the namespace that a connection of that name belongs to; empty: it is no store's."""
+    return name.removeprefix(_CLIENT_PREFIX) if name.startswith(_CLIENT_PREFIX) else ""
 
 
 def unpack(stored: bytes, now_s: float) -> Versioned | None:

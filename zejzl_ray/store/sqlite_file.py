@@ -6,13 +6,16 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
-from zejzl_ray.errors import SettingsInvalid, StoreError, StoreLocked, StoreUnavailable
+from zejzl_ray.errors import NotFound, SettingsInvalid, StoreError, StoreLocked, StoreUnavailable
 
 SCHEMA_VERSION = 1
 # "zjzl": marks the file as ours in the SQLite header, so that another program's database is not taken for a
 # store.
 APPLICATION_ID = 0x7A6A7A6C
+# In the directory while its files are being replaced: some are new, some are old.
+RESTORE_MARK = "restore_unfinished"
 BUSY_TIMEOUT_S = 5.0
 
 _SCHEMA = """
@@ -65,16 +68,35 @@ def lock_store(directory: Path, namespace: str, owner: str) -> tuple[FileLock, P
     Raises:
         StoreLocked: another process holds it; names the path, the process and its owner text.
         SettingsInvalid: the directory cannot be used.
+        StoreError: a restore was interrupted in it.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FileLock(directory / f"{namespace}.lock", owner)
+        # Looked for under the lock, which a restore holds from before it makes the mark.
+        try:
+            refuse_half_restored(directory)
+        except BaseException:
+            lock.release()
+            raise
     except OSError as error:
         raise SettingsInvalid(
             f"the data directory {directory} cannot be used: {error.strerror}.",
             "Name one that this user may write to.",
         ) from error
     return lock, directory / f"{namespace}.sqlite3"
+
+
+def refuse_half_restored(directory: Path) -> None:
+    """Raise StoreError where a restore was interrupted and not done again since."""
+    try:
+        source = (directory / RESTORE_MARK).read_text(errors="replace").strip()
+    except FileNotFoundError:
+        return
+    raise StoreError(
+        f"a restore from {source or 'a back-up'} into {directory} was interrupted.",
+        "Repeat it: `zejzl backup restore FILE --force`.",
+    )
 
 
 def open_database(
@@ -93,7 +115,7 @@ def open_database(
         # mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         if is_new:
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
         connection = _connect(path)
     except OSError as error:
         raise StoreUnavailable(
@@ -123,6 +145,37 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def open_for_export(path: Path, namespace: str) -> sqlite3.Connection:
+    """Open a connection that reads beside the process that owns the file; any thread may use it, one at a time.
+
+    Raises:
+        NotFound: there is no such file, or it holds nothing yet.
+        StoreError: not a database, not ours, of another namespace or version.
+        StoreUnavailable: it cannot be read.
+    """
+    if not path.exists():
+        raise NotFound(f"{path} does not exist.")
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?mode=rw",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        if _is_empty(connection):
+            raise NotFound(f"{path} holds nothing yet.")
+        _check_schema(connection, path, namespace)
+    except sqlite3.Error as error:
+        connection.close()
+        raise explain(path, error) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def explain(path: Path, error: sqlite3.Error) -> StoreError | StoreUnavailable:
     """Return the project's error for one of SQLite's."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -139,16 +192,24 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _check_or_create_schema(connection: sqlite3.Connection, path: Path, namespace: str) -> None:
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if not tables:
+    if _is_empty(connection):
         connection.executescript(_SCHEMA)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("INSERT INTO meta VALUES ('namespace', ?)", (namespace,))
         connection.execute("COMMIT")
         return
+    _check_schema(connection, path, namespace)
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    return not tables
+
+
+def _check_schema(connection: sqlite3.Connection, path: Path, namespace: str) -> None:
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application_id != APPLICATION_ID:
         raise StoreError(f"{path} is the SQLite database of another program.", "Name another data directory.")
     if version != SCHEMA_VERSION:
@@ -169,7 +230,8 @@ def _read_holder(descriptor: int) -> str:
         return "another process"  # it holds the lock and has not written its name yet
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Return when the names in the directory are on the disk."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -20,6 +20,7 @@ from zejzl_ray.errors import (
     StoreUnavailable,
 )
 from zejzl_ray.store import Append, Put, Trim
+from zejzl_ray.store.image import epoch_after_restore
 
 
 async def test_what_was_added_is_there_after_a_crash_in_its_order_and_with_its_sequences() -> None:
@@ -84,6 +85,25 @@ async def test_sequences_go_on_after_everything_was_settled() -> None:
     await bench.new_outbox().start()
     await bench.outbox.add(message := mail())
     assert message.sequence == 2
+
+
+async def test_after_a_restore_no_new_message_has_the_sequence_of_one_that_the_backup_did_not_know() -> None:
+    bench = Bench()
+    await bench.outbox.start()
+    await bench.outbox.add(mail(0))
+    # The store goes back to here; a receiver may have taken sequences 2, 3 ... since.
+    bench.out_state.epoch = epoch_after_restore(bench.out_state.epoch, 1_800_000_000.0)
+    again = await bench.new_outbox().start()
+    assert [message.sequence for message in again] == [1]
+    await bench.outbox.add(first := mail(1))
+    assert first.sequence > 2**40
+    await bench.new_outbox().start()
+    await bench.outbox.add(second := mail(2))
+    assert second.sequence == first.sequence + 1
+    bench.out_state.epoch = epoch_after_restore(bench.out_state.epoch, 1_800_000_000.0)
+    await bench.new_outbox().start()
+    await bench.outbox.add(third := mail(3))
+    assert second.sequence + 1_000_000 < third.sequence < 2**53
 
 
 async def test_an_emptied_store_begins_an_outbox_with_another_identity() -> None:
