@@ -118,6 +118,12 @@ def _as_data(file: Path, facts: ClusterFacts, judgement: Judgement) -> dict[str,
     }
 
 
+def _count(judgement: Judgement) -> str:
+    found, unknown = len(judgement.findings), len(judgement.unknown)
+    text = f"{found} finding{'' if found == 1 else 's'}"
+    return f"{text}, {unknown} not looked at" if unknown else text
+
+
 def _show(facts: ClusterFacts, judgement: Judgement) -> None:
     machines = ", ".join(f"{found.machine.name} ({found.machine.address})" for found in facts.machines)
     when = "before the start" if judgement.phase is Phase.BEFORE else "after the start"
@@ -125,7 +131,7 @@ def _show(facts: ClusterFacts, judgement: Judgement) -> None:
     if judgement.is_well:
         output.print(f"{head}: all is well", highlight=False, soft_wrap=True)
         return
-    output.print(f"{head}: {len(judgement.findings)} findings", highlight=False, soft_wrap=True)
+    output.print(f"{head}: {_count(judgement)}", highlight=False, soft_wrap=True)
     table = Table(header_style="bold", show_lines=True)
     table.add_column("machine", no_wrap=True)
     table.add_column("what", overflow="fold", ratio=3)

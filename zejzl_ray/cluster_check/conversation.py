@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from zejzl_ray.cluster_check.remote_program import MARKER
+from zejzl_ray.cluster_check.remote.program import MARKER
 
 _MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 _MAX_ERRORS_BYTES: Final = 20_000

@@ -98,6 +98,7 @@ class NodeFacts(Facts):
     """The Ray node of a machine: its record, whether its supervisor lives, its processes, the ends of its logs."""
 
     record: dict[str, Any] | None = None
+    record_age_s: float | None = Field(default=None, description="since the record was last written")
     is_supervised: bool = False
     processes: tuple[RayProcess, ...] = ()
     logs: dict[str, str] = Field(default_factory=dict)

@@ -26,7 +26,8 @@ from zejzl_ray.cluster_check.facts import (
 )
 from zejzl_ray.cluster_check.needed_ports import dashboard_port, outer_ports, redis_place, store_url_of
 from zejzl_ray.cluster_check.phase import phase_of
-from zejzl_ray.cluster_check.ssh import program_source, ssh_command, ssh_fault
+from zejzl_ray.cluster_check.program_text import program_text
+from zejzl_ray.cluster_check.ssh import ssh_command, ssh_fault
 from zejzl_ray.cluster_file.model import ClusterFile
 
 SSH_SERVER: Final = "its ssh server"
@@ -63,7 +64,7 @@ class Gathering:
         self._say = say
         self._command = command
         self._fleet_gpus = dict(fleet_gpus or {})
-        self._program = program_source()
+        self._program = program_text()
         self._digest_key = secrets.token_hex(16)
         self._greeting = secrets.token_hex(8)
         self._machines = [

@@ -11,7 +11,7 @@ from zejzl_ray.cluster_check.checks.gpu import check_gpus
 from zejzl_ray.cluster_check.checks.members import check_members
 from zejzl_ray.cluster_check.checks.ports import check_free_ports, check_links
 from zejzl_ray.cluster_check.checks.programs import check_rsync, check_versions
-from zejzl_ray.cluster_check.checks.reach import check_addresses, check_ssh
+from zejzl_ray.cluster_check.checks.reach import SAME_ADDRESS, check_addresses, check_ssh
 from zejzl_ray.cluster_check.checks.redis import check_redis, check_store
 from zejzl_ray.cluster_check.checks.secrets import check_secrets
 from zejzl_ray.cluster_check.checks.services import check_services
@@ -76,10 +76,35 @@ def judge(facts: ClusterFacts) -> Judgement:
     if facts.phase is Phase.AFTER:
         findings += check_members(facts, tuple(findings))
         findings += check_services(facts)
+    findings = list(_causes(facts, findings))
     order = {machine.machine.name: index for index, machine in enumerate(facts.machines)}
     findings.sort(key=lambda finding: order.get(finding.machine, len(order)))
     names = tuple(check.name for check in CHECKS) + (_AFTER if facts.phase is Phase.AFTER else ())
     return Judgement(facts.phase, names, tuple(dict.fromkeys(findings)), _unknown(facts))
+
+
+def _causes(facts: ClusterFacts, findings: Iterable[Finding]) -> Iterable[Finding]:
+    """Leave out what only follows from something else that was found: one cause, one finding."""
+    found = tuple(findings)
+    twins = {finding.machine for finding in found if finding.check == SAME_ADDRESS}
+    for finding in found:
+        if finding.machine in twins and finding.check != SAME_ADDRESS:
+            continue  # what was seen there is another machine
+        if finding.check == "redis" and _is_explained(facts, finding, found):
+            continue
+        yield finding
+
+
+def _is_explained(facts: ClusterFacts, finding: Finding, found: tuple[Finding, ...]) -> bool:
+    """Redis refuses a machine whose own certificate or password is wrong; that is named already."""
+    machine = facts.named(finding.machine)
+    state = machine.redis.state if machine is not None and machine.redis is not None else ""
+    others = [other for other in found if other.machine == finding.machine]
+    if state == "tls":
+        return any(other.check == "tls" for other in others)
+    return state == "password" and any(
+        other.check == "secret" and "Redis password" in other.what for other in others
+    )
 
 
 def _unknown(facts: ClusterFacts) -> tuple[Unknown, ...]:

@@ -2,10 +2,8 @@
 
 import re
 import shlex
-from pathlib import Path
 from typing import Final
 
-from zejzl_ray.cluster_check import remote_program
 from zejzl_ray.cluster_check.facts import SshFault
 from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
 
@@ -18,11 +16,6 @@ z=$(command -v zejzl); p=
 [ -x "$p" ] || p=$(command -v python3) || { echo ZEJZL-NO-PYTHON >&2; exit 9; }
 exec "$p" -c %s
 """
-
-
-def program_source() -> bytes:
-    """Return the program that answers on the other machine."""
-    return Path(remote_program.__file__).read_bytes()
 
 
 def ssh_command(cluster: ClusterFile, machine: DeclaredMachine, program_bytes: int) -> tuple[str, ...]:
@@ -39,7 +32,7 @@ def ssh_command(cluster: ClusterFile, machine: DeclaredMachine, program_bytes: i
     load = (
         "import sys; sys.path[:] = [path for path in sys.path if path]; "
         f"exec(compile(sys.stdin.buffer.read({program_bytes}).decode(), 'zejzl_check', 'exec'), "
-        "{'__name__': '__main__'})"
+        "{'__name__': 'zejzl_check'})"
     )
     remote = f"bash --login -i -c {shlex.quote(_FIND_PYTHON % shlex.quote(load))}"
     return ("ssh", *ssh_options(cluster), "--", f"{cluster.ssh_user}@{machine.address}", remote)

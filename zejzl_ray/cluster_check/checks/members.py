@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from zejzl_ray.cluster.names import MACHINE_LABEL
 from zejzl_ray.cluster_check.checks.why_missing import why_head_is_away, why_missing
-from zejzl_ray.cluster_check.facts import ClusterFacts, Phase
+from zejzl_ray.cluster_check.facts import ClusterFacts, MachineFacts, Phase
 from zejzl_ray.cluster_check.finding import Finding
 
 
@@ -27,14 +27,32 @@ def check_members(facts: ClusterFacts, others: Sequence[Finding]) -> Iterator[Fi
     if facts.ray is None or facts.ray.nodes is None:
         yield _silent_dashboard(facts)
         return
+    yield from _frozen(facts)
     alive = {(node.labels or {}).get(MACHINE_LABEL, "") for node in facts.ray.nodes if node.state == "ALIVE"}
     for machine in facts.machines:
-        if machine.machine.name not in alive:
+        if machine.machine.name not in alive and not is_frozen(machine):
             own = [finding for finding in others if finding.machine == machine.machine.name]
             what, remedy = why_missing(facts, machine, own)
             yield Finding(
                 machine.machine.name, "member", f"it is missing from the Ray cluster: {what}", remedy
             )
+
+
+def _frozen(facts: ClusterFacts) -> Iterator[Finding]:
+    for machine in facts.answering:
+        raylet = machine.own.node.process("raylet") if machine.own is not None else None
+        if raylet is not None and is_frozen(machine):
+            what = (
+                f"its raylet is frozen (process {raylet.pid} is stopped), so the head gives it up in seconds"
+            )
+            remedy = f"Run there: kill -CONT {raylet.pid}; if it does not come back by itself, `ray up`."
+            yield Finding(machine.machine.name, "member", what, remedy)
+
+
+def is_frozen(machine: MachineFacts) -> bool:
+    """Return whether the raylet of a machine is there, but stopped where it stands."""
+    raylet = machine.own.node.process("raylet") if machine.own is not None else None
+    return raylet is not None and raylet.state in ("T", "t")
 
 
 def _silent_dashboard(facts: ClusterFacts) -> Finding:

@@ -1,9 +1,12 @@
 """Every machine can be asked, under an address that is its own."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from zejzl_ray.cluster_check.facts import ClusterFacts
 from zejzl_ray.cluster_check.finding import Finding
+
+SAME_ADDRESS: Final = "same-address"
 
 
 def check_ssh(facts: ClusterFacts) -> Iterator[Finding]:
@@ -22,7 +25,7 @@ def check_addresses(facts: ClusterFacts) -> Iterator[Finding]:
             if holder != machine.machine.name:
                 yield Finding(
                     machine.machine.name,
-                    "address",
+                    SAME_ADDRESS,
                     f"{machine.machine.address} is {address}, which is the address of {holder} too",
                     "Correct one of the two in the cluster file, in /etc/hosts or in your DNS.",
                 )

@@ -13,11 +13,12 @@ Why = tuple[str, str]
 
 _LOGS: Final = ("node.log", "ray_start.log", "raylet.err", "raylet.out", "gcs_server.out")
 _AGAIN: Final = "`ray up` starts it again; node.log and ray_start.log in its data directory say more."
+_TOKEN: Final = "the head refuses its Ray token"  # noqa: S105  no secret
 # Pattern in the logs -> what it means, and the remedy; the first that fits.
 _SIGNS: Final = (
     (
         r"InvalidAuthToken|AuthenticationError|Unauthenticated|WrongClusterToken",
-        "the head refuses its Ray token: the token differs",
+        f"{_TOKEN}: the token differs",
         "Copy ray_token from the head, mode 0600 (`ray up` does it), then `ray up`.",
     ),
     (
@@ -106,13 +107,7 @@ def _other_head(facts: ClusterFacts, node: NodeFacts) -> Why | None:
 
 
 def _running(node: NodeFacts) -> Why | None:
-    raylet = node.process("raylet")
-    if raylet is None:
-        return None
-    if raylet.state in ("T", "t"):
-        remedy = f"Run there: kill -CONT {raylet.pid}; if it does not come back by itself, `ray up`."
-        return f"its raylet is frozen (process {raylet.pid} is stopped)", remedy
-    if node.state == "up":
+    if node.process("raylet") is not None and node.state == "up":
         return (
             "its raylet runs, but the head does not count it in: it was cut off, or the head began a new cluster",
             "Wait half a minute; if it does not come back by itself: `zejzl node stop` there, then `ray up`.",
@@ -122,11 +117,11 @@ def _running(node: NodeFacts) -> Why | None:
 
 def _sign(node: NodeFacts) -> Why | None:
     """What the note of the supervisor and the logs say, the note first."""
-    for text in (node.note, *(node.logs.get(name, "") for name in _LOGS)):
+    for name, text in (("its record", node.note), *((name, node.logs.get(name, "")) for name in _LOGS)):
         for pattern, what, remedy in _SIGNS:
             found = re.search(pattern, text)
             if found is not None:
-                return f"{what} ({_line(text, found.start())})", remedy
+                return f"{what} ({name} says: {_quote(text, found.start())})", remedy
     return None
 
 
@@ -134,8 +129,11 @@ def _from_logs(facts: ClusterFacts, own: OwnFacts, findings: Sequence[Finding]) 
     node = own.node
     sign = _sign(node)
     if sign is not None:
-        # A file that differs now is a better cause than what a log says of some moment.
-        return sign
+        what, remedy = sign
+        if what.startswith(_TOKEN) and _has_heads_token(facts, own):
+            what = f"the head refused its Ray token when it was started{_ago(node)}; by now it has the head's"
+            remedy = "`ray up` starts it again."
+        return what, remedy
     text = f"{node.note}\n{node.logs.get('ray_start.log', '')}"
     is_waiting = re.search(
         r"Failed to connect to GCS|did not start on \S+ within|Timed out while waiting for GCS", text
@@ -165,9 +163,9 @@ def _ended(own: OwnFacts, findings: Sequence[Finding]) -> Why:
         name, status = killed.group(1), int(killed.group(2))
         how = f"was killed (signal {-status})" if status < 0 else f"ended with status {status}"
         memory = " `dmesg` says whether memory ran out." if status == -9 else ""
-        return f"its {name} {how}", f"{_AGAIN}{memory}"
+        return f"its {name} {how}{_ago(node)}", f"{_AGAIN}{memory}"
     if node.state == "failed":
-        return _with_cause(f"its start failed: {_short(node.note)}", _AGAIN, findings)
+        return _with_cause(f"its start failed{_ago(node)}: {_short(node.note)}", _AGAIN, findings)
     if own.boot_age_s is not None and own.boot_age_s < 3600:
         return (
             f"the machine was restarted {own.boot_age_s / 60:.0f} min ago, and nothing has started Ray since",
@@ -178,12 +176,28 @@ def _ended(own: OwnFacts, findings: Sequence[Finding]) -> Why:
     )
 
 
-def _line(text: str, at: int) -> str:
-    start, end = text.rfind("\n", 0, at) + 1, text.find("\n", at)
-    line = text[start : end if end >= 0 else len(text)]
-    return _short(line[max(0, at - start - 120) :])
+def _has_heads_token(facts: ClusterFacts, own: OwnFacts) -> bool:
+    head = facts.head.own
+    if head is None:
+        return False
+    theirs, its = head.secrets.get("ray_token"), own.secrets.get("ray_token")
+    return (
+        theirs is not None and its is not None and theirs.digest is not None and theirs.digest == its.digest
+    )
+
+
+def _ago(node: NodeFacts) -> str:
+    if node.record_age_s is None:
+        return ""
+    minutes = node.record_age_s / 60
+    return f", {minutes:.0f} min ago" if minutes < 120 else f", {minutes / 60:.0f} h ago"
+
+
+def _quote(text: str, at: int) -> str:
+    end = text.find("\n", at)
+    return _short(text[at : end if end >= 0 else len(text)])
 
 
 def _short(text: str) -> str:
     words = " ".join(redact(text).split())
-    return words if len(words) <= 200 else f"{words[:197]}..."
+    return words if len(words) <= 160 else f"{words[:157]}..."
