@@ -57,7 +57,7 @@ def init(
 
     Nothing is written when a value is wrong. Each machine more is one --worker more, or one line more in the file.
     """
-    ask = _nobody if no_input or as_json or not sys.stdin.isatty() else _ask
+    ask = _ask if is_asking() and not no_input and not as_json else _nobody
     head_address = head_address or ask("Address of the head", "--head-address", None)
     pairs = [parse_worker(text) for text in worker] if worker else _asked_workers(ask)
     user = user or ask("User for ssh", "--user", getpass.getuser())
@@ -90,6 +90,11 @@ def init(
         output.print(f"wrote {path}", highlight=False, soft_wrap=True)
     for line in _next_steps(values, output_file):
         output.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def is_asking() -> bool:
+    """Return whether there is a terminal, and so somebody to ask."""
+    return sys.stdin.isatty()
 
 
 def _ask(question: str, flag: str, default: str | None) -> str:

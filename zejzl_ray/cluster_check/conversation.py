@@ -42,6 +42,7 @@ class Conversation:
         self._program = program
         self._process: asyncio.subprocess.Process | None = None
         self._errors = b""
+        self._is_lost = False
         self._reader: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Conversation":
@@ -69,7 +70,7 @@ class Conversation:
         if process.stdin is not None:
             process.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), _END_LIMIT_S)
+            await asyncio.wait_for(process.wait(), 0.0 if self._is_lost else _END_LIMIT_S)
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -98,6 +99,7 @@ class Conversation:
                         return found
                 status: int | None = await process.wait()
         except TimeoutError:
+            self._is_lost = True
             raise ConversationEnded(None, f"{self._said()}\nno answer within {limit_s:g} s") from None
         except ValueError:  # a line that is too long, or no JSON behind the marker
             raise ConversationEnded(None, "the answer cannot be read") from None

@@ -25,7 +25,9 @@ def program_text() -> bytes:
         source = (folder / f"{module}.py").read_text(encoding="utf-8")
         lines = source.splitlines()
         for node in ast.parse(source).body:
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("zejzl_ray", "__future__")):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+                ("zejzl_ray", "__future__")
+            ):
                 first, last = node.lineno - 1, node.end_lineno or node.lineno
                 lines[first:last] = [""] * (last - first)
             if isinstance(node, ast.FunctionDef | ast.ClassDef):

@@ -1,6 +1,7 @@
 """Facts of a cluster of two machines in which all is well, and ways to spoil them."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
@@ -35,17 +36,16 @@ from zejzl_ray.tls.names import certificate_names
 NOW_S = 1_800_000_000.0
 ADDRESSES = {"mainpc": "192.168.1.10", "pc2": "192.168.1.11"}
 DATA = "/home/me/.local/share/zejzl"
+SECRETS = ("ray_token", "redis_password", "security_key")
 CLUSTER = ClusterFile(
     file="cluster.yaml",
     head=DeclaredMachine(name="mainpc", address=ADDRESSES["mainpc"]),
     workers=(DeclaredMachine(name="pc2", address=ADDRESSES["pc2"]),),
     ssh_user="me",
     environment={"ZEJZL_STORE_URL": "rediss://192.168.1.10:6380"},
-    copied={
-        f"~/.local/share/zejzl/{name}": f"{DATA}/{name}"
-        for name in ("ray_token", "redis_password", "security_key")
-    },
+    copied={f"~/.local/share/zejzl/{name}": Path(f"{DATA}/{name}") for name in SECRETS},
 )
+HERE = Here(machine="mainpc", secret_digests={name: f"of-{name}" for name in SECRETS})
 
 
 @cache
@@ -71,7 +71,7 @@ def own_facts(machine: str) -> OwnFacts:
     is_head = machine == "mainpc"
     secret = {
         name: SecretFile(path=f"{DATA}/{name}", state="present", mode=0o600, digest=f"of-{name}")
-        for name in ("ray_token", "redis_password", "security_key")
+        for name in SECRETS
     }
     names = ("raylet", "gcs_server") if is_head else ("raylet",)
     return OwnFacts(
@@ -139,7 +139,7 @@ def healthy(phase: Phase = Phase.AFTER) -> ClusterFacts:
         phase=phase,
         now_s=NOW_S,
         machines=tuple(machine_facts(machine) for machine in CLUSTER.machines),
-        here=Here(machine="mainpc", secret_digests={name: f"of-{name}" for name in ("ray_token", "security_key", "redis_password")}),
+        here=HERE,
         links=(
             link("mainpc", "pc2", 22, "its ssh server"),
             link("mainpc", "pc2", 40_000, "Ray's own ports", greeted_by="pc2"),

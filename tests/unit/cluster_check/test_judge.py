@@ -200,7 +200,9 @@ FAULTS: dict[str, tuple[Spoil, str, str, str, str]] = {
     "a ray that breaks": (
         _programs(ray=Command(path="/r", said="x\nImportError")), "pc2", "version", "ImportError", "environment",
     ),
-    "another Python": (lambda facts: with_own(facts, "pc2", python="3.12.1"), "pc2", "version", "Python is 3.12.1", "3.11.9"),
+    "another Python": (
+        lambda facts: with_own(facts, "pc2", python="3.12.1"), "pc2", "version", "Python is 3.12.1", "3.11.9",
+    ),
     "another zejzl": (
         _programs(zejzl=Command(path="/z", version="0.0.9")), "pc2", "version", "zejzl-ray is 0.0.9", "0.1.0",
     ),
@@ -210,7 +212,7 @@ FAULTS: dict[str, tuple[Spoil, str, str, str, str]] = {
     ),
     "a declared card that is not there": (
         lambda facts: with_own(
-            facts.model_copy(update={"fleet_gpus": {"pc2": ("RTX 3060",)}}), "pc2", gpus=Gpus(error="there is no nvidia-smi")
+            facts.model_copy(update={"fleet_gpus": {"pc2": ("RTX 3060",)}}), "pc2", gpus=Gpus(error="no nvidia-smi")
         ),
         "pc2", "gpu", "RTX 3060 is declared", "nvidia-smi",
     ),
@@ -234,7 +236,8 @@ FAULTS: dict[str, tuple[Spoil, str, str, str, str]] = {
         "pc2", "address", "192.168.1.10 leads to pc2, not to mainpc", "/etc/hosts",
     ),
     "a computer without rsync that asks": (
-        lambda facts: facts.model_copy(update={"here": Here(machine="", has_rsync=False)}), HERE, "rsync", "rsync", "rsync",
+        lambda facts: facts.model_copy(update={"here": Here(machine="", has_rsync=False)}),
+        HERE, "rsync", "there is no rsync", "rsync",
     ),
     "another token on the computer that asks": (
         lambda facts: facts.model_copy(update={"here": Here(machine="", secret_digests={"ray_token": "other"})}),
@@ -413,7 +416,7 @@ def test_a_machine_that_stops_answering_is_not_well() -> None:
     assert (judgement.unknown[0].machine, judgement.unknown[0].question) == ("pc2", "redis")
 
 
-# --- after the start ---------------------------------------------------------------------------------------------------
+# --- after the start -------------------------------------------------------------------------------------------------
 
 
 def _record(state: str, note: str = "", **node: Any) -> dict[str, Any]:
@@ -425,7 +428,9 @@ _TOKEN_LOG = (
     "x\nray.exceptions.AuthenticationError: RPC error: InvalidAuthToken: Authentication token is missing\n"
 )
 _WAITING_LOG = "W rpc_client.h:153: Failed to connect to GCS at address 192.168.1.10:6379 within 5 seconds.\n"
-_DEAD_LOG = "C node_manager.cc:971: [Timeout] Exiting because this node manager has mistakenly been marked as dead by the GCS"
+_DEAD_LOG = (
+    "node_manager.cc:971: [Timeout] Exiting because this node manager has mistakenly been marked as dead"
+)
 
 MISSING: dict[str, tuple[dict[str, Any], str]] = {
     "never started": ({"record": None}, "it was never started"),

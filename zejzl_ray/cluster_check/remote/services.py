@@ -28,11 +28,14 @@ def ask_redis(question: Dict[str, Any]) -> Dict[str, Any]:
     if importlib.util.find_spec("redis") is None:
         return {"state": "no client", "error": "the Python package redis is not installed"}
     import redis  # noqa: PLC0415  of the project's own environment, which may lack it
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+    from redis.retry import Retry  # noqa: PLC0415
 
     options: Dict[str, Any] = {
         "socket_timeout": 5.0,
         "socket_connect_timeout": CONNECT_S,
         "password": password,
+        "retry": Retry(NoBackoff(), 0),  # the first answer is the one to tell
     }
     if question["is_tls"]:
         authority = os.environ.get("ZEJZL_CA_FILE")
