@@ -9,17 +9,14 @@ from typing import Final
 from zejzl_ray.cluster_file.addresses import address_fault, same_address
 from zejzl_ray.cluster_file.fields import field_findings
 from zejzl_ray.cluster_file.key_file import key_file_fault
+from zejzl_ray.cluster_file.machine_names import MachineNames, PlacedAddress
 from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
-from zejzl_ray.cluster_file.start_command import StartCommand, parse_start_command
 from zejzl_ray.errors import InvalidInput
 from zejzl_ray.fleet.document import Items, Node, Scalar, Table, kind_of
 from zejzl_ray.fleet.finding import Finding, Place, error
 from zejzl_ray.fleet.yaml_reader import parse_document, read_document
-from zejzl_ray.tls.names import check_machine
 
 _USER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\$?")
-_HEAD_COMMANDS: Final = "head_start_ray_commands"
-_WORKER_COMMANDS: Final = "worker_start_ray_commands"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +67,6 @@ def _read(
     return ReadClusterFile(cluster, ())
 
 
-@dataclass(frozen=True, slots=True)
-class _Address:
-    text: str
-    place: Place
-
-
 class _Reader:
     """Goes through the fields in turn; what is wrong is collected, and reading goes on."""
 
@@ -96,15 +87,15 @@ class _Reader:
         key = self._key(auth)
         proxy = self._optional_text(auth, "ssh_proxy_command")
         self._counts(len(workers))
-        start = self._start(_HEAD_COMMANDS, is_head=True)
-        worker_start = self._start(_WORKER_COMMANDS, is_head=False) if workers else None
-        head_name = self._head_name(start, head)
-        named = self._worker_names(worker_start, workers, head_name)
-        command = start[0] if start is not None else None
+        names = MachineNames(self._root, self._names, self._say)
+        command, head_name, worker_names = names.read(head, workers)
         return ClusterFile(
             file=self._file,
             head=DeclaredMachine(name=head_name, address=head.text if head is not None else ""),
-            workers=tuple(named),
+            workers=tuple(
+                DeclaredMachine(name=name, address=worker.text)
+                for name, worker in zip(worker_names, workers, strict=True)
+            ),
             ssh_user=user,
             ssh_private_key=key,
             ssh_proxy_command=proxy or None,
@@ -158,20 +149,20 @@ class _Reader:
         if found is not None and found[0] != "local":
             self._say("provider", f"the provider is {found[0]}, not local", found[1], "Write type: local.")
 
-    def _head_address(self, provider: Table) -> _Address | None:
+    def _head_address(self, provider: Table) -> PlacedAddress | None:
         remedy = "Write the head's address, for example head_ip: 192.168.1.10."
         found = self._text(provider, "head_ip", "provider.", remedy)
         return self._address(*found, "the head's address") if found is not None else None
 
-    def _address(self, text: str, place: Place, what: str) -> _Address | None:
+    def _address(self, text: str, place: Place, what: str) -> PlacedAddress | None:
         fault = address_fault(text)
         if fault:
             remedy = "Write the address at which the other machines reach it, such as 192.168.1.10."
             self._say("address", f"{what} {text} {fault}", place, remedy)
             return None
-        return _Address(text, place)
+        return PlacedAddress(text, place)
 
-    def _worker_addresses(self, provider: Table, head: _Address | None) -> list[_Address]:
+    def _worker_addresses(self, provider: Table, head: PlacedAddress | None) -> list[PlacedAddress]:
         entry = provider.get("worker_ips")
         if entry is None:
             return []
@@ -180,7 +171,7 @@ class _Reader:
             message = f"provider.worker_ips must be a list, not {kind_of(entry.node)}"
             self._say("wrong-kind", message, entry.place, remedy)
             return []
-        found: list[_Address] = []
+        found: list[PlacedAddress] = []
         for item in entry.node.items:
             if not isinstance(item, Scalar) or not item.text.strip():
                 self._say(
@@ -195,7 +186,9 @@ class _Reader:
                 found.append(address)
         return found
 
-    def _is_new(self, address: _Address, head: _Address | None, others: list[_Address]) -> bool:
+    def _is_new(
+        self, address: PlacedAddress, head: PlacedAddress | None, others: list[PlacedAddress]
+    ) -> bool:
         if head is not None and same_address(address.text, head.text):
             self._say(
                 "head-among-workers",
@@ -249,94 +242,6 @@ class _Reader:
     def _count(self, name: str, node: Scalar, workers: int) -> None:
         message = f"{name} is {node.text}, but worker_ips has {workers}"
         self._say("count", message, node.place, f"Write {name}: {workers}, so that all are started.")
-
-    def _start(self, section: str, *, is_head: bool) -> tuple[StartCommand, Place] | None:
-        wanted = "zejzl node start --head" if is_head else "zejzl node start --address $RAY_HEAD_IP"
-        entry = self._root.get(section)
-        if entry is None:
-            self._say("missing", f"there is no {section}", self._whole, f"It holds `{wanted}`.")
-            return None
-        nodes: tuple[Node, ...] = entry.node.items if isinstance(entry.node, Items) else ()
-        found = []
-        for node in nodes:
-            if isinstance(node, Scalar):
-                try:
-                    command = parse_start_command(node.text)
-                except InvalidInput as problem:
-                    self._say("command", problem.message.rstrip("."), node.place, problem.remedy)
-                    return None
-                if command is not None:
-                    found.append((command, node.place))
-        if len(found) != 1 or found[0][0].is_head is not is_head:
-            message = f"{section} must hold one `{wanted}`"
-            self._say("command", message, entry.place, "Take it from the project's cluster.yaml.")
-            return None
-        return found[0]
-
-    def _head_name(self, start: tuple[StartCommand, Place] | None, head: _Address | None) -> str:
-        if start is None:
-            return ""
-        command, place = start
-        name = command.machine or self._names.get(head.text if head is not None else "", "")
-        if not name:
-            self._say("name", "the head has no name", place, "Add --machine mainpc to its start command.")
-            return ""
-        self._check_name(name, place)
-        return name
-
-    def _worker_names(
-        self, start: tuple[StartCommand, Place] | None, workers: list[_Address], head_name: str
-    ) -> list[DeclaredMachine]:
-        if start is None:
-            return []
-        command, place = start
-        pairs = list(command.workers)
-        if command.machine and len(workers) > 1:
-            self._say(
-                "name-twice",
-                f"--machine {command.machine} gives {len(workers)} workers one name",
-                place,
-                "Write --worker NAME=ADDRESS once for each instead.",
-            )
-            return []
-        if command.machine and workers:
-            pairs.append((command.machine, workers[0].text))
-        self._check_pairs(pairs, workers, head_name, place)
-        found = []
-        for worker in workers:
-            name = next((name for name, address in pairs if same_address(address, worker.text)), "")
-            name = name or self._names.get(worker.text, "")
-            if not name:
-                self._say(
-                    "name",
-                    f"the worker at {worker.text} has no name",
-                    worker.place,
-                    f"Add --worker NAME={worker.text} to the workers' start command in line {place.line}.",
-                    (place,),
-                )
-            found.append(DeclaredMachine(name=name, address=worker.text))
-        return found
-
-    def _check_pairs(
-        self, pairs: list[tuple[str, str]], workers: list[_Address], head_name: str, place: Place
-    ) -> None:
-        taken = {head_name.lower(): "the head"} if head_name else {}
-        for name, address in pairs:
-            self._check_name(name, place)
-            holder = taken.get(name.lower())
-            if holder is not None:
-                message = f"two machines are called {name}: {holder} and {address}"
-                self._say("name-twice", message, place, "Give each machine a name of its own.")
-            taken.setdefault(name.lower(), address)
-            if not any(same_address(address, worker.text) for worker in workers):
-                message = f"{name} is said to be at {address}, which is not among provider.worker_ips"
-                self._say("address", message, place, "Correct the address here or there.")
-
-    def _check_name(self, name: str, place: Place) -> None:
-        try:
-            check_machine(name)
-        except InvalidInput as problem:
-            self._say("name", problem.message.rstrip("."), place, problem.remedy)
 
     def _copied(self) -> dict[str, Path]:
         entry = self._root.get("file_mounts")

@@ -297,7 +297,7 @@ def test_redis_is_told_by_how_it_answers(home: Path) -> None:
 def test_an_environment_without_the_client_of_redis_says_so(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(services.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
     assert _redis(1)["state"] == "no client"
 
@@ -319,7 +319,7 @@ def test_two_modules_may_not_define_one_name(tmp_path: Path, monkeypatch: pytest
     for name in ("one", "two"):
         (tmp_path / f"{name}.py").write_text("def same():\n    pass\n")
     monkeypatch.setattr(program_text, "_MODULES", ("one", "two"))
-    monkeypatch.setattr(program_text.remote, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("zejzl_ray.cluster_check.remote.__file__", str(tmp_path / "__init__.py"))
 
     with pytest.raises(ValueError, match="define same"):
         program_text.program_text.__wrapped__()
