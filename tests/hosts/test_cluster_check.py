@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.hosts.hosts import Host
-from tests.hosts.ray_cluster import CLUSTER_FILE, DATA_DIR, RayCluster
+from tests.hosts.hosts import PROJECT, Host
+from tests.hosts.ray_cluster import CLUSTER_FILE, DATA_DIR, RayCluster, provide_command
 from tests.hosts.waiting import wait_until
 
 _LIMIT_S = 90.0
+_SECRETS = ("ray_token", "redis_password", "security_key")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -56,7 +57,7 @@ def test_nothing_is_found_on_a_healthy_cluster(ray_cluster: RayCluster) -> None:
     assert (found["findings"], found["unknown"], found["phase"]) == ([], [], "after")
 
 
-def test_six_faults_of_one_machine_are_named_and_nothing_else(ray_cluster: RayCluster) -> None:
+def test_seven_faults_of_one_machine_are_named_and_nothing_else(ray_cluster: RayCluster) -> None:
     with (
         _another_token(ray_cluster),
         _another_ray_and_no_room(ray_cluster),
@@ -120,13 +121,28 @@ def test_a_wrong_key_is_named_and_so_is_a_host_that_has_changed(ray_cluster: Ray
 
 
 def test_a_worker_that_was_never_started_is_named(ray_cluster: RayCluster) -> None:
-    start = f"zejzl node start --address {ray_cluster.mainpc.address} --worker pc2={ray_cluster.pc2.address}"
-    with planted(ray_cluster.pc2, f"zejzl node stop; rm -f {DATA_DIR}/node.*", start):
-        found = findings(ray_cluster)
+    mainpc = ray_cluster.mainpc
+    address = mainpc.network.address(13)
+    third = f"worker_ips: [{ray_cluster.pc2.address}, {address}]"
+    line = f"    --worker pc2={ray_cluster.pc2.address}"
+    mainpc.run(
+        f"sed 's#worker_ips:.*#{third}#; s#_workers: 1#_workers: 2#; s#^{line}#&\\n    --worker pc3={address}#' "
+        "cluster.yaml >three.yaml"
+    )
+    # A machine that has everything that a start needs, and was left out of it; the others are not disturbed.
+    environment = {"ZEJZL_SIMULATED_GPUS": "pc3=RTX 3060:12288", "PYTHONPATH": str(PROJECT)}
+    with Host(mainpc.network, "pc3", 13, environment=environment) as pc3:
+        provide_command(pc3)
+        bare = findings(ray_cluster, "three.yaml")
+        mainpc.run(f"zejzl tls issue pc3 --address {address} --ssh root@{address} --force", timeout_s=60)
+        mainpc.run(
+            f"rsync -a {' '.join(f'{DATA_DIR}/{name}' for name in _SECRETS)} {address}:.local/share/zejzl/"
+        )
+        ready = findings(ray_cluster, "three.yaml")
 
-    assert "it was never started" in found["pc2", "member"]
-    # Its services are on their way to the other machine; nothing else is wrong with this one.
-    assert {place for place in found if place[1] != "service"} == {("pc2", "member")}
+    assert "what keeps it from it: there is no Ray token" in bare["pc3", "member"]
+    assert set(bare) == {("pc3", "secret"), ("pc3", "tls"), ("pc3", "member")}
+    assert ready == {("pc3", "member"): "it is missing from the Ray cluster: it was never started"}
 
 
 def test_a_file_with_faults_is_refused_before_anybody_is_asked(ray_cluster: RayCluster) -> None:
