@@ -169,6 +169,7 @@ class RedisAnswer(Facts):
     state: str
     error: str | None = None
     version: str | None = None
+    role: str | None = None
     has_password: bool = True
     is_appending: bool = True
     append_error: bool = False

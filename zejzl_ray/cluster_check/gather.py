@@ -27,11 +27,10 @@ from zejzl_ray.cluster_check.facts import (
 from zejzl_ray.cluster_check.needed_ports import dashboard_port, outer_ports, redis_place, store_url_of
 from zejzl_ray.cluster_check.phase import phase_of
 from zejzl_ray.cluster_check.program_text import program_text
-from zejzl_ray.cluster_check.ssh import ssh_command, ssh_fault
+from zejzl_ray.cluster_check.ssh import SSH_PORT, ssh_command, ssh_fault, ssh_port
 from zejzl_ray.cluster_file.model import ClusterFile
 
 SSH_SERVER: Final = "its ssh server"
-_SSH_PORT: Final = 22
 _CONNECT_LIMIT_S: Final = 20.0
 _REDIS_LIMIT_S: Final = 20.0
 _RAY_LIMIT_S: Final = 25.0
@@ -66,6 +65,7 @@ class Gathering:
         self._fleet_gpus = dict(fleet_gpus or {})
         self._program = program_text()
         self._digest_key = secrets.token_hex(16)
+        self._ssh_ports: dict[str, int] = {}
         self._greeting = secrets.token_hex(8)
         self._machines = [
             AskedMachine(machine, is_head=machine is cluster.head, say=say) for machine in cluster.machines
@@ -102,6 +102,7 @@ class Gathering:
     async def _meet(self, machine: AskedMachine, stack: contextlib.AsyncExitStack) -> None:
         self._say(machine.name, "connecting")
         await machine.resolve()
+        self._ssh_ports[machine.name] = await ssh_port(self._cluster, machine.facts.machine)
         argv = self._command(self._cluster, machine.facts.machine, len(self._program))
         try:
             talk = await stack.enter_async_context(Conversation(argv, self._program))
@@ -144,7 +145,7 @@ class Gathering:
 
     def _targets(self, source: AskedMachine, there: MachineFacts) -> Iterable[tuple[int, str, bool]]:
         if source.facts.is_head and self._cluster.ssh_proxy_command is None and there.ssh_fault is None:
-            yield _SSH_PORT, SSH_SERVER, False
+            yield self._ssh_ports.get(there.machine.name, SSH_PORT), SSH_SERVER, False
         if there.own is None:
             return
         for need in outer_ports(there.own, is_head=there.is_head):

@@ -1,5 +1,6 @@
 """How a machine is asked: by the system's ssh with user and key of the cluster file; and what its refusals mean."""
 
+import asyncio
 import re
 import shlex
 from typing import Final
@@ -8,6 +9,7 @@ from zejzl_ray.cluster_check.facts import SshFault
 from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
 
 CONNECT_LIMIT_S: Final = 5
+SSH_PORT: Final = 22
 # As `ray up` runs its commands: a login shell that reads ~/.bashrc. The interpreter is that of `zejzl` if it names one.
 _FIND_PYTHON: Final = r"""
 [ -f ~/.bashrc ] && . ~/.bashrc >/dev/null 2>&1
@@ -54,6 +56,28 @@ def ssh_options(cluster: ClusterFile) -> tuple[str, ...]:
     if cluster.ssh_proxy_command:
         options += ["-o", f"ProxyCommand={cluster.ssh_proxy_command}"]
     return tuple(options)
+
+
+async def ssh_port(cluster: ClusterFile, machine: DeclaredMachine) -> int:
+    """Return the port that ssh would use, as far as its configuration says; connects to nothing."""
+    argv = ("ssh", "-G", *ssh_options(cluster), "--", f"{cluster.ssh_user}@{machine.address}")
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    except OSError:
+        return SSH_PORT
+    try:
+        said, _ = await asyncio.wait_for(process.communicate(), CONNECT_LIMIT_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return SSH_PORT
+    found = re.search(rb"^port (\d+)$", said, re.MULTILINE)
+    return int(found.group(1)) if found is not None else SSH_PORT
 
 
 # What ssh writes -> cause, what, remedy; the first that fits. {user}, {address}, {key} are filled in.

@@ -192,6 +192,14 @@ FAULTS: dict[str, tuple[Spoil, str, str, str, str]] = {
                                       for m in facts.machines)}),
         "mainpc", "redis", "appendonly is off", "deploy/redis.conf",
     ),
+    "Redis that is a replica": (
+        lambda facts: with_machine(facts, "mainpc", redis=RedisAnswer(state="well", role="slave")),
+        "mainpc", "redis", "is a replica", "primary",
+    ),
+    "a name that means the machine itself": (
+        lambda facts: with_machine(facts, "pc2", addresses=("127.0.1.1", "192.168.1.11")),
+        "pc2", "loopback", "192.168.1.11 is 127.0.1.1 on this computer", "/etc/hosts",
+    ),
     "Redis that cannot write": (
         lambda facts: with_machine(facts, "mainpc", redis=RedisAnswer(state="well", append_error=True)),
         "mainpc", "redis", "cannot write to its disk", "full",
@@ -378,6 +386,13 @@ def test_the_ports_of_the_own_cluster_are_no_fault() -> None:
     own = PortAnswer(state="taken", holder={"name": "gcs_server", "pid": 7, "is_ours": True})
 
     assert judge(with_machine(healthy(Phase.BEFORE), "mainpc", outer_ports={6379: own})).is_well
+
+
+def test_a_node_that_runs_has_its_ports_itself() -> None:
+    taken = PortAnswer(state="taken", holder={"name": "ray::SecurityGa", "pid": 7, "is_ours": False})
+    facts = healthy().model_copy(update={"phase": Phase.BEFORE})
+
+    assert judge(with_machine(facts, "pc2", local_ports={7005: taken})).is_well
 
 
 def test_other_versions_are_told_from_the_usual_one() -> None:

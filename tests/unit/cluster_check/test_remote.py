@@ -1,5 +1,6 @@
 """What the program that is sent to each machine answers, on this machine."""
 
+import contextlib
 import io
 import json
 import os
@@ -243,7 +244,7 @@ def _serve_once(reply: bytes) -> int:
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
-        with server:
+        with server, contextlib.suppress(ConnectionError):
             connection, _ = server.accept()
             with connection:
                 connection.settimeout(5)
@@ -291,7 +292,19 @@ def test_redis_is_told_by_how_it_answers(home: Path) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         assert _redis(closed.getsockname()[1])["state"] == "refused"
-    assert _redis(_serve_once(b"no TLS here"), is_tls=True)["state"] in ("tls", "error")
+    assert _redis(1, is_tls=True) == {
+        "state": "tls",
+        "error": f"there is no {home / 'data' / 'tls' / 'ca.pem'}",
+    }
+
+
+def test_redis_without_tls_is_told(home: Path) -> None:
+    from zejzl_ray.tls.directory import TlsDirectory
+    from zejzl_ray.tls.names import certificate_names
+
+    TlsDirectory(home / "data" / "tls").init(certificate_names("pc2", (), ("192.168.1.11",)), 1_800_000_000.0)
+
+    assert _redis(_serve_once(b"-ERR no TLS here\r\n"), is_tls=True)["state"] == "tls"
 
 
 def test_an_environment_without_the_client_of_redis_says_so(

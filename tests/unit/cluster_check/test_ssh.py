@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cluster_check.healthy import CLUSTER
-from zejzl_ray.cluster_check.ssh import ssh_command, ssh_fault
+from zejzl_ray.cluster_check.ssh import ssh_command, ssh_fault, ssh_port
 
 PC2 = CLUSTER.workers[0]
 KEYED = CLUSTER.model_copy(
@@ -46,6 +46,24 @@ def test_what_nobody_foresaw_is_quoted() -> None:
     assert "strange thing" in ssh_fault(CLUSTER, PC2, 1, f"{noise}strange thing\n").what
     assert "it ended with 3" in ssh_fault(CLUSTER, PC2, 3, noise).what
     assert "no answer in time" in ssh_fault(CLUSTER, PC2, None, "").what
+
+
+async def test_the_port_is_that_of_the_configuration_of_ssh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "ssh"
+    program.write_text("#!/bin/sh\necho user me\necho port 2222\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert await ssh_port(CLUSTER, PC2) == 2222
+    program.write_text("#!/bin/sh\nexit 1\n")
+    assert await ssh_port(CLUSTER, PC2) == 22
+    program.write_text("#!/bin/sh\nexec /bin/sleep 60\n")
+    monkeypatch.setattr("zejzl_ray.cluster_check.ssh.CONNECT_LIMIT_S", 0.05)
+    assert await ssh_port(CLUSTER, PC2) == 22
+    program.unlink()
+    assert await ssh_port(CLUSTER, PC2) == 22
 
 
 def test_the_command_uses_user_key_and_proxy_and_never_asks() -> None:

@@ -1,6 +1,7 @@
 """Every machine can be asked, under an address that is its own."""
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import Final
 
 from zejzl_ray.cluster_check.facts import ClusterFacts
@@ -20,6 +21,16 @@ def check_addresses(facts: ClusterFacts) -> Iterator[Finding]:
     """No two machines share an address, under whatever names, and none answers in the place of another."""
     holders: dict[str, str] = {}
     for machine in facts.machines:
+        inner = [
+            address for address in machine.addresses if ip_address(address.partition("%")[0]).is_loopback
+        ]
+        if inner:
+            yield Finding(
+                machine.machine.name,
+                "loopback",
+                f"the name {machine.machine.address} is {inner[0]} on this computer, which no other machine reaches",
+                "Write the address itself into the cluster file, or correct /etc/hosts.",
+            )
         for address in machine.addresses:
             holder = holders.setdefault(address, machine.machine.name)
             if holder != machine.machine.name:

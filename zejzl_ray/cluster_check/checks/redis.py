@@ -46,6 +46,9 @@ def check_redis(facts: ClusterFacts) -> Iterator[Finding]:
     if well is not None and not well.is_appending:
         what = f"{where} writes nothing to its disk: appendonly is off, so a restart forgets everything"
         yield Finding(_holder(facts, place[0]), "redis", what, f"Start it with deploy/redis.conf: {_GUIDE}.")
+    if well is not None and well.role == "slave":
+        what = f"{where} is a replica, which takes no writes"
+        yield Finding(_holder(facts, place[0]), "redis", what, "Name the primary in ZEJZL_STORE_URL.")
     if well is not None and well.append_error:
         what = f"{where} cannot write to its disk"
         yield Finding(_holder(facts, place[0]), "redis", what, "Is that disk full? Its log says more.")

@@ -40,6 +40,8 @@ def ask_redis(question: Dict[str, Any]) -> Dict[str, Any]:
     if question["is_tls"]:
         authority = os.environ.get("ZEJZL_CA_FILE")
         ca = Path(authority).expanduser() if authority else data_dir / "tls" / "ca.pem"
+        if not ca.exists():
+            return {"state": "tls", "error": f"there is no {ca}"}
         options.update(ssl=True, ssl_ca_certs=str(ca))
         certificate = data_dir / "tls" / f"{question['machine']}.pem"
         key = certificate.with_suffix(".key")
