@@ -13,6 +13,8 @@ DATA = (
     "zejzl_ray/py.typed",
     "zejzl_ray/fleet/shipped/fleet.yaml",
     "zejzl_ray/fleet/shipped/policy.yaml",
+    "zejzl_ray/cluster_file/shipped/cluster.yaml",
+    "zejzl_ray/cluster_file/shipped/redis.conf",
     "zejzl_ray/security/common_passwords.txt",
 )
 

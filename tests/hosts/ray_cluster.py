@@ -148,13 +148,13 @@ def two_hosts(prefix: str) -> Iterator[RayCluster]:
             Host(network, "pc2", 12, environment=environment, neighbours=names) as pc2,
         ):
             for host in (mainpc, pc2):
-                _provide_command(host)
+                provide_command(host)
             cluster = RayCluster(mainpc, pc2)
             cluster.prepare()
             yield cluster
 
 
-def _provide_command(host: Host) -> None:
+def provide_command(host: Host) -> None:
     """Give the host a ``zejzl`` of this very source tree, whether or not the project is installed."""
     folder = host.folder / "home" / "bin"
     folder.mkdir()

@@ -15,6 +15,7 @@ from zejzl_ray.cli import (
     audit,
     auth,
     backup,
+    cluster,
     deadlocks,
     doors,
     down,
@@ -58,6 +59,7 @@ app.command("logout")(login.logout)
 app.add_typer(agent.app, name="agent", help="Write a new agent.")
 app.add_typer(agents.app, name="agents", help="The agents that hosts hold: list, run, stop, restart, logs.")
 app.add_typer(fleet.app, name="fleet", help="Read, check and convert startup configurations.")
+app.add_typer(cluster.app, name="cluster", help="A cluster of several machines: write its file, check it.")
 app.add_typer(tls.app, name="tls", help="Make, renew and show the certificates of the machines.")
 app.add_typer(audit.app, name="audit", help="Read, check and export the audit trail of all services.")
 app.add_typer(

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 the command failed (one message on standard error), 2 wron
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -24,7 +25,9 @@ from zejzl_ray.cluster.shared_store import ensure_redis_password, require_shared
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor import SERVICES_LOG_FILE, Supervisor, start_services
 from zejzl_ray.cluster.supervisor_record import read_supervisor_record
-from zejzl_ray.cluster.this_machine import address_towards, machine_of, resolve
+from zejzl_ray.cluster.this_machine import address_towards, machine_of, own_addresses, resolve
+from zejzl_ray.cluster_file.addresses import same_address
+from zejzl_ray.cluster_file.start_command import parse_worker
 from zejzl_ray.errors import ClusterError, InvalidInput
 from zejzl_ray.log import configure_logging, files_of, get_logger
 from zejzl_ray.settings import Settings, load_settings
@@ -40,6 +43,10 @@ IsHead = Annotated[bool, typer.Option("--head", help="This machine is the head."
 Address = Annotated[str, typer.Option(help="Where the head is: host, or host:port.", show_default=False)]
 Machine = Annotated[
     str, typer.Option(help="Name of this machine; unset: found in the fleet file by its address.")
+]
+Workers = Annotated[
+    list[str] | None,
+    typer.Option("--worker", help="NAME=ADDRESS; may be repeated: this machine is the one with its address."),
 ]
 NodeIp = Annotated[str, typer.Option(help="Address of this machine; unset: found.")]
 ClusterFile = Annotated[Path | None, typer.Option(help="At the head: the file that `ray up` has put there.")]
@@ -70,6 +77,7 @@ def start(
     head: IsHead = False,
     address: Address = "",
     machine: Machine = "",
+    worker: Workers = None,
     node_ip: NodeIp = "",
     cluster_file: ClusterFile = None,
     cpus: Cpus = None,
@@ -95,7 +103,7 @@ def start(
     try:
         node = plan_node(
             settings,
-            machine=machine or _declared_machine(settings, own_ip),
+            machine=machine or _listed_worker(worker or (), own_ip) or _declared_machine(settings, own_ip),
             role=NodeRole.HEAD if head else NodeRole.WORKER,
             head_address=head_address,
             node_ip=own_ip,
@@ -185,6 +193,26 @@ def _say_how_safe(settings: Settings, node: NodeStart) -> None:
             f"WARNING: the certificate of {node.machine} expires in {min(ending):.0f} days: `zejzl tls renew`.",
             style="bold red", markup=False, soft_wrap=True,
         )  # fmt: skip
+
+
+def _listed_worker(workers: Sequence[str], node_ip: str) -> str:
+    """Return the name of the listed worker that has our address; empty when nobody is listed.
+
+    Raises:
+        InvalidInput: an entry is no NAME=ADDRESS.
+        ClusterError: this machine is not among those that are listed.
+    """
+    pairs = [parse_worker(text) for text in workers]
+    own = {node_ip, *own_addresses()}
+    for name, address in pairs:
+        if any(same_address(address, mine) for mine in own) or resolve(address) in own:
+            return name
+    if pairs:
+        listed = ", ".join(f"{name}={address}" for name, address in pairs)
+        raise ClusterError(
+            f"This machine ({node_ip}) is none of the workers: {listed}.", "Add --worker NAME=ADDRESS for it."
+        )
+    return ""
 
 
 def _declared_machine(settings: Settings, node_ip: str) -> str:

@@ -245,3 +245,21 @@ def test_a_head_whose_ingress_would_be_open_does_not_start(
     assert isinstance(done.exception, ClusterError)
     assert "ZEJZL_BIND_HOST=0.0.0.0" in str(done.exception)
     assert started == []
+
+
+def test_a_worker_finds_its_name_by_its_address(
+    data_dir: Path, started: list[NodeStart], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZEJZL_RAY_TLS", "off")
+    _run("token")
+    others = ("--worker", "pc3=192.0.2.7")
+
+    done = _run("start", "--address", "127.0.0.1", *others, "--worker", "pc2=localhost")
+    missing = _run("start", "--address", "127.0.0.1", *others)
+    wrong = _run("start", "--address", "127.0.0.1", "--worker", "pc2")
+
+    assert done.exit_code == 0, done.output
+    assert [node.machine for node in started] == ["pc2"]
+    assert isinstance(missing.exception, ClusterError)
+    assert "none of the workers: pc3=192.0.2.7" in str(missing.exception)
+    assert isinstance(wrong.exception, InvalidInput)

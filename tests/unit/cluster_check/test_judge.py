@@ -1,0 +1,653 @@
+"""Facts with one planted fault give one finding, at the right machine and with the right cause."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.unit.cluster_check.healthy import (
+    CLUSTER,
+    DATA,
+    NOW_S,
+    healthy,
+    link,
+    missing,
+    own_facts,
+    tls_files,
+    with_link,
+    with_machine,
+    with_own,
+    with_secret,
+)
+from zejzl_ray.cluster_check.facts import (
+    Clock,
+    ClusterFacts,
+    Command,
+    Disk,
+    Gpus,
+    Here,
+    KeyFile,
+    Phase,
+    PortAnswer,
+    Programs,
+    RayAnswer,
+    RayProcess,
+    RedisAnswer,
+    ServicesAnswer,
+    SshFault,
+)
+from zejzl_ray.cluster_check.finding import HERE, Finding
+from zejzl_ray.cluster_check.judge import judge
+from zejzl_ray.cluster_file.model import DeclaredMachine
+
+Spoil = Callable[[ClusterFacts], ClusterFacts]
+BOTH = pytest.mark.parametrize("phase", [Phase.BEFORE, Phase.AFTER])
+
+
+def found(facts: ClusterFacts) -> list[tuple[str, str, str]]:
+    return [(finding.machine, finding.check, finding.what) for finding in judge(facts).findings]
+
+
+def the_one(facts: ClusterFacts) -> Finding:
+    findings = judge(facts).findings
+    assert len(findings) == 1, findings
+    return findings[0]
+
+
+@BOTH
+def test_nothing_is_found_where_all_is_well(phase: Phase) -> None:
+    judgement = judge(healthy(phase))
+
+    assert judgement.findings == ()
+    assert judgement.is_well
+    assert ("members" in judgement.checks) is (phase is Phase.AFTER)
+
+
+def _programs(**changes: Any) -> Spoil:
+    programs = own_facts("pc2").programs.model_copy(update=changes)
+    return lambda facts: with_own(facts, "pc2", programs=programs)
+
+
+def _disk(**changes: Any) -> Spoil:
+    fields: dict[str, Any] = {
+        "use": "state",
+        "path": DATA,
+        "device": 1,
+        "free_mib": 50_000,
+        "total_mib": 100_000,
+    }
+    return lambda facts: with_own(facts, "pc2", disks=(Disk(**{**fields, **changes}),))
+
+
+def _tls(**changes: Any) -> Spoil:
+    return lambda facts: with_own(facts, "pc2", tls=own_facts("pc2").tls.model_copy(update=changes))
+
+
+def _key(**changes: Any) -> KeyFile:
+    return KeyFile(**{"path": f"{DATA}/tls/pc2.key", "mode": 0o600, "fits": True, **changes})
+
+
+# name -> how it is planted, machine, check, words of what, words of the remedy
+FAULTS: dict[str, tuple[Spoil, str, str, str, str]] = {
+    "another Ray token": (
+        lambda facts: with_secret(facts, "pc2", "ray_token", digest="other"),
+        "pc2", "secret", "Ray token differs from that of mainpc", "Copy ray_token",
+    ),
+    "a closed port": (
+        lambda facts: with_link(facts, "pc2", 6379, state="timeout"),
+        "mainpc", "port", "port 6379 (Ray's control store) swallows connections from pc2", "firewall of mainpc",
+    ),
+    "another Ray": (
+        _programs(ray=Command(path="/r", version="2.9.0")), "pc2", "version", "Ray is 2.9.0 here and 2.60.0", "2.60.0",
+    ),
+    "no rsync": (_programs(rsync=None), "pc2", "rsync", "no rsync", "apt-get install rsync"),
+    "a clock that is an hour ahead": (
+        lambda facts: with_machine(facts, "pc2", clock=Clock(ahead_s=3600, uncertainty_s=0.1)),
+        "pc2", "clock", "60 min ahead of that of mainpc", "timedatectl",
+    ),
+    "a clock of the shell that is behind": (
+        lambda facts: with_machine(facts, "pc2", shell_clock=Clock(ahead_s=-20, uncertainty_s=0.1)),
+        "pc2", "clock", "20.0 s behind that of mainpc", "timedatectl",
+    ),
+    "a full disk": (_disk(free_mib=3), "pc2", "disk", "has 3 MiB left", "Free some space"),
+    "a disk without room for files": (_disk(free_inodes=5), "pc2", "disk", "5 more files only", "Remove files"),
+    "a disk that cannot be written": (_disk(is_writable=False), "pc2", "disk", "cannot be written", "mount"),
+    "a large disk that is nearly full": (_disk(free_mib=4000), "pc2", "disk", "96% full", "Free some space"),
+    "a wrong key": (
+        lambda facts: with_machine(
+            facts, "pc2", own=None, ssh_fault=SshFault(cause="key", what="the key does not let me in", remedy="copy it")
+        ),
+        "pc2", "ssh", "does not let me in", "copy it",
+    ),
+    "a file that others may read": (
+        lambda facts: with_secret(facts, "pc2", "security_key", mode=0o644),
+        "pc2", "secret", "has the mode 0644", f"chmod 600 {DATA}/security_key",
+    ),
+    "a file of another user": (
+        lambda facts: with_secret(facts, "pc2", "security_key", is_own=False),
+        "pc2", "secret", "belongs to another user", "chown",
+    ),
+    "an empty secret": (
+        lambda facts: with_secret(facts, "mainpc", "ray_token", state="empty"),
+        "mainpc", "secret", "holds no Ray token", "zejzl node token",
+    ),
+    "a secret that cannot be read": (
+        lambda facts: with_secret(facts, "pc2", "ray_token", state="unreadable", digest=None),
+        "pc2", "secret", "cannot be read", "chown",
+    ),
+    "no certificate": (
+        _tls(certificate=None, key=None), "pc2", "tls", "no certificate of pc2", "tls issue pc2 --address 192.168.1.11",
+    ),
+    "no private key": (_tls(key=None), "pc2", "tls", "no private key", "--force"),
+    "the private key of another": (_tls(key=_key(fits=False)), "pc2", "tls", "does not belong", "--force"),
+    "a private key that others may read": (_tls(key=_key(mode=0o640)), "pc2", "tls", "mode 0640", "chmod 600"),
+    "no authority": (_tls(ca=None), "pc2", "tls", "no authority", "--force"),
+    "a certificate that is none": (_tls(certificate="nonsense"), "pc2", "tls", "cannot be read", "--force"),
+    "a certificate for another address": (
+        lambda facts: with_own(facts, "pc2", tls=tls_files("pc2", address="192.168.1.99")),
+        "pc2", "tls", "does not name 192.168.1.11", "tls issue pc2",
+    ),
+    "a certificate that expires": (
+        lambda facts: with_own(facts, "pc2", tls=tls_files("pc2", now_s=NOW_S - 360 * 86_400)),
+        "pc2", "tls", "expires in 5 days", "zejzl tls renew pc2",
+    ),
+    "a certificate that has expired": (
+        lambda facts: with_own(facts, "pc2", tls=tls_files("pc2", now_s=NOW_S - 400 * 86_400)),
+        "pc2", "tls", "has expired", "zejzl tls renew pc2",
+    ),
+    "a certificate of tomorrow": (
+        lambda facts: with_own(facts, "pc2", tls=tls_files("pc2", now_s=NOW_S + 86_400)),
+        "pc2", "tls", "not valid yet", "clocks",
+    ),
+    "another authority": (
+        lambda facts: with_own(facts, "pc2", tls=tls_files("pc2", of="other")),
+        "pc2", "tls", "another certificate authority than mainpc", "--force",
+    ),
+    "TLS that is off on one side": (
+        lambda facts: with_own(facts, "pc2", settings={"RAY_TLS": "off"}), "pc2", "tls", "off here", "ZEJZL_RAY_TLS",
+    ),
+    "a wrong password of Redis": (
+        lambda facts: with_machine(facts, "pc2", redis=RedisAnswer(state="password", error="WRONGPASS")),
+        "pc2", "redis", "refuses the password", "redis_password",
+    ),
+    "Redis without TLS": (
+        lambda facts: with_machine(facts, "pc2", redis=RedisAnswer(state="tls", error="wrong version number")),
+        "pc2", "redis", "TLS with Redis at 192.168.1.10:6380 fails: wrong version number", "one authority",
+    ),
+    "Redis that is out of reach of one": (
+        lambda facts: with_machine(facts, "pc2", redis=RedisAnswer(state="timeout")),
+        "pc2", "redis", "does not answer", "firewall",
+    ),
+    "an environment without a client of Redis": (
+        lambda facts: with_machine(facts, "pc2", redis=RedisAnswer(state="no client")),
+        "pc2", "redis", "package redis", "Install",
+    ),
+    "Redis that says something else": (
+        lambda facts: with_machine(facts, "pc2", redis=RedisAnswer(state="error", error="MISCONF")),
+        "pc2", "redis", "gives no answer: MISCONF", "log",
+    ),
+    "Redis that writes nothing": (
+        lambda facts: with_machine(facts, "pc2", redis=RedisAnswer(state="well", is_appending=False)).model_copy(
+            update={"machines": tuple(m.model_copy(update={"redis": RedisAnswer(state="well", is_appending=False)})
+                                      for m in facts.machines)}),
+        "mainpc", "redis", "appendonly is off", "deploy/redis.conf",
+    ),
+    "Redis that is a replica": (
+        lambda facts: with_machine(facts, "mainpc", redis=RedisAnswer(state="well", role="slave")),
+        "mainpc", "redis", "is a replica", "primary",
+    ),
+    "a name that means the machine itself": (
+        lambda facts: with_machine(facts, "pc2", addresses=("127.0.1.1", "192.168.1.11")),
+        "pc2", "loopback", "192.168.1.11 is 127.0.1.1 on this computer", "/etc/hosts",
+    ),
+    "Redis that cannot write": (
+        lambda facts: with_machine(facts, "mainpc", redis=RedisAnswer(state="well", append_error=True)),
+        "mainpc", "redis", "cannot write to its disk", "full",
+    ),
+    "no ray": (_programs(ray=Command()), "pc2", "version", "no command ray", "PATH"),
+    "a ray that breaks": (
+        _programs(ray=Command(path="/r", said="x\nImportError")), "pc2", "version", "ImportError", "environment",
+    ),
+    "another Python": (
+        lambda facts: with_own(facts, "pc2", python="3.12.1"), "pc2", "version", "Python is 3.12.1", "3.11.9",
+    ),
+    "another zejzl": (
+        _programs(zejzl=Command(path="/z", version="0.0.9")), "pc2", "version", "zejzl-ray is 0.0.9", "0.1.0",
+    ),
+    "a card whose driver is silent": (
+        lambda facts: with_own(facts, "pc2", gpus=Gpus(plugged=1, error="couldn't communicate")),
+        "pc2", "gpu", "0 of 1 NVIDIA cards answer: couldn't communicate", "nvidia-smi",
+    ),
+    "a declared card that is not there": (
+        lambda facts: with_own(
+            facts.model_copy(update={"fleet_gpus": {"pc2": ("RTX 3060",)}}), "pc2", gpus=Gpus(error="no nvidia-smi")
+        ),
+        "pc2", "gpu", "RTX 3060 is declared", "nvidia-smi",
+    ),
+    "a named card that is not there": (
+        lambda facts: with_own(facts, "pc2", settings={"GPU_CARDS": "pc2=GPU-x"}),
+        "pc2", "gpu", "GPU-x, which is not there; there is GPU-pc2", "nvidia-smi -L",
+    ),
+    "a setting of cards that is not understood": (
+        lambda facts: with_own(facts, "pc2", settings={"GPU_CARDS": "pc2="}), "pc2", "gpu", "not understood", "mainpc=",
+    ),
+    "a name that a machine does not know": (
+        lambda facts: with_link(facts, "pc2", 6379, state="unresolved"),
+        "pc2", "port", "192.168.1.10 of mainpc cannot be resolved", "/etc/hosts of pc2",
+    ),
+    "another program behind a port": (
+        lambda facts: with_link(facts, "mainpc", 40_000, greeted_by=""),
+        "pc2", "port", "port 40000 (Ray's own ports) is answered by something else from mainpc", "all TCP ports",
+    ),
+    "a machine in the place of another": (
+        lambda facts: with_link(facts, "pc2", 40_000, greeted_by="pc2"),
+        "pc2", "address", "192.168.1.10 leads to pc2, not to mainpc", "/etc/hosts",
+    ),
+    "a computer without rsync that asks": (
+        lambda facts: facts.model_copy(update={"here": Here(machine="", has_rsync=False)}),
+        HERE, "rsync", "there is no rsync", "rsync",
+    ),
+    "another token on the computer that asks": (
+        lambda facts: facts.model_copy(update={"here": Here(machine="", secret_digests={"ray_token": "other"})}),
+        HERE, "secret", "this computer's Ray token differs from that of mainpc", "Copy ray_token",
+    ),
+}  # fmt: skip
+
+
+@BOTH
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_named_alone(name: str, phase: Phase) -> None:
+    spoil, machine, check, what, remedy = FAULTS[name]
+
+    finding = the_one(spoil(healthy(phase)))
+
+    assert (finding.machine, finding.check) == (machine, check)
+    assert what in finding.what
+    assert remedy in finding.remedy
+    assert not judge(spoil(healthy(phase))).is_well
+
+
+@pytest.mark.parametrize("name", ["ray_token", "redis_password", "security_key"])
+def test_before_the_start_a_worker_may_lack_what_is_brought_to_it(name: str) -> None:
+    def without(facts: ClusterFacts, machine: str) -> ClusterFacts:
+        return with_secret(facts, machine, name, state="missing", digest=None, mode=None)
+
+    assert judge(without(healthy(Phase.BEFORE), "pc2")).is_well
+    assert the_one(without(healthy(Phase.AFTER), "pc2")).check == "secret"
+    nowhere = without(healthy(Phase.BEFORE), "mainpc").model_copy(update={"here": Here(machine="mainpc")})
+    assert "zejzl node token" in the_one(nowhere).remedy
+
+
+def test_before_the_start_a_worker_may_lack_the_password_of_redis() -> None:
+    answer = RedisAnswer(state="password", error="NOAUTH", has_password=False)
+    facts = with_secret(
+        healthy(Phase.BEFORE), "pc2", "redis_password", state="missing", digest=None, mode=None
+    )
+
+    assert judge(with_machine(facts, "pc2", redis=answer)).is_well
+    assert "there is none here" in the_one(with_machine(healthy(), "mainpc", redis=answer)).what
+
+
+@pytest.mark.parametrize("state", ["refused", "timeout", "loading"])
+def test_a_redis_that_is_away_is_one_finding_at_its_machine(state: str) -> None:
+    facts = healthy()
+    for name in ("mainpc", "pc2"):
+        facts = with_machine(facts, name, redis=RedisAnswer(state=state))
+
+    assert (the_one(facts).machine, the_one(facts).check) == ("mainpc", "redis")
+
+
+def test_what_only_follows_from_another_fault_is_not_said() -> None:
+    no_certificate = _tls(certificate=None, key=None)(
+        with_machine(healthy(), "pc2", redis=RedisAnswer(state="tls"))
+    )
+    password = with_secret(healthy(), "pc2", "redis_password", digest="other")
+    password = with_machine(password, "pc2", redis=RedisAnswer(state="password", error="WRONGPASS"))
+
+    assert the_one(no_certificate).check == "tls"
+    assert "Redis password differs" in the_one(password).what
+
+
+def test_shared_memory_must_hold_the_object_store_that_is_not_there_yet() -> None:
+    spoil = _disk(use="shared memory", path="/dev/shm", free_mib=64)
+
+    assert "object store takes 256" in the_one(spoil(healthy(Phase.BEFORE))).what
+    assert judge(spoil(healthy(Phase.AFTER))).is_well  # the running node has taken it
+
+
+def test_a_store_of_one_machine_is_refused() -> None:
+    facts = healthy().model_copy(update={"cluster": CLUSTER.model_copy(update={"environment": {}})})
+
+    assert "sqlite lies on one machine" in the_one(facts).what
+
+
+def test_two_machines_with_one_address_are_one_finding() -> None:
+    twin = DeclaredMachine(name="pc2", address="pc2.lan")
+    facts = with_machine(healthy(), "pc2", machine=twin, addresses=("192.168.1.10",))
+    facts = with_own(facts, "pc2", tls=tls_files("mainpc").model_copy(update={"key": None}))
+
+    assert found(facts) == [
+        ("pc2", "same-address", "pc2.lan is 192.168.1.10, which is the address of mainpc too")
+    ]
+
+
+def test_of_three_clocks_the_one_that_is_alone_is_wrong() -> None:
+    facts = healthy().model_copy(update={"here": Here(machine="")})
+
+    ahead = with_machine(facts, "mainpc", clock=Clock(ahead_s=600, uncertainty_s=0.1))
+    assert the_one(ahead).machine == "mainpc"
+    both = with_machine(ahead, "pc2", clock=Clock(ahead_s=600, uncertainty_s=0.1))
+    assert (the_one(both).machine, the_one(both).check) == (HERE, "clock")
+
+
+def test_a_slow_answer_is_no_wrong_clock() -> None:
+    slow = Clock(ahead_s=4.0, uncertainty_s=4.5)
+
+    assert judge(with_machine(healthy(), "pc2", clock=slow, shell_clock=None)).is_well
+    silent = with_machine(
+        with_machine(healthy(), "pc2", clock=None, shell_clock=None), "mainpc", clock=None, shell_clock=None
+    )
+    assert judge(silent).is_well
+
+
+@pytest.mark.parametrize(
+    ("port", "answer", "what"),
+    [
+        (
+            6379,
+            PortAnswer(state="taken", holder={"name": "nc", "pid": 7, "is_ours": False}),
+            "taken by nc (process 7)",
+        ),
+        (
+            6379,
+            PortAnswer(state="taken", holder={"name": None, "pid": None}),
+            "taken by another user's program",
+        ),
+        (6379, PortAnswer(state="refused", error="Cannot assign requested address"), "Cannot assign"),
+    ],
+)
+def test_a_port_that_is_taken_is_named_with_who_has_it(port: int, answer: PortAnswer, what: str) -> None:
+    facts = with_machine(healthy(Phase.BEFORE), "mainpc", outer_ports={port: answer})
+
+    finding = the_one(facts)
+    assert finding.check == "port"
+    assert what in finding.what
+
+
+def test_a_port_of_a_service_that_is_taken_names_its_setting() -> None:
+    taken = PortAnswer(state="taken", holder={"name": "nc", "pid": 7, "is_ours": False})
+    facts = with_machine(healthy(Phase.BEFORE), "pc2", local_ports={7002: taken})
+
+    assert "observability_hub" in the_one(facts).what
+    assert "ZEJZL_OBSERVABILITY_PORT" in the_one(facts).remedy
+
+
+def test_the_ports_of_the_own_cluster_are_no_fault() -> None:
+    own = PortAnswer(state="taken", holder={"name": "gcs_server", "pid": 7, "is_ours": True})
+
+    assert judge(with_machine(healthy(Phase.BEFORE), "mainpc", outer_ports={6379: own})).is_well
+
+
+def test_a_node_that_runs_has_its_ports_itself() -> None:
+    taken = PortAnswer(state="taken", holder={"name": "ray::SecurityGa", "pid": 7, "is_ours": False})
+    facts = healthy().model_copy(update={"phase": Phase.BEFORE})
+
+    assert judge(with_machine(facts, "pc2", local_ports={7005: taken})).is_well
+
+
+def test_other_versions_are_told_from_the_usual_one() -> None:
+    versions = {"mainpc": "2.9.0", "pc2": "2.60.0", "pc3": "2.60.0"}
+    third = (
+        healthy()
+        .machines[1]
+        .model_copy(update={"machine": DeclaredMachine(name="pc3", address="192.168.1.12")})
+    )
+    facts = healthy()
+    facts = facts.model_copy(update={"machines": (*facts.machines, third)})
+    for name, version in versions.items():
+        programs = Programs(
+            rsync="/r", ray=Command(path="/r", version=version), zejzl=Command(path="/z", version="1")
+        )
+        facts = with_own(facts, name, programs=programs)
+
+    assert [row for row in found(facts) if row[1] == "version"] == [
+        ("mainpc", "version", "Ray is 2.9.0 here and 2.60.0 on pc2, pc3")
+    ]
+
+
+def test_cards_that_are_simulated_or_given_away_need_no_driver() -> None:
+    bare = Gpus(error="there is no nvidia-smi")
+    facts = healthy().model_copy(update={"fleet_gpus": {"pc2": ("RTX 3060",)}})
+
+    for settings in ({"SIMULATED_GPUS": "pc2=RTX 3060:12288"}, {"GPU_CARDS": "none"}):
+        assert judge(with_own(facts, "pc2", gpus=bare, settings=settings)).is_well
+
+
+def test_a_machine_that_stops_answering_is_not_well() -> None:
+    judgement = judge(with_machine(healthy(), "pc2", unanswered={"redis": "no answer within 20 s"}))
+
+    assert judgement.findings == ()
+    assert not judgement.is_well
+    assert (judgement.unknown[0].machine, judgement.unknown[0].question) == ("pc2", "redis")
+
+
+# --- after the start -------------------------------------------------------------------------------------------------
+
+
+def _record(state: str, note: str = "", **node: Any) -> dict[str, Any]:
+    plan = {"cluster_id": "zejzl-1", "head_address": "192.168.1.10:6379", "tls": {"fingerprint": "f"}, **node}
+    return {"state": state, "note": note, "node": plan}
+
+
+_TOKEN_LOG = (
+    "x\nray.exceptions.AuthenticationError: RPC error: InvalidAuthToken: Authentication token is missing\n"
+)
+_WAITING_LOG = "W rpc_client.h:153: Failed to connect to GCS at address 192.168.1.10:6379 within 5 seconds.\n"
+_DEAD_LOG = (
+    "node_manager.cc:971: [Timeout] Exiting because this node manager has mistakenly been marked as dead"
+)
+
+MISSING: dict[str, tuple[dict[str, Any], str]] = {
+    "never started": ({"record": None}, "it was never started"),
+    "stopped": ({"record": _record("stopped")}, "it was stopped, by `ray down`"),
+    "killed": (
+        {"record": _record("failed", "raylet ended with -9")},
+        "its raylet was killed (signal 9), 5 min ago",
+    ),
+    "ended": (
+        {"record": _record("failed", "raylet ended with 1")},
+        "its raylet ended with status 1, 5 min ago",
+    ),
+    "refused before, mended since": (
+        {"record": _record("failed", "did not start"), "logs": {"ray_start.log": _TOKEN_LOG}},
+        "by now it has the head's",
+    ),
+    "version": (
+        {
+            "record": _record("failed", "x"),
+            "logs": {"ray_start.log": "RuntimeError: Version mismatch: The cluster was"},
+        },
+        "another version of Ray or Python than the head (ray_start.log says: Version mismatch",
+    ),
+    "certificates": (
+        {
+            "record": _record("failed", "x"),
+            "logs": {"ray_start.log": "CERTIFICATE_VERIFY_FAILED: self signed"},
+        },
+        "do not accept each other's certificates",
+    ),
+    "full": ({"record": _record("failed", "OSError: No space left on device")}, "its disk is full"),
+    "port": (
+        {"record": _record("failed", "x"), "logs": {"raylet.err": "bind: Address already in use"}},
+        "port that it needs",
+    ),
+    "silent": (
+        {"record": _record("failed", "raylet ended with 1"), "logs": {"raylet.out": _DEAD_LOG}},
+        "silent for too long",
+    ),
+    "without TLS": (
+        {
+            "record": _record("starting", tls=None),
+            "logs": {"ray_start.log": _WAITING_LOG},
+            "is_supervised": True,
+        },
+        "it was started with TLS off, the head with TLS on",
+    ),
+    "no way to the head": (
+        {
+            "record": _record("failed", "Ray did not start on pc2 within 90 s."),
+            "logs": {"ray_start.log": _WAITING_LOG},
+        },
+        "no way to the head's control store",
+    ),
+    "still starting": ({"record": _record("starting"), "is_supervised": True}, "still starting"),
+    "cut off": (
+        {"processes": (RayProcess(name="raylet", pid=5, state="S"),), "is_supervised": True},
+        "the head does not count it in",
+    ),
+    "of another cluster": (
+        {
+            "record": _record("up", head_address="10.0.0.9:6379"),
+            "processes": (RayProcess(name="raylet", pid=5, state="S"),),
+        },
+        "another cluster, whose head is 10.0.0.9",
+    ),
+    "failed for some reason": (
+        {"record": _record("failed", "nobody knows")},
+        "its start failed, 5 min ago: nobody knows",
+    ),
+    "gone": ({"record": _record("up")}, "gone without a word"),
+}
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_a_missing_machine_is_named_with_the_reason(name: str) -> None:
+    node, what = MISSING[name]
+
+    finding = the_one(missing(healthy(), "pc2", **node))
+
+    assert (finding.machine, finding.check) == ("pc2", "member")
+    assert finding.what.startswith("it is missing from the Ray cluster: ")
+    assert what in finding.what
+    assert finding.remedy
+
+
+def test_a_refused_token_is_the_cause_while_the_files_differ() -> None:
+    facts = missing(healthy(), "pc2", record=_record("failed", "x"), logs={"ray_start.log": _TOKEN_LOG})
+    facts = with_secret(facts, "pc2", "ray_token", digest="other")
+
+    said = [what for _, check, what in found(facts) if check == "member"]
+    assert len(said) == 1
+    assert (
+        "the head refuses its Ray token: the token differs (ray_start.log says: AuthenticationError"
+        in said[0]
+    )
+    assert [check for _, check, _ in found(facts)] == ["secret", "member"]
+
+
+def test_a_machine_that_never_started_is_told_with_what_keeps_it_from_it() -> None:
+    facts = _tls(certificate=None, key=None)(missing(healthy(), "pc2", record=None))
+
+    member = next(finding for finding in judge(facts).findings if finding.check == "member")
+    assert "what keeps it from it: there is no certificate of pc2" in member.what
+    assert "tls issue pc2" in member.remedy
+
+
+def test_a_machine_that_was_restarted_is_told() -> None:
+    facts = with_own(missing(healthy(), "pc2", record=_record("up")), "pc2", boot_age_s=120.0)
+
+    assert "restarted 2 min ago" in the_one(facts).what
+
+
+def test_a_frozen_raylet_is_told_before_the_head_gives_it_up_and_after() -> None:
+    frozen = (RayProcess(name="raylet", pid=5, state="T"),)
+    node = own_facts("pc2").node.model_copy(update={"processes": frozen})
+
+    for facts in (with_own(healthy(), "pc2", node=node), missing(healthy(), "pc2", processes=frozen)):
+        assert "its raylet is frozen (process 5 is stopped)" in the_one(facts).what
+
+
+def test_a_missing_machine_that_does_not_answer_is_told_so() -> None:
+    fault = SshFault(cause="no-answer", what="nothing answers", remedy="look")
+    facts = with_machine(missing(healthy(), "pc2"), "pc2", own=None, ssh_fault=fault)
+
+    assert found(facts) == [
+        ("pc2", "ssh", "nothing answers"),
+        ("pc2", "member", "it is missing from the Ray cluster: it cannot be asked why: nothing answers"),
+    ]
+    unasked = with_machine(missing(healthy(), "pc2"), "pc2", own=None)
+    assert "could not be asked" in the_one(unasked).what
+
+
+@pytest.mark.parametrize(
+    ("record", "what"),
+    [
+        (None, "the head was never started"),
+        (_record("stopped"), "the head was stopped"),
+        (
+            _record("failed", "gcs_server ended with -9"),
+            "control store does not run here: its gcs_server was killed",
+        ),
+        (_record("failed", "No space left on device"), "control store does not run here: its disk is full"),
+    ],
+)
+def test_a_head_that_does_not_run_is_one_finding(record: dict[str, Any] | None, what: str) -> None:
+    node = own_facts("mainpc").node.model_copy(update={"record": record, "processes": ()})
+    facts = with_own(healthy(), "mainpc", node=node).model_copy(update={"ray": None, "services": None})
+    facts = with_link(facts, "pc2", 6379, state="refused")
+
+    finding = the_one(facts)
+    assert (finding.machine, finding.check) == ("mainpc", "member")
+    assert what in finding.what
+
+
+def test_a_head_that_cannot_be_asked_is_one_finding() -> None:
+    fault = SshFault(cause="no-answer", what="nothing answers", remedy="look")
+    facts = with_machine(healthy(), "mainpc", own=None, ssh_fault=fault)
+
+    assert [check for _, check, _ in found(facts.model_copy(update={"ray": None, "services": None}))] == [
+        "ssh"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [
+        (RayAnswer(error="Connection refused"), "does not say which machines are there: Connection refused"),
+        (RayAnswer(error="HTTP 401", is_token_refused=True), "refuses the Ray token"),
+        (None, "no answer"),
+    ],
+)
+def test_a_dashboard_that_does_not_say_is_a_finding(answer: RayAnswer | None, what: str) -> None:
+    assert what in the_one(healthy().model_copy(update={"ray": answer})).what
+
+
+def test_a_service_that_is_not_ready_is_named_with_its_reason() -> None:
+    checks = [
+        {"name": "store", "status": "failed", "reason": "away."},
+        {"name": "other", "status": "ok", "reason": ""},
+    ]
+    rows = [
+        {"service": "error_bus", "is_ready": False, "machine": "pc2", "checks": checks},
+        {"service": "observability_hub", "is_ready": False, "machine": ""},
+    ]
+    facts = healthy().model_copy(update={"services": ServicesAnswer(status={"services": rows})})
+
+    assert found(facts) == [
+        ("mainpc", "service", "observability_hub is not ready: it gives no reason"),
+        ("pc2", "service", "error_bus is not ready: store: away"),
+    ]
+
+
+def test_services_that_do_not_answer_are_one_finding() -> None:
+    facts = healthy().model_copy(update={"services": ServicesAnswer(error="error: no cluster\n is up.")})
+
+    assert the_one(facts).what == "the services do not answer: error: no cluster is up"
+    assert judge(healthy().model_copy(update={"services": None})).is_well
+
+
+def test_two_ports_of_one_kind_are_one_finding() -> None:
+    closed = link("mainpc", "pc2", 40_001, "Ray's own ports", state="timeout")
+    facts = with_link(healthy(), "mainpc", 40_000, state="timeout")
+
+    assert len(found(facts.model_copy(update={"links": (*facts.links, closed)}))) == 1

@@ -1,0 +1,97 @@
+"""Redis lets every machine in, and keeps what it acknowledges."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from zejzl_ray.cluster.shared_store import require_shared_store
+from zejzl_ray.cluster_check.facts import ClusterFacts, RedisAnswer
+from zejzl_ray.cluster_check.finding import Finding
+from zejzl_ray.cluster_check.needed_ports import redis_place, store_url
+from zejzl_ray.errors import ClusterError
+
+_GUIDE: Final = 'docs/operations.md, "Redis for two machines"'
+
+
+def check_store(facts: ClusterFacts) -> Iterator[Finding]:
+    """The store is one that all machines see."""
+    if facts.head.own is None:
+        return
+    try:
+        require_shared_store(store_url(facts), [found.machine.address for found in facts.machines])
+    except ClusterError as error:
+        yield Finding(facts.head.machine.name, "redis", error.message.rstrip("."), error.remedy)
+
+
+def check_redis(facts: ClusterFacts) -> Iterator[Finding]:
+    """Each machine logs in with the password and certificate that it has."""
+    place = redis_place(store_url(facts))
+    if place is None:
+        return
+    where = f"Redis at {place[0]}:{place[1]}"
+    answers = {found.machine.name: found.redis for found in facts.answering if found.redis is not None}
+    is_known = {name: answer for name, answer in answers.items() if answer.state != "no client"}
+    refused = {answer.state for answer in is_known.values()}
+    if len(is_known) > 1 and len(refused) == 1 and refused <= {"refused", "timeout", "loading"}:
+        # one cause, one finding: it is Redis itself that is away
+        what, remedy = _fault(where, next(iter(is_known.values())))
+        yield Finding(_holder(facts, place[0]), "redis", what, remedy)
+        return
+    for name, answer in answers.items():
+        if answer.state != "well":
+            if _is_not_there_yet(facts, name, answer):
+                continue
+            what, remedy = _fault(where, answer)
+            yield Finding(name, "redis", what, remedy)
+    well = next((answer for answer in answers.values() if answer.state == "well"), None)
+    if well is not None and not well.is_appending:
+        what = f"{where} writes nothing to its disk: appendonly is off, so a restart forgets everything"
+        yield Finding(_holder(facts, place[0]), "redis", what, f"Start it with deploy/redis.conf: {_GUIDE}.")
+    if well is not None and well.role == "slave":
+        what = f"{where} is a replica, which takes no writes"
+        yield Finding(_holder(facts, place[0]), "redis", what, "Name the primary in ZEJZL_STORE_URL.")
+    if well is not None and well.append_error:
+        what = f"{where} cannot write to its disk"
+        yield Finding(_holder(facts, place[0]), "redis", what, "Is that disk full? Its log says more.")
+
+
+def _is_not_there_yet(facts: ClusterFacts, name: str, answer: RedisAnswer) -> bool:
+    """Before the start a worker has no password: `ray up` brings it."""
+    if answer.state != "password" or answer.has_password or name == facts.head.machine.name:
+        return False
+    return any(path.endswith("/redis_password") for path in facts.cluster.copied)
+
+
+def _holder(facts: ClusterFacts, host: str) -> str:
+    for machine in facts.machines:
+        if host == machine.machine.address or host in machine.addresses:
+            return machine.machine.name
+    return facts.head.machine.name
+
+
+def _fault(where: str, answer: RedisAnswer) -> tuple[str, str]:
+    detail = f": {answer.error}" if answer.error else ""
+    if answer.state == "password":
+        if not answer.has_password:
+            return (
+                f"{where} wants a password, and there is none here",
+                "Run `zejzl node token`, then `ray up`.",
+            )
+        return (
+            f"{where} refuses the password",
+            "Make redis_password the same as on the machine of Redis; after a change restart Redis there too.",
+        )
+    if answer.state == "tls":
+        return (
+            f"TLS with {where} fails{detail}",
+            "Redis' certificate and this machine's must be of one authority: `zejzl tls show`; restart Redis after a "
+            "renewal.",
+        )
+    if answer.state == "refused":
+        return f"{where} does not run, or not at that address", f"systemctl start zejzl-redis; {_GUIDE}."
+    if answer.state == "timeout":
+        return f"{where} does not answer", "Is its machine up, and the port open in its firewall?"
+    if answer.state == "loading":
+        return f"{where} is still loading its data", "Wait until its log says that it is ready."
+    if answer.state == "no client":
+        return "the Python package redis is not installed here", "Install the project's environment anew."
+    return f"{where} gives no answer{detail}", f"Its log says more; {_GUIDE}."

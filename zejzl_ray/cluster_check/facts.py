@@ -1,0 +1,273 @@
+"""What was found out about the machines of a cluster, before anybody judges it; holds no secret."""
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
+
+
+class Facts(BaseModel):
+    """Base of all facts: frozen; a field that is not known is left out, since another version may have answered."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Phase(StrEnum):
+    """Whether the cluster has been started."""
+
+    BEFORE = "before"
+    AFTER = "after"
+
+
+class Command(Facts):
+    """A program of the project: where it is, which version it says it is; None when it is not there."""
+
+    path: str | None = None
+    version: str | None = None
+    said: str = ""
+
+
+class Programs(Facts):
+    """Programs as `ray up` would find them."""
+
+    rsync: str | None = None
+    ray: Command = Command()
+    zejzl: Command = Command()
+
+
+class Gpus(Facts):
+    """NVIDIA cards: how many are plugged in, and what ``nvidia-smi`` names."""
+
+    plugged: int = 0
+    driver: str | None = None
+    error: str | None = None
+    cards: tuple[dict[str, str], ...] = ()
+
+
+class Disk(Facts):
+    """Room in one place that a node writes to."""
+
+    use: str
+    path: str
+    device: int
+    free_mib: float
+    total_mib: float
+    free_inodes: int | None = None
+    is_writable: bool = True
+
+
+class SecretFile(Facts):
+    """One shared secret; ``digest`` is keyed and says no more than whether two files hold the same."""
+
+    path: str = ""
+    state: str = Field(default="missing", description="present, missing, empty or unreadable")
+    mode: int | None = None
+    digest: str | None = None
+    is_own: bool = True
+
+
+class KeyFile(Facts):
+    """The private key beside a certificate."""
+
+    path: str
+    mode: int
+    fits: bool | None = None
+
+
+class TlsFiles(Facts):
+    """Certificates of a machine, PEM; None where there is none."""
+
+    directory: str = ""
+    ca: str | None = None
+    certificate: str | None = None
+    key: KeyFile | None = None
+    own_name: str | None = None
+
+
+class RayProcess(Facts):
+    """A raylet or control store; ``state`` as the kernel writes it, T for stopped."""
+
+    name: str
+    pid: int
+    state: str
+
+
+class NodeFacts(Facts):
+    """The Ray node of a machine: its record, whether its supervisor lives, its processes, the ends of its logs."""
+
+    record: dict[str, Any] | None = None
+    record_age_s: float | None = Field(default=None, description="since the record was last written")
+    is_supervised: bool = False
+    processes: tuple[RayProcess, ...] = ()
+    logs: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def state(self) -> str:
+        """What the record says: starting, up, stopped, failed; empty without a record."""
+        return str((self.record or {}).get("state") or "")
+
+    @property
+    def note(self) -> str:
+        """Why, as far as the supervisor knew."""
+        return str((self.record or {}).get("note") or "")
+
+    @property
+    def cluster_id(self) -> str:
+        """Of which cluster the node is."""
+        return str(((self.record or {}).get("node") or {}).get("cluster_id") or "")
+
+    def process(self, name: str) -> RayProcess | None:
+        """Return the raylet or control store if it lives."""
+        return next((found for found in self.processes if found.name == name and found.state != "Z"), None)
+
+
+class OwnFacts(Facts):
+    """What a machine says about itself."""
+
+    host: str = ""
+    python: str = ""
+    data_dir: str = ""
+    boot_age_s: float | None = None
+    settings: dict[str, str] = Field(default_factory=dict)
+    programs: Programs = Programs()
+    gpus: Gpus = Gpus()
+    disks: tuple[Disk, ...] = ()
+    secrets: dict[str, SecretFile] = Field(default_factory=dict)
+    tls: TlsFiles = TlsFiles()
+    node: NodeFacts = NodeFacts()
+
+
+class Clock(Facts):
+    """How far a clock is ahead of the one here, and how wrong that can be: half the time that asking took."""
+
+    ahead_s: float
+    uncertainty_s: float
+
+
+class SshFault(Facts):
+    """Why a machine could not be asked; ``cause`` is a stable word."""
+
+    cause: str
+    what: str
+    remedy: str
+
+
+class PortAnswer(Facts):
+    """What became of listening on a port: listening, taken, refused."""
+
+    state: str
+    port: int = 0
+    holder: dict[str, Any] | None = None
+    error: str | None = None
+
+
+class RedisAnswer(Facts):
+    """What became of a log-in to Redis: well, password, tls, refused, timeout, loading, no client, error."""
+
+    state: str
+    error: str | None = None
+    version: str | None = None
+    role: str | None = None
+    has_password: bool = True
+    is_appending: bool = True
+    append_error: bool = False
+
+
+class MachineFacts(Facts):
+    """One machine: what kept us from asking it, or what it answered."""
+
+    machine: DeclaredMachine
+    is_head: bool
+    addresses: tuple[str, ...] = Field(default=(), description="what its name resolves to here")
+    ssh_fault: SshFault | None = None
+    own: OwnFacts | None = None
+    clock: Clock | None = None
+    shell_clock: Clock | None = None
+    redis: RedisAnswer | None = None
+    local_ports: dict[int, PortAnswer] = Field(default_factory=dict, description="on loopback")
+    outer_ports: dict[int, PortAnswer] = Field(default_factory=dict, description="on the machine's address")
+    unanswered: dict[str, str] = Field(default_factory=dict, description="question -> why there is no answer")
+
+
+class Link(Facts):
+    """One connection that was tried from machine to machine.
+
+    ``state``: open, refused, timeout, unresolved, error. ``greeted_by`` is the machine that answered; empty when
+    nobody was to greet, or something else did.
+    """
+
+    source: str
+    target: str
+    port: int
+    what: str
+    state: str
+    is_greeting_expected: bool = False
+    greeted_by: str = ""
+    error: str | None = None
+
+
+class RayNode(Facts):
+    """One node as the head lists it."""
+
+    node_id: str = ""
+    node_ip: str = ""
+    state: str = ""
+    state_message: str | None = None
+    labels: dict[str, str] | None = None
+    end_time_ms: float | None = None
+
+
+class RayAnswer(Facts):
+    """The head's list of nodes; None when its dashboard did not say."""
+
+    nodes: tuple[RayNode, ...] | None = None
+    error: str | None = None
+    is_token_refused: bool = False
+
+
+class ServicesAnswer(Facts):
+    """What ``zejzl status --json`` said at the head."""
+
+    status: dict[str, Any] | None = None
+    error: str | None = None
+
+
+class Here(Facts):
+    """The computer that asks: one of the machines (its name), or another; what `ray up` needs of it."""
+
+    machine: str = ""
+    has_rsync: bool = True
+    secret_digests: dict[str, str] = Field(default_factory=dict, description="name -> keyed digest")
+    redis_url: str = Field(default="", description="of the store, without a password; empty: none on Redis")
+
+
+class ClusterFacts(Facts):
+    """Everything that the checks judge."""
+
+    cluster: ClusterFile
+    phase: Phase
+    now_s: float
+    machines: tuple[MachineFacts, ...]
+    here: Here = Here()
+    links: tuple[Link, ...] = ()
+    ray: RayAnswer | None = None
+    services: ServicesAnswer | None = None
+    fleet_gpus: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="machine -> declared cards"
+    )
+
+    @property
+    def head(self) -> MachineFacts:
+        """The head."""
+        return self.machines[0]
+
+    @property
+    def answering(self) -> tuple[MachineFacts, ...]:
+        """Those that could be asked."""
+        return tuple(machine for machine in self.machines if machine.own is not None)
+
+    def named(self, name: str) -> MachineFacts | None:
+        """Return the machine of that name."""
+        return next((found for found in self.machines if found.machine.name == name), None)

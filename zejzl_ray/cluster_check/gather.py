@@ -1,0 +1,191 @@
+"""Ask all machines at once, each over one ssh connection and with time limits, and put the answers together."""
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import secrets
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from zejzl_ray.cluster.this_machine import own_addresses
+from zejzl_ray.cluster_check.asking import AskedMachine, Command, Say
+from zejzl_ray.cluster_check.conversation import Conversation, ConversationEnded
+from zejzl_ray.cluster_check.facts import (
+    ClusterFacts,
+    Facts,
+    Here,
+    Link,
+    MachineFacts,
+    Phase,
+    RayAnswer,
+    RedisAnswer,
+    ServicesAnswer,
+)
+from zejzl_ray.cluster_check.needed_ports import dashboard_port, outer_ports, redis_place, store_url_of
+from zejzl_ray.cluster_check.phase import phase_of
+from zejzl_ray.cluster_check.program_text import program_text
+from zejzl_ray.cluster_check.ssh import SSH_PORT, ssh_command, ssh_fault, ssh_port
+from zejzl_ray.cluster_file.model import ClusterFile
+
+SSH_SERVER: Final = "its ssh server"
+_CONNECT_LIMIT_S: Final = 20.0
+_REDIS_LIMIT_S: Final = 20.0
+_RAY_LIMIT_S: Final = 25.0
+_SERVICES_LIMIT_S: Final = 40.0
+
+
+class _Connected(Facts):
+    results: tuple[dict[str, Any], ...] = ()
+
+
+class Gathering:
+    """One round of questions to all machines of a cluster.
+
+    Args:
+        cluster: which machines, and the way to them.
+        say: told what a machine is busy with: its name, and what; empty when it is done.
+        command: the command that runs the program on a machine; replaced in tests.
+        fleet_gpus: machine -> cards that the fleet file declares.
+    """
+
+    def __init__(
+        self,
+        cluster: ClusterFile,
+        *,
+        say: Say = lambda machine, what: None,
+        command: Command = ssh_command,
+        fleet_gpus: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
+        self._cluster = cluster
+        self._say = say
+        self._command = command
+        self._fleet_gpus = dict(fleet_gpus or {})
+        self._program = program_text()
+        self._digest_key = secrets.token_hex(16)
+        self._ssh_ports: dict[str, int] = {}
+        self._greeting = secrets.token_hex(8)
+        self._machines = [
+            AskedMachine(machine, is_head=machine is cluster.head, say=say) for machine in cluster.machines
+        ]
+
+    async def facts(self, phase: Phase | None = None) -> ClusterFacts:
+        """Ask everything, and return what was found; a machine that cannot be asked is part of that.
+
+        Args:
+            phase: before or after the start; None finds out.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            await asyncio.gather(*(self._meet(machine, stack) for machine in self._machines))
+            found_phase = phase or phase_of(machine.facts for machine in self._machines)
+            is_started = found_phase is Phase.AFTER
+            await asyncio.gather(
+                *(machine.listen(self._greeting, is_started=is_started) for machine in self._machines)
+            )
+            links = await asyncio.gather(*(self._links(machine) for machine in self._machines))
+            await asyncio.gather(*(self._ask_redis(machine) for machine in self._machines))
+            ray, services = await self._ask_head() if is_started else (None, None)
+        return ClusterFacts(
+            cluster=self._cluster,
+            phase=found_phase,
+            now_s=time.time(),
+            machines=tuple(machine.facts for machine in self._machines),
+            here=self._here(),
+            links=tuple(link for found in links for link in found),
+            ray=ray,
+            services=services,
+            fleet_gpus=self._fleet_gpus,
+        )
+
+    async def _meet(self, machine: AskedMachine, stack: contextlib.AsyncExitStack) -> None:
+        self._say(machine.name, "connecting")
+        await machine.resolve()
+        self._ssh_ports[machine.name] = await ssh_port(self._cluster, machine.facts.machine)
+        argv = self._command(self._cluster, machine.facts.machine, len(self._program))
+        try:
+            talk = await stack.enter_async_context(Conversation(argv, self._program))
+        except ConversationEnded as ended:
+            machine.refuse(ssh_fault(self._cluster, machine.facts.machine, ended.status, ended.said))
+            self._say(machine.name, "")
+            return
+        await machine.meet(talk, self._cluster, self._digest_key)
+
+    async def _links(self, source: AskedMachine) -> list[Link]:
+        """Connect from one machine to what it needs of the others."""
+        wanted: list[tuple[Link, str]] = []
+        for target in self._machines:
+            if target is source:
+                continue
+            there = target.facts
+            for port, what, is_greeted in self._targets(source, there):
+                link = Link(
+                    source=source.name, target=target.name, port=port, what=what, state="",
+                    is_greeting_expected=is_greeted,
+                )  # fmt: skip
+                wanted.append((link, there.machine.address))
+        if not wanted:
+            return []
+        targets = [[address, link.port, link.is_greeting_expected] for link, address in wanted]
+        question = {"ask": "connect", "targets": targets}
+        answer = await source.ask(question, _Connected, _CONNECT_LIMIT_S, "connecting to the others")
+        if answer is None:
+            return []
+        return [
+            link.model_copy(
+                update={
+                    "state": str(result.get("state")),
+                    "error": result.get("error"),
+                    "greeted_by": self._greeted_by(str(result.get("greeting") or "")),
+                }
+            )
+            for (link, _), result in zip(wanted, answer.results, strict=False)
+        ]
+
+    def _targets(self, source: AskedMachine, there: MachineFacts) -> Iterable[tuple[int, str, bool]]:
+        if source.facts.is_head and self._cluster.ssh_proxy_command is None and there.ssh_fault is None:
+            yield self._ssh_ports.get(there.machine.name, SSH_PORT), SSH_SERVER, False
+        if there.own is None:
+            return
+        for need in outer_ports(there.own, is_head=there.is_head):
+            listened = there.outer_ports.get(need.port)
+            if listened is not None and listened.state == "listening":
+                yield listened.port, need.what, True
+            elif need.port and listened is None:
+                yield need.port, need.what, False
+
+    def _greeted_by(self, greeting: str) -> str:
+        own, _, name = greeting.partition(":")
+        return name if own == self._greeting else ""
+
+    async def _ask_redis(self, machine: AskedMachine) -> None:
+        head = self._machines[0].facts
+        place = redis_place(store_url_of(self._cluster.environment, head))
+        if place is None:
+            return
+        host, port, is_tls = place
+        question = {"ask": "redis", "host": host, "port": port, "is_tls": is_tls, "machine": machine.name}
+        machine.learn(redis=await machine.ask(question, RedisAnswer, _REDIS_LIMIT_S, "logging in to Redis"))
+
+    async def _ask_head(self) -> tuple[RayAnswer | None, ServicesAnswer | None]:
+        head = self._machines[0]
+        own = head.facts.own
+        if own is None or own.node.process("gcs_server") is None:
+            return None, None
+        question = {"ask": "ray", "port": dashboard_port(own)}
+        ray = await head.ask(question, RayAnswer, _RAY_LIMIT_S, "listing Ray's nodes")
+        status = {"ask": "services", "limit_s": _SERVICES_LIMIT_S - 5}
+        return ray, await head.ask(status, ServicesAnswer, _SERVICES_LIMIT_S, "asking the services")
+
+    def _here(self) -> Here:
+        own = set(own_addresses())
+        name = next((found.name for found in self._machines if own & set(found.facts.addresses)), "")
+        digests = {}
+        for path in self._cluster.copied.values():
+            with contextlib.suppress(OSError):
+                content = path.read_bytes().strip()
+                digests[path.name] = hmac.new(self._digest_key.encode(), content, hashlib.sha256).hexdigest()[
+                    :16
+                ]
+        return Here(machine=name, has_rsync=shutil.which("rsync") is not None, secret_digests=digests)

@@ -1,0 +1,90 @@
+"""Room on the disks, shared secrets by their digests, certificates: what lies on a machine."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import ssl
+import stat
+from pathlib import Path
+from typing import Any, Dict, List
+
+_SECRET_FILES = ("ray_token", "redis_password", "security_key")
+
+
+def data_directory() -> Path:
+    """Return the data directory of the user who is logged in."""
+    return Path(os.environ.get("ZEJZL_DATA_DIR") or "~/.local/share/zejzl").expanduser()
+
+
+def disks(data_dir: Path) -> List[Dict[str, Any]]:
+    """Return the room in each place that a node writes to; a place that is not there yet counts as its parent."""
+    temporary = Path(os.environ.get("TMPDIR") or "/tmp")
+    wanted = {
+        "state": data_dir,
+        "home": Path("~").expanduser(),
+        "Ray's files": temporary,
+        "shared memory": Path("/dev/shm"),
+    }
+    found = []
+    for use, path in wanted.items():
+        place = path
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        room = os.statvfs(str(place))
+        found.append(
+            {
+                "use": use,
+                "path": str(path),
+                "device": os.stat(str(place)).st_dev,
+                "free_mib": room.f_bavail * room.f_frsize / 1048576,
+                "total_mib": room.f_blocks * room.f_frsize / 1048576,
+                "free_inodes": room.f_favail if room.f_files else None,
+                "is_writable": os.access(str(place), os.W_OK | os.X_OK),
+            }
+        )
+    return found
+
+
+def secret_files(data_dir: Path, digest_key: str) -> Dict[str, Any]:
+    """Return state, mode and keyed digest of each shared secret."""
+    return {name: _secret_file(data_dir / name, digest_key) for name in _SECRET_FILES}
+
+
+def _secret_file(path: Path, digest_key: str) -> Dict[str, Any]:
+    found: Dict[str, Any] = {"path": str(path), "state": "missing", "mode": None, "digest": None}
+    try:
+        status = path.stat()
+        found.update(
+            state="unreadable", mode=stat.S_IMODE(status.st_mode), is_own=status.st_uid == os.geteuid()
+        )
+        content = path.read_bytes().strip()
+    except FileNotFoundError:
+        return found
+    except OSError as error:
+        return {**found, "state": "unreadable", "error": error.strerror}
+    digest = hmac.new(digest_key.encode(), content, hashlib.sha256).hexdigest()[:16]
+    return {**found, "state": "present" if content else "empty", "digest": digest}
+
+
+def tls_files(data_dir: Path, machine: str) -> Dict[str, Any]:
+    """Return the certificates, which are public, and whether the private key fits."""
+    directory = data_dir / "tls"
+    found: Dict[str, Any] = {"directory": str(directory), "ca": None, "certificate": None, "key": None}
+    for name, file in (("ca", "ca.pem"), ("certificate", f"{machine}.pem"), ("own_name", "machine")):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            found[name] = (directory / file).read_text(encoding="ascii")[:20000].strip()
+    key = directory / f"{machine}.key"
+    with contextlib.suppress(OSError):
+        found["key"] = {"path": str(key), "mode": stat.S_IMODE(key.stat().st_mode), "fits": None}
+        if found["certificate"]:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(
+                    str(directory / f"{machine}.pem"), str(key), password=lambda: ""
+                )
+                found["key"]["fits"] = True
+            except (ssl.SSLError, ValueError):
+                found["key"]["fits"] = False
+    return found

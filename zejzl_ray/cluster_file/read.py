@@ -1,0 +1,259 @@
+"""From a cluster file to what it says, or to every fault with file, line and remedy; starts and asks nothing."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from zejzl_ray.cluster_file.addresses import address_fault, same_address
+from zejzl_ray.cluster_file.fields import field_findings
+from zejzl_ray.cluster_file.key_file import key_file_fault
+from zejzl_ray.cluster_file.machine_names import MachineNames, PlacedAddress
+from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
+from zejzl_ray.errors import InvalidInput
+from zejzl_ray.fleet.document import Items, Node, Scalar, Table, kind_of
+from zejzl_ray.fleet.finding import Finding, Place, error
+from zejzl_ray.fleet.yaml_reader import parse_document, read_document
+
+_USER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\$?")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadClusterFile:
+    """What became of a file: ``cluster`` is None where something is wrong, and then ``findings`` say what."""
+
+    cluster: ClusterFile | None
+    findings: tuple[Finding, ...]
+
+    def require(self) -> ClusterFile:
+        """Return what the file says.
+
+        Raises:
+            InvalidInput: something is wrong in it; one line a finding.
+        """
+        if self.cluster is None:
+            raise InvalidInput("\n".join(str(finding) for finding in self.findings))
+        return self.cluster
+
+
+def read_cluster_file(path: Path, names: Mapping[str, str] | None = None) -> ReadClusterFile:
+    """Read and check a cluster file.
+
+    Args:
+        path: the file.
+        names: address -> name of machines that the fleet file declares, for workers that the file leaves unnamed.
+    """
+    document = read_document(path.expanduser())
+    return _read(document.root, document.findings, str(path), names or {})
+
+
+def parse_cluster_file(text: str, file: str, names: Mapping[str, str] | None = None) -> ReadClusterFile:
+    """Check a cluster file that is not written yet; ``file`` is its name in findings."""
+    document = parse_document(text.encode(), file)
+    return _read(document.root, document.findings, file, names or {})
+
+
+def _read(
+    root: Table | None, findings: tuple[Finding, ...], file: str, names: Mapping[str, str]
+) -> ReadClusterFile:
+    if root is None or findings:
+        return ReadClusterFile(None, tuple(findings))
+    reader = _Reader(root, file, names)
+    cluster = reader.cluster()
+    found = (*field_findings(root), *reader.findings)
+    if found:
+        return ReadClusterFile(None, tuple(sorted(found, key=lambda finding: finding.sort_key)))
+    return ReadClusterFile(cluster, ())
+
+
+class _Reader:
+    """Goes through the fields in turn; what is wrong is collected, and reading goes on."""
+
+    def __init__(self, root: Table, file: str, names: Mapping[str, str]) -> None:
+        self.findings: list[Finding] = []
+        self._root = root
+        self._whole = Place(file, 1, 1)
+        self._file = file
+        self._names = names
+
+    def cluster(self) -> ClusterFile:
+        provider, auth = self._section("provider"), self._section("auth")
+        self._require_local(provider)
+        self._text(self._root, "cluster_name", "", "Name the cluster, for example cluster_name: zejzl.")
+        head = self._head_address(provider)
+        workers = self._worker_addresses(provider, head)
+        user = self._user(auth)
+        key = self._key(auth)
+        proxy = self._optional_text(auth, "ssh_proxy_command")
+        self._counts(len(workers))
+        names = MachineNames(self._root, self._names, self._say)
+        command, head_name, worker_names = names.read(head, workers)
+        return ClusterFile(
+            file=self._file,
+            head=DeclaredMachine(name=head_name, address=head.text if head is not None else ""),
+            workers=tuple(
+                DeclaredMachine(name=name, address=worker.text)
+                for name, worker in zip(worker_names, workers, strict=True)
+            ),
+            ssh_user=user,
+            ssh_private_key=key,
+            ssh_proxy_command=proxy or None,
+            environment={
+                name: value
+                for name, value in (command.environment if command is not None else {}).items()
+                if name.startswith("ZEJZL_")
+            },
+            copied=self._copied(),
+        )
+
+    def _say(
+        self, code: str, message: str, place: Place, remedy: str, related: tuple[Place, ...] = ()
+    ) -> None:
+        self.findings.append(error(code, message, place, remedy=remedy, related=related))
+
+    def _section(self, name: str) -> Table:
+        entry = self._root.get(name)
+        if entry is None:
+            self._say("missing", f"there is no {name}", self._whole, f"Write the section {name}:.")
+        elif isinstance(entry.node, Table):
+            return entry.node
+        else:
+            self._say(
+                "wrong-kind",
+                f"{name} must be a mapping, not {kind_of(entry.node)}",
+                entry.place,
+                "Indent its fields.",
+            )
+        return Table({}, (), entry.place if entry is not None else self._whole)
+
+    def _text(self, table: Table, key: str, above: str, remedy: str) -> tuple[str, Place] | None:
+        entry = table.get(key)
+        if entry is None:
+            if table.entries or table is self._root:  # a missing section has been named already
+                self._say("missing", f"there is no {above}{key}", table.place, remedy)
+            return None
+        if not isinstance(entry.node, Scalar) or not entry.node.text.strip():
+            self._say(
+                "wrong-kind", f"{above}{key} must be a text, not {kind_of(entry.node)}", entry.place, remedy
+            )
+            return None
+        return entry.node.text.strip(), entry.node.place
+
+    def _optional_text(self, table: Table, key: str) -> str:
+        entry = table.get(key)
+        return entry.node.text.strip() if entry is not None and isinstance(entry.node, Scalar) else ""
+
+    def _require_local(self, provider: Table) -> None:
+        found = self._text(provider, "type", "provider.", "Write type: local.")
+        if found is not None and found[0] != "local":
+            self._say("provider", f"the provider is {found[0]}, not local", found[1], "Write type: local.")
+
+    def _head_address(self, provider: Table) -> PlacedAddress | None:
+        remedy = "Write the head's address, for example head_ip: 192.168.1.10."
+        found = self._text(provider, "head_ip", "provider.", remedy)
+        return self._address(*found, "the head's address") if found is not None else None
+
+    def _address(self, text: str, place: Place, what: str) -> PlacedAddress | None:
+        fault = address_fault(text)
+        if fault:
+            remedy = "Write the address at which the other machines reach it, such as 192.168.1.10."
+            self._say("address", f"{what} {text} {fault}", place, remedy)
+            return None
+        return PlacedAddress(text, place)
+
+    def _worker_addresses(self, provider: Table, head: PlacedAddress | None) -> list[PlacedAddress]:
+        entry = provider.get("worker_ips")
+        if entry is None:
+            return []
+        remedy = "Write a list, for example worker_ips: [192.168.1.11]."
+        if not isinstance(entry.node, Items):
+            message = f"provider.worker_ips must be a list, not {kind_of(entry.node)}"
+            self._say("wrong-kind", message, entry.place, remedy)
+            return []
+        found: list[PlacedAddress] = []
+        for item in entry.node.items:
+            if not isinstance(item, Scalar) or not item.text.strip():
+                self._say(
+                    "wrong-kind",
+                    f"a worker's address must be a text, not {kind_of(item)}",
+                    item.place,
+                    remedy,
+                )
+                continue
+            address = self._address(item.text.strip(), item.place, "the worker's address")
+            if address is not None and self._is_new(address, head, found):
+                found.append(address)
+        return found
+
+    def _is_new(
+        self, address: PlacedAddress, head: PlacedAddress | None, others: list[PlacedAddress]
+    ) -> bool:
+        if head is not None and same_address(address.text, head.text):
+            self._say(
+                "head-among-workers",
+                f"{address.text} is the head's address and stands among the workers too",
+                address.place,
+                "Remove it here: the head is a node of the cluster by itself.",
+                (head.place,),
+            )
+            return False
+        twin = next((other for other in others if same_address(other.text, address.text)), None)
+        if twin is not None:
+            self._say(
+                "address-twice",
+                f"two workers have the address {address.text}",
+                address.place,
+                f"Correct one of them; the other is in line {twin.place.line}.",
+                (twin.place,),
+            )
+        return twin is None
+
+    def _user(self, auth: Table) -> str:
+        remedy = "Write the user that ssh logs in as on all machines, for example ssh_user: zejzl."
+        found = self._text(auth, "ssh_user", "auth.", remedy)
+        if found is not None and not _USER.fullmatch(found[0]):
+            self._say("user", f"{found[0]!r} is no user name", found[1], remedy)
+        return found[0] if found is not None else ""
+
+    def _key(self, auth: Table) -> Path | None:
+        text = self._optional_text(auth, "ssh_private_key")
+        entry = auth.get("ssh_private_key")
+        if entry is None or not text:
+            return None
+        path = Path(text).expanduser()
+        fault = key_file_fault(path)
+        if fault is not None:
+            self._say("key", fault.message, entry.node.place, fault.remedy)
+        return path
+
+    def _counts(self, workers: int) -> None:
+        entry = self._root.get("max_workers")
+        if entry is not None and isinstance(entry.node, Scalar) and entry.node.value != workers:
+            self._count("max_workers", entry.node, workers)
+        entry = self._root.get("min_workers")
+        if entry is None:
+            if workers:
+                message = "there is no min_workers, so Ray starts the head alone"
+                self._say("count", message, self._root.place, f"Write min_workers: {workers}.")
+        elif isinstance(entry.node, Scalar) and entry.node.value != workers:
+            self._count("min_workers", entry.node, workers)
+
+    def _count(self, name: str, node: Scalar, workers: int) -> None:
+        message = f"{name} is {node.text}, but worker_ips has {workers}"
+        self._say("count", message, node.place, f"Write {name}: {workers}, so that all are started.")
+
+    def _copied(self) -> dict[str, Path]:
+        entry = self._root.get("file_mounts")
+        if entry is None:
+            return {}
+        if not isinstance(entry.node, Table):
+            message = f"file_mounts must be a mapping, not {kind_of(entry.node)}"
+            self._say("wrong-kind", message, entry.place, 'Write "path there": "path here".')
+            return {}
+        texts: Callable[[Node], str] = lambda node: node.text if isinstance(node, Scalar) else ""  # noqa: E731
+        return {
+            mount.key: Path(texts(mount.node)).expanduser()
+            for mount in entry.node.entries.values()
+            if texts(mount.node)
+        }
