@@ -5,6 +5,7 @@ at import.
 """
 
 import re
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
@@ -243,6 +244,13 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def settings_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of an environment that are settings and hold no secret, to be kept for a later start."""
+    names = {f"ZEJZL_{name.upper()}" for name in Settings.model_fields if "password" not in name}
+    names.add("ZEJZL_REDIS_PASSWORD_FILE")
+    return {name: value for name, value in environment.items() if name in names}
 
 
 def load_settings() -> Settings:
