@@ -75,6 +75,40 @@ class BackOff:
         return tenacity.wait_exponential(multiplier=self.initial_s, max=self.max_s)(turn)
 
 
+class HeadWatch:
+    """Tells when a machine that was cut off should ask whether the cluster still counts it as a member.
+
+    A raylet that was given up finds out by itself, but only after the network's own back-off: up to half a minute.
+
+    Args:
+        lost_after_s: how long a head must have been out of reach for it; shorter than the head's own patience.
+    """
+
+    def __init__(self, lost_after_s: float = 4.0) -> None:
+        self._lost_after_s = lost_after_s
+        self._last_seen_s: float | None = None
+        self._is_in_doubt = False
+
+    def saw(self, now_s: float, *, is_reachable: bool) -> bool:
+        """Note one look at the head, about a second after the last; return whether to ask now.
+
+        A machine that was frozen itself has made no looks, which is the same to the head.
+
+        Args:
+            now_s: monotonic seconds.
+            is_reachable: whether the head's control store took a connection.
+        """
+        if self._last_seen_s is not None and now_s - self._last_seen_s >= self._lost_after_s:
+            self._is_in_doubt = True
+        if is_reachable:
+            self._last_seen_s = now_s
+        return is_reachable and self._is_in_doubt
+
+    def answered(self) -> None:
+        """Note that the head has said so, either way."""
+        self._is_in_doubt = False
+
+
 class NodeRestarts:
     """Decides, by what ended and how often it did lately.
 
@@ -87,7 +121,9 @@ class NodeRestarts:
     def __init__(self, *, keeps_state: bool, backoff: BackOff | None = None) -> None:
         self._keeps_state = keeps_state
         self._backoff = backoff or BackOff()
-        self._endings: dict[str, deque[float]] = {}  # process -> when it ended lately, monotonic seconds, ascending
+        self._endings: dict[
+            str, deque[float]
+        ] = {}  # process -> when it ended lately, monotonic seconds, ascending
 
     def after(self, ending: Ending, now_s: float) -> Decision:
         """Return what to do about an ending.

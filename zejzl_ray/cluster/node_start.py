@@ -93,7 +93,8 @@ class NodeStart(Contract):
     autoscaling_config: Path | None = Field(default=None, description="given by `ray up` to the head")
     redis_address: str | None = Field(default=None, description="keeps GCS state: rediss://host:port")
     redis_namespace: str | None = Field(
-        default=None, description="start of its keys there, one for each intended start; no part of the fingerprint"
+        default=None,
+        description="start of its keys there, one for each intended start; no part of the fingerprint",
     )
     redis_tls: TlsFiles | None = Field(default=None, description="shown to Redis")
     gcs_reconnect_timeout_s: int = Field(

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 import psutil
 
+from zejzl_ray.cluster.membership import is_still_member
 from zejzl_ray.cluster.node_processes import find_node_processes, stop_node
 from zejzl_ray.cluster.node_restarts import CONTROL_STORE, DASHBOARD, RAYLET, SERVICES, Ending
 from zejzl_ray.cluster.node_start import MARKER, NodeRole, node_marker, ray_start_command
@@ -43,14 +44,17 @@ class SupervisedNode(Protocol):
     def start_part(self, process: str) -> None:
         """Start one process of it again, which has ended; the services too."""
 
-    def clean_up(self) -> None:
-        """End all that is left of it; safe to repeat."""
+    def clean_up(self, grace_s: float = 8.0) -> None:
+        """End all that is left of it, killing what has not ended after ``grace_s``; safe to repeat."""
 
     def next_ending(self, limit_s: float) -> Ending | None:
         """Wait for the next process that ends; None after ``limit_s`` without one."""
 
     def is_head_reachable(self) -> bool:
         """Return within about a second whether the head's control store takes connections."""
+
+    def is_member(self) -> bool | None:
+        """Return whether the head still counts this node as alive; None when it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +156,13 @@ class RayNode:
 
     def _adopt(self, process: "subprocess.Popen[bytes]", name: str) -> None:
         self._watched[process.pid] = name
-        process.returncode = 0  # heard of in `next_ending`; without this the interpreter warns that it still runs
+        process.returncode = (
+            0  # heard of in `next_ending`; without this the interpreter warns that it still runs
+        )
 
-    def clean_up(self) -> None:
+    def clean_up(self, grace_s: float = 8.0) -> None:
         """See the protocol; directories outside the node's own go too."""
-        report = stop_node(self._node.cluster_id, self._node.machine)
+        report = stop_node(self._node.cluster_id, self._node.machine, grace_s=grace_s)
         if report.left:
             log.error("processes would not end", pids=report.left)
         self._watched.clear()
@@ -195,6 +201,12 @@ class RayNode:
                 return True
         except OSError:
             return False
+
+    def is_member(self) -> bool | None:
+        """See the protocol."""
+        arguments = self._parts[RAYLET].argv if RAYLET in self._parts else ()
+        ids = [part.partition("=")[2] for part in arguments if part.startswith("--node_id=")]
+        return is_still_member(self._node, ids[0]) if ids else None
 
 
 def start_services(

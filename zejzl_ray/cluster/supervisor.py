@@ -21,7 +21,17 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 
 from zejzl_ray.cluster.launcher_config import LauncherConfig, worker_stop_commands
 from zejzl_ray.cluster.node_intent import give_up_intent, read_intent
-from zejzl_ray.cluster.node_restarts import SERVICES, START, BackOff, Ending, NodeRestarts, Step
+from zejzl_ray.cluster.node_restarts import (
+    RAYLET,
+    SERVICES,
+    START,
+    BackOff,
+    Ending,
+    HeadWatch,
+    NodeRestarts,
+    Step,
+)
+from zejzl_ray.cluster.node_start import NodeRole
 from zejzl_ray.cluster.ray_node import SupervisedNode
 from zejzl_ray.cluster.record import remove_record
 from zejzl_ray.cluster.shutting_down import is_machine_shutting_down
@@ -33,6 +43,8 @@ from zejzl_ray.log import get_logger
 _SSH_LIMIT_S = 40.0
 _STOP_ATTEMPTS_S = 120.0
 _LOOK_S: Final = 1.0
+_SHORT_GRACE_S: Final = 2.0  # what is left of a node that died has nothing to put in order
+_GIVEN_UP: Final = "the head has given this machine up while it was out of reach"
 
 log = get_logger("zejzl.supervisor")
 
@@ -72,6 +84,7 @@ class Supervisor:
         self._sleep = sleep
         self._now_s = now_s
         self._restarts = NodeRestarts(keeps_state=plan.node.redis_address is not None, backoff=backoff)
+        self._head = HeadWatch()
         self._record = SupervisorRecord(
             node=plan.node, pid=os.getpid(), started_at_s=psutil.Process().create_time(), state="starting"
         )
@@ -113,7 +126,7 @@ class Supervisor:
             self._node.start()
             self._tell_up()
         while True:
-            ending = self._node.next_ending(_LOOK_S)
+            ending = self._node.next_ending(_LOOK_S) or self._look_at_head()
             if ending is None:
                 continue
             decision = self._restarts.after(ending, self._now_s())
@@ -126,9 +139,22 @@ class Supervisor:
                 self._write("up", str(ending))
             else:
                 self._write("restarting", str(ending))
-                self._node.clean_up()
+                self._node.clean_up(_SHORT_GRACE_S)
                 self._sleep(decision.wait_s)
                 self._start_until_up()
+
+    def _look_at_head(self) -> Ending | None:
+        """Find out whether the cluster has given this machine up, which its processes do not know yet."""
+        if self._plan.node.role is NodeRole.HEAD:
+            return None
+        is_reachable = self._node.is_head_reachable()
+        if not self._head.saw(self._now_s(), is_reachable=is_reachable):
+            return None
+        is_member = self._node.is_member()
+        if is_member is None:
+            return None
+        self._head.answered()
+        return None if is_member else Ending(is_asked=False, process=RAYLET, status=0, reason=_GIVEN_UP)
 
     def _start_until_up(self) -> None:
         while True:
@@ -140,7 +166,7 @@ class Supervisor:
                 wait_s = self._restarts.after(ending, self._now_s()).wait_s
                 self._say(ending, wait_s)
                 self._write("restarting", str(ending))
-                self._node.clean_up()
+                self._node.clean_up(_SHORT_GRACE_S)
                 self._sleep(wait_s)
             else:
                 self._tell_up()

@@ -11,6 +11,7 @@ from zejzl_ray.cluster.node_restarts import (
     BackOff,
     Decision,
     Ending,
+    HeadWatch,
     NodeRestarts,
     Step,
 )
@@ -92,3 +93,29 @@ def test_after_a_quiet_while_it_begins_anew() -> None:
 )
 def test_an_ending_is_one_line(ending: Ending, said: str) -> None:
     assert str(ending) == said
+
+
+def test_a_head_that_is_out_of_reach_for_a_moment_is_not_asked() -> None:
+    watch = HeadWatch(lost_after_s=4)
+
+    seen = [watch.saw(float(now_s), is_reachable=now_s not in (2, 3)) for now_s in range(10)]
+
+    assert not any(seen)
+
+
+def test_after_a_cut_the_head_is_asked_until_it_answers() -> None:
+    watch = HeadWatch(lost_after_s=4)
+    watch.saw(0.0, is_reachable=True)
+
+    assert not watch.saw(9.0, is_reachable=False)
+    assert watch.saw(10.0, is_reachable=True)
+    assert watch.saw(11.0, is_reachable=True)
+    watch.answered()
+    assert not watch.saw(12.0, is_reachable=True)
+
+
+def test_a_machine_that_stood_still_itself_asks_too() -> None:
+    watch = HeadWatch(lost_after_s=4)
+    watch.saw(0.0, is_reachable=True)
+
+    assert watch.saw(30.0, is_reachable=True)

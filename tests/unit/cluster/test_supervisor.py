@@ -26,11 +26,12 @@ def died(process: str, status: int = -9) -> Ending:
 class FakeNode:
     """Plays a list of endings; notes what was done to it."""
 
-    def __init__(self, *endings: Ending | None, failing_starts: int = 0, away_looks: int = 0) -> None:
+    def __init__(self, *endings: Ending | None, failing_starts: int = 0) -> None:
         self.endings = list(endings)
         self.failing_starts = failing_starts
-        self.away_looks = away_looks
+        self.looks: list[bool] = []  # whether the head is reachable, look by look; then it is
         self.done: list[str] = []
+        self.standings: list[bool | None] = []
 
     def start(self) -> None:
         if self.failing_starts:
@@ -42,7 +43,7 @@ class FakeNode:
     def start_part(self, process: str) -> None:
         self.done.append(process)
 
-    def clean_up(self) -> None:
+    def clean_up(self, grace_s: float = 8.0) -> None:
         self.done.append("clean up")
 
     def next_ending(self, limit_s: float) -> Ending | None:
@@ -50,11 +51,11 @@ class FakeNode:
             raise StopAsked
         return self.endings.pop(0)
 
+    def is_member(self) -> bool | None:
+        return self.standings.pop(0)
+
     def is_head_reachable(self) -> bool:
-        if self.away_looks:
-            self.away_looks -= 1
-            return False
-        return True
+        return self.looks.pop(0) if self.looks else True
 
 
 class Bench:
@@ -186,7 +187,8 @@ def test_a_patient_one_tries_until_it_works_and_says_why_it_did_not(bench: Bench
 
 
 def test_a_machine_whose_head_is_away_waits_for_it_without_giving_up(bench: Bench) -> None:
-    node = FakeNode(died(RAYLET, 1), ASKED, away_looks=500)
+    node = FakeNode(died(RAYLET, 1), ASKED)
+    node.looks = [False] * 500
 
     bench.run(node)
 
@@ -196,6 +198,28 @@ def test_a_machine_whose_head_is_away_waits_for_it_without_giving_up(bench: Benc
     last = bench.seen[-1]
     assert last is not None
     assert (last.state, last.note) == ("waiting", "the head at 10.0.0.1:6379 does not answer")
+
+
+def test_a_machine_that_the_head_has_given_up_joins_again(bench: Bench) -> None:
+    node = FakeNode(*[None] * 20, ASKED)
+    node.standings = [None, False]
+    node.looks = [True, *[False] * 8]
+
+    bench.run(node)
+
+    assert node.done == ["start", SERVICES, "clean up", "start", SERVICES, "clean up"]
+    assert node.standings == []
+    assert bench.record.restarts == 1
+
+
+def test_a_machine_that_is_still_a_member_after_a_cut_goes_on(bench: Bench) -> None:
+    node = FakeNode(*[None] * 20, ASKED)
+    node.standings = [True]
+    node.looks = [True, *[False] * 8]
+
+    bench.run(node)
+
+    assert node.done == ["start", SERVICES, "clean up"]
 
 
 def test_the_workers_are_told_of_a_stop_for_good_only(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
