@@ -39,7 +39,7 @@ def is_still_member(node: NodeStart, node_id: str) -> bool | None:
 
 def main(address: str, node_id: str) -> int:
     """Ask once; return the exit status."""
-    from ray._raylet import GcsClient  # noqa: PLC0415  here only, so that a supervisor never loads Ray
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # noqa: PLC0415  Cython; a supervisor loads no Ray
 
     (is_alive,) = GcsClient(address=address).check_alive([bytes.fromhex(node_id)], timeout=_ANSWER_LIMIT_S)
     return 0 if is_alive else _GIVEN_UP
