@@ -134,6 +134,16 @@ class Settings(BaseSettings):
     home_wait_s: float = Field(
         default=60.0, ge=0, le=3600, description="how long to wait for a declared machine"
     )
+    failback: Literal["auto", "never"] = Field(
+        default="auto",
+        description="whether services go home by themselves after a machine was lost and is back",
+    )
+    failback_after_s: float = Field(
+        default=60.0,
+        ge=1,
+        le=86_400,
+        description="how long a home must be healthy before its services go back",
+    )
     start_timeout_s: float = Field(
         default=120.0, gt=0, le=3600, description="how long `up` waits for a service"
     )

@@ -184,8 +184,11 @@ def _supervise(plan: SupervisedPlan, *, is_patient: bool) -> None:
 
 @app.command(hidden=True)
 def services() -> None:
-    """Start the services and load the fleet from the head; its supervisor runs this in the background."""
-    from actors.launched_system import start_launched_services
+    """Start the services and load the fleet from the head, and send home whoever is not there.
+
+    Its supervisor runs this in the background.
+    """
+    from actors.launched_system import run_launched_services
 
     settings = load_settings()
     configure_logging(settings.log_level, service="services")
@@ -193,8 +196,16 @@ def services() -> None:
     if record is None or record.node.role is not NodeRole.HEAD:
         raise ClusterError("This machine is not the head of a cluster.", "Run `zejzl node start --head`.")
     fleet, source = load_checked_fleet(settings, None)
-    running = start_launched_services(settings, record.node, fleet, str(source), log.info)
-    log.info("ready", machines=running.machines, missing_machines=running.missing_machines)
+    run_launched_services(
+        settings,
+        record.node,
+        fleet,
+        str(source),
+        log.info,
+        lambda running: log.info(
+            "ready", machines=running.machines, missing_machines=running.missing_machines
+        ),
+    )
 
 
 def _say_how_safe(settings: Settings, node: NodeStart) -> None:
