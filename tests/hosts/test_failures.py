@@ -26,6 +26,8 @@ REJOIN_S = 30.0
 LOOK_UP_S = 10.0
 HEAD_RESTART_S = 15.0
 INGRESS_S = 30.0
+HOME_S = 30.0
+FAILBACK_AFTER_S = 3.0
 _SLACK = 3
 _OF_PC2 = tuple(service for service in SERVICES if PLACES[service].home == "pc2")
 
@@ -37,13 +39,15 @@ _ALIVE = "answer(sorted(n['Labels']['zejzl.io/machine'] for n in ray.nodes() if 
 class Probe:
     """A prober on a host, and what it has written so far."""
 
-    def __init__(self, host: Host, way: str) -> None:
-        self._file = host.folder / "home" / f"probe_{way}.jsonl"
+    def __init__(self, host: Host, name: str, way: str) -> None:
+        self._file = host.folder / "home" / f"probe_{name}.jsonl"
         at = f"{host.home}/{self._file.name}"
-        host.run(f"setsid python -m tests.hosts.prober {at} {way} >~/probe_{way}.log 2>&1 </dev/null &")
-        wait_until(
-            lambda: self._file.exists() and self.last("registry"), limit_s=40, what=f"the {way} prober asks"
-        )
+        host.run(f"setsid python -m tests.hosts.prober {at} {way} >~/probe_{name}.log 2>&1 </dev/null &")
+        try:
+            wait_until(lambda: self._file.exists() and self.last("registry"), limit_s=40, what="it asks")
+        except AssertionError:
+            log = (host.folder / "home" / f"probe_{name}.log").read_text()
+            raise AssertionError(f"the prober {name} found nothing out: {log[-2000:]}") from None
 
     def answers(self, what: str, since_s: float = 0.0) -> list[dict[str, Any]]:
         """Return the answers to what was asked after a moment, oldest first."""
@@ -79,23 +83,23 @@ class Stage:
     def __init__(self, cluster: RayCluster) -> None:
         self.cluster = cluster
         self.mainpc, self.pc2 = cluster.mainpc, cluster.pc2
-        self.http = Probe(self.mainpc, "http")
+        self.http = Probe(self.mainpc, "http", "http")
+        self.ray = Probe(self.mainpc, "ray", f"{self.mainpc.address}:6379")
 
     def places(self) -> dict[str, tuple[str, int]]:
         """Return machine and process of each service, as it answered last."""
         found = {service: self.http.last(service) for service in SERVICES}
         return {service: (row["machine"], row["pid"]) for service, row in found.items() if row}
 
-    def send_home(self) -> None:
-        """End what has moved to mainpc: Ray starts it at home again, which is back."""
-        for service, (machine, pid) in self.places().items():
-            if machine != PLACES[service].home:
-                self.mainpc.run(f"kill -9 {pid}", is_checked=False)
+    def home_s(self) -> float:
+        """Wait until every service has gone home by itself; return how long it took."""
+        began_at_s = time.time()
         wait_until(
             lambda: all(machine == PLACES[name].home for name, (machine, _) in self.places().items()),
-            limit_s=60,
+            limit_s=_SLACK * HOME_S,
             what="every service is at home",
         )
+        return time.time() - began_at_s
 
     def failover_s(self, lost_at_s: float, limit_s: float) -> float:
         """Wait until all of pc2's services answer from mainpc; return how long it took."""
@@ -112,13 +116,12 @@ class Stage:
 
     def rejoin_s(self, healed_at_s: float) -> float:
         """Wait until both machines are members; return how long it took."""
-        wait_until(
-            lambda: self.members() == ["mainpc", "pc2"],
-            limit_s=_SLACK * REJOIN_S,
-            what="pc2 is a member again",
-            every_s=0.2,
+        return (
+            self.ray.wait_for(
+                "members", healed_at_s, _SLACK * REJOIN_S, lambda row: row["machines"] == ["mainpc", "pc2"]
+            )
+            - healed_at_s
         )
-        return time.time() - healed_at_s
 
     def record(self, host: Host) -> SupervisorRecord:
         """Return what the supervisor of a host has written down."""
@@ -128,7 +131,7 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage(prefix: str) -> Iterator[Stage]:
     """A cluster of its own, with every service at home."""
-    with two_hosts(f"{prefix}f") as cluster:
+    with two_hosts(f"{prefix}f", ZEJZL_FAILBACK_AFTER_S=f"{FAILBACK_AFTER_S:g}") as cluster:
         try:
             cluster.up()
             wait_until(
@@ -188,7 +191,7 @@ def test_services_of_an_unplugged_machine_move_and_the_machine_joins_again(stage
 
 
 def test_services_of_a_frozen_machine_move_and_the_machine_joins_again(stage: Stage, tell: Tell) -> None:
-    stage.send_home()
+    tell("every service at home again, one after the other", stage.home_s(), HOME_S)
     lost_at_s = time.time()
     stage.pc2.freeze()
 
@@ -204,7 +207,7 @@ def test_services_of_a_frozen_machine_move_and_the_machine_joins_again(stage: St
 def test_services_of_a_killed_machine_move_and_the_machine_joins_after_its_boot(
     stage: Stage, tell: Tell
 ) -> None:
-    stage.send_home()
+    stage.home_s()
     lost_at_s = time.time()
     stage.pc2.kill()
 
@@ -222,9 +225,11 @@ def test_services_of_a_killed_machine_move_and_the_machine_joins_after_its_boot(
 def test_services_of_pc2_keep_their_memory_when_the_head_is_killed_and_restarted(
     stage: Stage, tell: Tell
 ) -> None:
-    stage.send_home()
+    stage.home_s()
     before = stage.places()
-    from_pc2 = Probe(stage.pc2, "ray")
+    token = f"{DATA_DIR}/token"
+    stage.mainpc.run(f"scp -q {token} {stage.pc2.address}:{token.removeprefix('~/')}")
+    from_pc2 = Probe(stage.pc2, "pc2", f"{stage.mainpc.address}:6379")
     killed_at_s = time.time()
     # All of Ray on the head at once, its actors too; the supervisor stays, as it would be started by systemd.
     stage.mainpc.run("pkill -9 'raylet|gcs_server'; pkill -9 -f '^ray::|/ray/dashboard/|ray.util.client'")
