@@ -4,13 +4,15 @@ Ray reads its environment when it is imported, so everything that imports it is 
 """
 
 import asyncio
+import fcntl
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from actors.identities import ensure_identities
+from actors.identities import Identities, ensure_identities
 from actors.ingress_certificate import ingress_environment
 from actors.own_policy import own_policy
 from serve_apps.haproxy.environment import haproxy_directory
@@ -61,10 +63,17 @@ def head_record(settings: Settings, node: NodeStart) -> ClusterRecord:
     )
 
 
-def start_launched_services(
-    settings: Settings, node: NodeStart, fleet: Fleet, source: str, report: Report
-) -> "Running":
-    """Wait for the declared machines, start the services and load the fleet; safe to repeat.
+def run_launched_services(
+    settings: Settings,
+    node: NodeStart,
+    fleet: Fleet,
+    source: str,
+    report: Report,
+    when_ready: Callable[["Running"], None],
+) -> None:
+    """Wait for the declared machines, start the services and load the fleet; then send home whoever is not there.
+
+    Safe to repeat: the second one leaves as soon as everything is ready. With ``ZEJZL_FAILBACK=never`` the first does.
 
     A machine that has not joined after ``home_wait_s`` is named, and its services go to their fallback.
 
@@ -74,6 +83,7 @@ def start_launched_services(
         fleet: what to load.
         source: where the fleet was read from.
         report: told of each step.
+        when_ready: told once of what is up.
 
     Raises:
         ClusterError: something did not start; says what and why.
@@ -107,9 +117,39 @@ def start_launched_services(
         policy=policy,
         policy_source=policy_source,
     )
-    with exclusive(data_dir):
-        record.write(data_dir)
-        with connected(record, data_dir / RAY_TOKEN_FILE):
+    with connected(record, data_dir / RAY_TOKEN_FILE):
+        with exclusive(data_dir):
+            record.write(data_dir)
             running = asyncio.run(bring_up(plan, report))
-        record.model_copy(update={"is_complete": True}).write(data_dir)
-    return running
+            record.model_copy(update={"is_complete": True}).write(data_dir)
+        when_ready(running)
+        if settings.failback == "auto" and len(fleet.machines) > 1:
+            with sole_keeper(data_dir) as is_sole:
+                if is_sole:
+                    asyncio.run(_keep_home(identities, settings, report))
+
+
+async def _keep_home(identities: Identities, settings: Settings, report: Report) -> None:
+    from actors.bootstrap import root_access  # noqa: PLC0415  imports ray
+    from actors.homecoming import keep_home  # noqa: PLC0415  as above
+
+    access = root_access(identities, settings.namespace)
+    try:
+        await keep_home(access, settings.namespace, settings.failback_after_s, report)
+    finally:
+        await access.close()
+
+
+@contextmanager
+def sole_keeper(data_dir: Path) -> Iterator[bool]:
+    """Tell whether this process is the only one that sends services home, and stay it."""
+    descriptor = os.open(data_dir / "homecoming.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)

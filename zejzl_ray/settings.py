@@ -5,6 +5,7 @@ at import.
 """
 
 import re
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
@@ -133,6 +134,16 @@ class Settings(BaseSettings):
     home_wait_s: float = Field(
         default=60.0, ge=0, le=3600, description="how long to wait for a declared machine"
     )
+    failback: Literal["auto", "never"] = Field(
+        default="auto",
+        description="whether services go home by themselves after a machine was lost and is back",
+    )
+    failback_after_s: float = Field(
+        default=60.0,
+        ge=1,
+        le=86_400,
+        description="how long a home must be healthy before its services go back",
+    )
     start_timeout_s: float = Field(
         default=120.0, gt=0, le=3600, description="how long `up` waits for a service"
     )
@@ -243,6 +254,13 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def settings_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of an environment that are settings and hold no secret, to be kept for a later start."""
+    names = {f"ZEJZL_{name.upper()}" for name in Settings.model_fields if "password" not in name}
+    names.add("ZEJZL_REDIS_PASSWORD_FILE")
+    return {name: value for name, value in environment.items() if name in names}
 
 
 def load_settings() -> Settings:

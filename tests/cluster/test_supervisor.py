@@ -1,13 +1,12 @@
 """The supervisor of a node: with a program in place of Ray that behaves as told."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 
 from zejzl_ray.cluster.launched_node import start_supervised, stop_supervised
 from zejzl_ray.cluster.launcher_config import LauncherConfig
+from zejzl_ray.cluster.node_intent import read_intent
 from zejzl_ray.cluster.node_processes import find_node_processes
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
@@ -41,10 +41,12 @@ for name in ("gcs_server", "raylet"):
 _SUPERVISOR = """
 import sys
 from pathlib import Path
-from zejzl_ray.cluster.supervised_plan import SupervisedPlan
+from zejzl_ray.cluster.node_intent import read_intent
+from zejzl_ray.cluster.ray_node import RayNode
 from zejzl_ray.cluster.supervisor import Supervisor
-plan = SupervisedPlan.model_validate_json(sys.stdin.read())
-ending = Supervisor(plan, Path(sys.argv[1])).run()
+data_dir = Path(sys.argv[1])
+plan = read_intent(data_dir).plan
+ending = Supervisor(plan, data_dir, RayNode(plan, data_dir)).run()
 print(ending, flush=True)
 """
 
@@ -84,7 +86,7 @@ class Bench:
     def start(self, plan: SupervisedPlan | None = None) -> str:
         plan = plan or self.plan()
         command = (sys.executable, "-c", _SUPERVISOR, str(self.data_dir))
-        return start_supervised(plan.node, self.data_dir, command, given=plan.model_dump_json())
+        return start_supervised(plan, self.data_dir, command)
 
     def record(self) -> SupervisorRecord:
         record = read_supervisor_record(self.data_dir)
@@ -96,11 +98,19 @@ class Bench:
         return found
 
     def wait_for_state(self, state: str) -> SupervisorRecord:
+        return self.wait_for(lambda record: record.state == state)
+
+    def wait_for(self, is_so: Callable[[SupervisorRecord], bool]) -> SupervisorRecord:
         deadline_s = time.monotonic() + 20
-        while (record := self.record()).state != state and time.monotonic() < deadline_s:
+        while not is_so(record := self.record()) and time.monotonic() < deadline_s:
             time.sleep(0.02)
-        assert record.state == state, self.log.read_text()
+        assert is_so(record), (record, self.log.read_text())
         return record
+
+    @property
+    def is_wanted(self) -> bool:
+        intent = read_intent(self.data_dir)
+        return intent is not None and intent.is_wanted
 
 
 @pytest.fixture
@@ -185,18 +195,66 @@ def test_a_raylet_that_ends_in_order_first_means_that_somebody_asked(bench: Benc
     assert find_node_processes(bench.cluster_id) == []
     assert "me@w" in told.read_text()
     assert told.read_text().strip().endswith("node stop")
+    assert not bench.is_wanted
 
 
-@pytest.mark.parametrize(("name", "number"), [("gcs_server", signal.SIGKILL), ("raylet", signal.SIGKILL)])
-def test_a_crash_is_written_down_and_workers_are_not_told(
-    bench: Bench, name: str, number: signal.Signals
+@pytest.mark.parametrize("name", ["gcs_server", "raylet"])
+def test_a_node_that_loses_a_process_is_started_again_and_the_record_says_why(
+    bench: Bench, name: str
 ) -> None:
-    bench.start(bench.plan(launcher=LauncherConfig(head_ip="h", worker_ips=("no.such.host.invalid",))))
+    bench.start()
+    before = {process.pid for process in find_node_processes(bench.cluster_id)}
 
-    bench.process(name).send_signal(number)
+    bench.process(name).kill()
 
-    assert bench.wait_for_state("failed").note == f"{name} ended with -9"
+    record = bench.wait_for(lambda record: record.state == "up" and record.restarts == 1)
+    assert record.note == f"{name} ended with -9"
+    after = find_node_processes(bench.cluster_id)
+    assert sorted(process.name() for process in after) == ["gcs_server", "raylet"]
+    assert before.isdisjoint(process.pid for process in after)
+    assert bench.is_wanted
+
+
+def test_a_control_store_whose_state_is_kept_is_started_again_beside_the_living_raylet(bench: Bench) -> None:
+    plan = bench.plan()
+    kept = {"redis_address": "rediss://127.0.0.1:1", "redis_namespace": "one"}
+    bench.start(plan.model_copy(update={"node": plan.node.model_copy(update=kept)}))
+    raylet, control_store = bench.process("raylet"), bench.process("gcs_server")
+    command_line = control_store.cmdline()
+
+    control_store.kill()
+
+    bench.wait_for(lambda record: record.restarts == 1)
+    assert bench.process("raylet") == raylet
+    assert bench.process("gcs_server") != control_store
+    assert bench.process("gcs_server").cmdline() == command_line
+
+
+def test_a_signal_to_the_supervisor_ends_the_node_until_the_next_boot(bench: Bench) -> None:
+    bench.start()
+
+    psutil.Process(bench.record().pid).terminate()
+
+    bench.wait_for_state("stopped")
     assert find_node_processes(bench.cluster_id) == []
+    assert bench.is_wanted
+
+
+def test_the_state_of_the_control_store_is_taken_up_after_a_crash_and_not_after_a_stop(bench: Bench) -> None:
+    plan = bench.plan()
+    plan = plan.model_copy(
+        update={"node": plan.node.model_copy(update={"redis_address": "rediss://127.0.0.1:1"})}
+    )
+    bench.start(plan)
+    first = bench.record()
+    psutil.Process(first.pid).kill()  # as a power cut: nobody could write anything down
+    bench.start(plan)
+    after_crash = bench.record().node.redis_namespace
+    stop_supervised(bench.data_dir)
+    bench.start(plan)
+
+    assert after_crash == first.node.redis_namespace
+    assert bench.record().node.redis_namespace not in (None, after_crash)
 
 
 def test_the_services_are_started_once_the_node_is_up(bench: Bench, tmp_path: Path) -> None:
@@ -238,9 +296,7 @@ def test_a_missing_ray_program_is_named(bench: Bench) -> None:
 
 def test_a_supervisor_that_dies_at_once_is_an_error_with_its_last_words(bench: Bench) -> None:
     with pytest.raises(ClusterError, match="last words"):
-        start_supervised(
-            bench.plan().node, bench.data_dir, ("sh", "-c", "cat >/dev/null; echo last words"), given=""
-        )
+        start_supervised(bench.plan(), bench.data_dir, ("sh", "-c", "echo last words"))
 
 
 def test_two_starts_at_once_make_one_node(bench: Bench) -> None:

@@ -123,6 +123,10 @@ class Host:
             kill_all_in_namespace(self.namespace)
             time.sleep(0.05)
 
+    def boot(self) -> None:
+        """Switch a killed host on again: the same files, address and wire, and nothing running but the ssh server."""
+        self._start()
+
     def freeze(self) -> None:
         """Stop every process of the host where it stands, the ssh server too."""
         self._signal_all(signal.SIGSTOP)

@@ -133,8 +133,13 @@ class RayCluster:
 
 
 @contextmanager
-def two_hosts(prefix: str) -> Iterator[RayCluster]:
-    """Make mainpc and pc2 with one declared CPU and simulated cards each; nothing runs on them yet."""
+def two_hosts(prefix: str, **settings: str) -> Iterator[RayCluster]:
+    """Make mainpc and pc2 with one declared CPU and simulated cards each; nothing runs on them yet.
+
+    Args:
+        prefix: of every name.
+        settings: further environment variables of both.
+    """
     with Network(prefix) as network:
         names = {"mainpc": network.address(11), "pc2": network.address(12)}
         environment = {
@@ -142,6 +147,7 @@ def two_hosts(prefix: str) -> Iterator[RayCluster]:
             "ZEJZL_OBJECT_STORE_MIB": "200",
             "ZEJZL_SIMULATED_GPUS": ";".join(f"{name}={card}:{mib}" for name, (card, mib) in CARDS.items()),
             "PYTHONPATH": str(PROJECT),
+            **settings,
         }
         with (
             Host(network, "mainpc", 11, environment=environment, neighbours=names) as mainpc,

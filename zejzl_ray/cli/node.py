@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 the command failed (one message on standard error), 2 wrong usage.
 """
 
+import os
 import socket
 import sys
 import time
@@ -16,21 +17,25 @@ from pydantic import ValidationError
 from zejzl_ray.cli.console import errors, output
 from zejzl_ray.cli.up import load_checked_fleet
 from zejzl_ray.cluster.credential_file import ensure_master_key
+from zejzl_ray.cluster.gcs_store import ensure_gcs_user, remove_old_state, require_gcs_user
 from zejzl_ray.cluster.launched_node import GCS_PORT, plan_node, start_supervised, stop_supervised
 from zejzl_ray.cluster.launcher_config import read_launcher_config
 from zejzl_ray.cluster.local_plan import MASTER_KEY_FILE, RAY_TOKEN_FILE
+from zejzl_ray.cluster.node_intent import read_intent
+from zejzl_ray.cluster.node_stand_by import wait_for_intent
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
+from zejzl_ray.cluster.ray_node import SERVICES_LOG_FILE, RayNode, start_services
 from zejzl_ray.cluster.secret_file import ensure_token
 from zejzl_ray.cluster.shared_store import ensure_redis_password, require_shared_store
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
-from zejzl_ray.cluster.supervisor import SERVICES_LOG_FILE, Supervisor, start_services
+from zejzl_ray.cluster.supervisor import Supervisor
 from zejzl_ray.cluster.supervisor_record import read_supervisor_record
 from zejzl_ray.cluster.this_machine import address_towards, machine_of, own_addresses, resolve
 from zejzl_ray.cluster_file.addresses import same_address
 from zejzl_ray.cluster_file.start_command import parse_worker
 from zejzl_ray.errors import ClusterError, InvalidInput
 from zejzl_ray.log import configure_logging, files_of, get_logger
-from zejzl_ray.settings import Settings, load_settings
+from zejzl_ray.settings import Settings, load_settings, settings_environment
 from zejzl_ray.tls.policy import RAY_WITHOUT_TLS, ingress_credentials, ray_credentials
 
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -51,6 +56,9 @@ Workers = Annotated[
 NodeIp = Annotated[str, typer.Option(help="Address of this machine; unset: found.")]
 ClusterFile = Annotated[Path | None, typer.Option(help="At the head: the file that `ray up` has put there.")]
 Cpus = Annotated[int | None, typer.Option(min=1, envvar="ZEJZL_CPUS", help="CPUs for Ray; unset: all.")]
+IsOnce = Annotated[
+    bool, typer.Option("--once", hidden=True, help="End when the first start fails, or the node was stopped.")
+]
 IsWithServices = Annotated[
     bool, typer.Option("--services/--no-services", help="At the head: start the services.")
 ]
@@ -60,15 +68,15 @@ IsWithServices = Annotated[
 def token() -> None:
     """Make the cluster's Ray token, security key and Redis password if there are none, and print where they lie.
 
-    All machines need a copy of them, which `ray up` brings them. A further file holds the password as Redis'
-    configuration wants it, for the machine on which Redis runs.
+    All machines need a copy of them, which `ray up` brings them. Two further files are for Redis' configuration, on the
+    machine where it runs: the password, and the user under which Ray keeps its own state there.
     """
     data_dir = load_settings().data_path
     ray_token = data_dir / RAY_TOKEN_FILE
     security_key = data_dir / MASTER_KEY_FILE
     ensure_token(ray_token)
     ensure_master_key(security_key)
-    for path in (ray_token, security_key, *ensure_redis_password(data_dir)):
+    for path in (ray_token, security_key, *ensure_redis_password(data_dir), ensure_gcs_user(data_dir)):
         output.print(str(path), highlight=False, soft_wrap=True)
 
 
@@ -116,14 +124,15 @@ def start(
         )
         raise InvalidInput(f"The node cannot be started: {problems}.") from None
     _say_how_safe(settings, node)
+    if node.redis_address is not None:
+        require_gcs_user(settings)
     plan = SupervisedPlan(
         node=node,
         launcher=launcher if head else None,
         services=(*_PROGRAM, "node", "services") if head and services else None,
+        settings=settings_environment(os.environ),
     )
-    done = start_supervised(
-        node, settings.data_path, (*_PROGRAM, "node", "run"), given=plan.model_dump_json()
-    )
+    done = start_supervised(plan, settings.data_path, (*_PROGRAM, "node", "run", "--once"))
     if done == "already up":
         start_services(plan, settings.data_path)  # an earlier start of theirs may have failed
     output.print(
@@ -146,25 +155,48 @@ def stop() -> None:
     output.print(f"{name}: {'stopped' if record is not None else 'was not running'}", highlight=False)
 
 
-@app.command(hidden=True)
-def run() -> None:
-    """Supervise the node whose plan comes in on standard input; `start` runs this in the background."""
+@app.command()
+def run(once: IsOnce = False) -> None:
+    """Keep the node of this machine running that `start` has started last, in the foreground: for systemd.
+
+    After a reboot, or when the supervisor of `start` has died, the node is started again, and again when it does not
+    come up; one that was stopped on purpose (`ray down`, `zejzl node stop`) stays down until the next `start`. Ends
+    when the node is stopped; started again, it stands by.
+    """
+    settings = load_settings()
+    configure_logging(settings.log_level, service="supervisor")
+    intent = read_intent(settings.data_path) if once else wait_for_intent(settings.data_path)
+    if intent is None:
+        raise ClusterError("No node was started here yet.", "Run `ray up`, or `zejzl node start`.")
+    _supervise(intent.plan, is_patient=not once)
+
+
+def _supervise(plan: SupervisedPlan, *, is_patient: bool) -> None:
     from actors.launched_system import node_environment, node_leftovers
 
+    for name, value in plan.settings.items():
+        os.environ.setdefault(name, value)
     settings = load_settings()
-    plan = SupervisedPlan.model_validate_json(sys.stdin.read())
     machine = plan.node.machine
     files = files_of(settings.logs, machine)
     configure_logging(settings.log_level, service="supervisor", machine=machine, files=files)
+    if plan.node.redis_namespace is not None:
+        removed = remove_old_state(settings, plan.node.cluster_id, plan.node.redis_namespace)
+        log.info("old state of the control store removed", keys=removed)
     # Made here and not by `start`: the node before this one removes its own directories while it ends.
     own = {"environment": node_environment(settings), "leftovers": node_leftovers(settings)}
-    Supervisor(plan.model_copy(update=own), settings.data_path).run()
+    plan = plan.model_copy(update=own)
+    node = RayNode(plan, settings.data_path)
+    Supervisor(plan, settings.data_path, node, is_patient=is_patient).run()
 
 
 @app.command(hidden=True)
 def services() -> None:
-    """Start the services and load the fleet from the head; its supervisor runs this in the background."""
-    from actors.launched_system import start_launched_services
+    """Start the services and load the fleet from the head, and send home whoever is not there.
+
+    Its supervisor runs this in the background.
+    """
+    from actors.launched_system import run_launched_services
 
     settings = load_settings()
     configure_logging(settings.log_level, service="services")
@@ -172,8 +204,16 @@ def services() -> None:
     if record is None or record.node.role is not NodeRole.HEAD:
         raise ClusterError("This machine is not the head of a cluster.", "Run `zejzl node start --head`.")
     fleet, source = load_checked_fleet(settings, None)
-    running = start_launched_services(settings, record.node, fleet, str(source), log.info)
-    log.info("ready", machines=running.machines, missing_machines=running.missing_machines)
+    run_launched_services(
+        settings,
+        record.node,
+        fleet,
+        str(source),
+        log.info,
+        lambda running: log.info(
+            "ready", machines=running.machines, missing_machines=running.missing_machines
+        ),
+    )
 
 
 def _say_how_safe(settings: Settings, node: NodeStart) -> None:

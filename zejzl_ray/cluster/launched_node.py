@@ -16,10 +16,13 @@ from typing import Final, Literal
 
 import psutil
 
+from zejzl_ray.cluster.gcs_store import gcs_redis_address
 from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, cluster_id, gpu_settings, ray_temp_dir
-from zejzl_ray.cluster.node_processes import is_node_running, stop_node
+from zejzl_ray.cluster.node_intent import NodeIntent, give_up_intent, read_intent, with_namespace
+from zejzl_ray.cluster.node_processes import stop_node
 from zejzl_ray.cluster.node_start import NodePorts, NodeRole, NodeStart
 from zejzl_ray.cluster.secret_file import make_private_directory, read_token
+from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor_record import (
     SupervisorRecord,
     read_supervisor_record,
@@ -28,12 +31,14 @@ from zejzl_ray.cluster.supervisor_record import (
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.machine.vram import ask_vram_total
 from zejzl_ray.settings import Settings
+from zejzl_ray.tls.credentials import TlsFiles, load_credentials, tls_directory
 from zejzl_ray.tls.policy import ray_credentials
 
 GCS_PORT: Final = 6379
 METRICS_PORT: Final = 8090
 LOG_FILE: Final = "node.log"
 _START_LIMIT_S: Final = 100.0
+_HEAD_AWAY_S: Final = 7 * 86_400  # a machine whose head is off for an evening or a week goes on serving
 _STOP_LIMIT_S: Final = 30.0
 _POLL_S: Final = 0.1
 _TAIL_CHARS: Final = 1500
@@ -69,6 +74,8 @@ def plan_node(
     read_token(token_path)
     credentials = ray_credentials(settings, machine, node_ip, time.time())
     identity = cluster_id(settings.data_path)
+    redis_address = gcs_redis_address(settings)
+    is_kept = role is NodeRole.HEAD and redis_address is not None
     total = ask_vram_total(gpu_settings(settings, machine), machine)
     return NodeStart(
         cluster_id=identity,
@@ -84,45 +91,53 @@ def plan_node(
         cards=total.cards,
         object_store_mib=settings.object_store_mib,
         autoscaling_config=autoscaling_config,
+        redis_address=redis_address if is_kept else None,
+        redis_tls=_redis_credentials(settings, machine) if is_kept else None,
+        gcs_reconnect_timeout_s=_HEAD_AWAY_S,
         ports=NodePorts(metrics=METRICS_PORT if settings.ray_metrics else None),
         ray_executable=str(Path(sys.executable).with_name("ray")),
     )
 
 
+def _redis_credentials(settings: Settings, machine: str) -> TlsFiles:
+    return load_credentials(tls_directory(settings.data_path), machine, time.time()).files
+
+
 def start_supervised(
-    node: NodeStart, data_dir: Path, supervisor: Sequence[str], *, given: str
+    plan: SupervisedPlan, data_dir: Path, supervisor: Sequence[str]
 ) -> Literal["started", "already up"]:
-    """Start the supervisor of the node and wait until the node is up; safe to repeat.
+    """Write down what shall run, start its supervisor and wait until the node is up; safe to repeat.
 
     Args:
-        node: what shall run.
-        data_dir: where record and log lie; made when missing.
+        plan: what shall run; the supervisor reads it from the data directory.
+        data_dir: where intent, record and log lie; made when missing.
         supervisor: command of the supervisor; it stays behind.
-        given: text for its standard input.
 
     Raises:
         ClusterError: the node did not come up in 100 s; nothing of it is left.
     """
+    node = plan.node
     make_private_directory(data_dir)
     make_private_directory(node.temp_dir.parent)
+    before = read_intent(data_dir)
     record = read_supervisor_record(data_dir)
     if record is not None and record.is_alive:
-        is_same = record.node.fingerprint == node.fingerprint and record.state in ("starting", "up")
-        if is_same and (record.state == "starting" or is_node_running(node.cluster_id, node.machine)):
+        is_same = record.node.fingerprint == node.fingerprint and record.state not in ("stopped", "failed")
+        if is_same:
             _wait_until_up(data_dir, record.pid, None)
             return "already up"
         stop_supervised(data_dir)
     remove_supervisor_record(data_dir)
+    placed = plan.model_copy(update={"node": with_namespace(node, before)})
+    NodeIntent(plan=placed, is_wanted=True).write(data_dir)
     with (data_dir / LOG_FILE).open("ab") as log:
         process = subprocess.Popen(
-            list(supervisor), stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, text=True
+            list(supervisor), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
-    if process.stdin is not None:
-        process.stdin.write(given)
-        process.stdin.close()
     try:
         _wait_until_up(data_dir, process.pid, process)
     except ClusterError:
+        give_up_intent(data_dir)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_STOP_LIMIT_S)
         raise
@@ -148,7 +163,7 @@ def require_no_supervised_node(data_dir: Path) -> None:
 
 
 def stop_supervised(data_dir: Path) -> SupervisorRecord | None:
-    """End the supervisor and everything of its node; safe to repeat.
+    """End the supervisor and everything of its node, on purpose: nothing starts it again by itself; safe to repeat.
 
     Returns:
         The record of the node; None when there was none.
@@ -156,6 +171,7 @@ def stop_supervised(data_dir: Path) -> SupervisorRecord | None:
     Raises:
         ClusterError: something did not end in 30 s; names it.
     """
+    give_up_intent(data_dir)
     record = read_supervisor_record(data_dir)
     if record is not None and record.is_alive:
         try:
@@ -173,7 +189,7 @@ def stop_supervised(data_dir: Path) -> SupervisorRecord | None:
     return record
 
 
-def _wait_until_up(data_dir: Path, pid: int, process: "subprocess.Popen[str] | None") -> None:
+def _wait_until_up(data_dir: Path, pid: int, process: "subprocess.Popen[bytes] | None") -> None:
     deadline_s = time.monotonic() + _START_LIMIT_S
     while time.monotonic() < deadline_s:
         record = read_supervisor_record(data_dir)

@@ -19,6 +19,11 @@ from zejzl_ray.tls.credentials import TlsFiles
 MARKER: Final = "ZEJZL_NODE_MARKER"
 """Environment variable in every process of a node; see :func:`node_marker`."""
 
+GCS_USER: Final = "ray"
+"""Ray's user in Redis; see :mod:`zejzl_ray.cluster.gcs_store`."""
+
+GCS_PASSWORD: Final = "certificate"  # noqa: S105  no secret: Redis takes any text, Ray sends a user only with one
+
 _MIB: Final = 1024 * 1024
 _LOOPBACK: Final = "127.0.0.1"
 # Linux allows 107 bytes for a socket's path; Ray appends session_<date>_<pid>/sockets/plasma_store.<n>.
@@ -86,7 +91,12 @@ class NodeStart(Contract):
     health: HealthCheck = HealthCheck()
     dashboard_host: str = "127.0.0.1"
     autoscaling_config: Path | None = Field(default=None, description="given by `ray up` to the head")
-    redis_address: str | None = Field(default=None, description="keeps GCS state: host:port")
+    redis_address: str | None = Field(default=None, description="keeps GCS state: rediss://host:port")
+    redis_namespace: str | None = Field(
+        default=None,
+        description="start of its keys there, one for each intended start; no part of the fingerprint",
+    )
+    redis_tls: TlsFiles | None = Field(default=None, description="shown to Redis")
     gcs_reconnect_timeout_s: int = Field(
         default=60, gt=0, description="how long a node waits for a lost head"
     )
@@ -128,7 +138,8 @@ class NodeStart(Contract):
     @property
     def fingerprint(self) -> str:
         """Changes when, and only when, a running node would have to be started again to match."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        lasting = self.model_dump_json(exclude={"redis_namespace"})
+        return hashlib.sha256(lasting.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +212,8 @@ def ray_start_command(node: NodeStart) -> NodeCommand:
             f"--dashboard-port={node.ports.dashboard}",
             f"--ray-client-server-port={node.ports.ray_client}",
         ]
+        if node.redis_address is not None:
+            argv += [f"--redis-username={GCS_USER}", f"--redis-password={GCS_PASSWORD}"]
         if node.autoscaling_config is not None:
             argv.append(f"--autoscaling-config={node.autoscaling_config}")
     else:
@@ -256,5 +269,9 @@ def _environment(node: NodeStart) -> dict[str, str]:
     }
     if node.role is NodeRole.HEAD and node.redis_address is not None:
         environment["RAY_REDIS_ADDRESS"] = node.redis_address
-        environment["RAY_external_storage_namespace"] = node.cluster_id
+        environment["RAY_external_storage_namespace"] = node.redis_namespace or node.cluster_id
+        if node.redis_tls is not None:
+            environment["RAY_REDIS_CA_CERT"] = str(node.redis_tls.authority)
+            environment["RAY_REDIS_CLIENT_CERT"] = str(node.redis_tls.certificate)
+            environment["RAY_REDIS_CLIENT_KEY"] = str(node.redis_tls.key)
     return environment

@@ -18,4 +18,7 @@ class SupervisedPlan(Contract):
     leftovers: tuple[Path, ...] = Field(
         default=(), description="directories to remove when the node has ended"
     )
+    settings: dict[str, str] = Field(
+        default_factory=dict, description="ZEJZL_* variables of whoever started it, none of them a secret"
+    )
     environment: dict[str, str] = Field(default_factory=dict, description="laid over that of Ray's processes")

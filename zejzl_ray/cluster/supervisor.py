@@ -1,20 +1,17 @@
 """The process that owns the Ray node of one machine when several machines form the cluster.
 
-It starts the node, knows how it ended, and cleans up after it. As the parent of everything that ``ray
-start`` leaves behind it hears which of them ends first and how. So it knows when somebody asked Ray to stop,
-as ``ray down`` does on the head, the only machine that hears of it; then this process tells the workers.
+It starts the node, hears what of it ends and how, and starts that again, with longer and longer waits and without
+giving up. As the parent of everything that ``ray start`` leaves behind it knows when somebody asked Ray to stop, as
+``ray down`` does on the head, the only machine that hears of it; then this process tells the workers.
 """
 
-import ctypes
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -23,38 +20,33 @@ import psutil
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from zejzl_ray.cluster.launcher_config import LauncherConfig, worker_stop_commands
-from zejzl_ray.cluster.node_processes import find_node_processes, stop_node
-from zejzl_ray.cluster.node_start import MARKER, node_marker, ray_start_command
+from zejzl_ray.cluster.node_intent import give_up_intent, read_intent
+from zejzl_ray.cluster.node_restarts import (
+    RAYLET,
+    SERVICES,
+    START,
+    BackOff,
+    Ending,
+    HeadWatch,
+    NodeRestarts,
+    Step,
+)
+from zejzl_ray.cluster.node_start import NodeRole
+from zejzl_ray.cluster.ray_node import SupervisedNode
 from zejzl_ray.cluster.record import remove_record
+from zejzl_ray.cluster.shutting_down import is_machine_shutting_down
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
-from zejzl_ray.cluster.supervisor_record import SupervisorRecord
+from zejzl_ray.cluster.supervisor_record import SupervisedState, SupervisorRecord
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.log import get_logger
 
-_PR_SET_CHILD_SUBREAPER = 36
-RAYLET: Final = "raylet"
-SERVICES_LOG_FILE: Final = "services.log"
-_WATCHED = (RAYLET, "gcs_server")
-_START_LIMIT_S = 90.0
 _SSH_LIMIT_S = 40.0
 _STOP_ATTEMPTS_S = 120.0
+_LOOK_S: Final = 1.0
+_SHORT_GRACE_S: Final = 2.0  # what is left of a node that died has nothing to put in order
+_GIVEN_UP: Final = "the head has given this machine up while it was out of reach"
 
 log = get_logger("zejzl.supervisor")
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How the node ended.
-
-    Attributes:
-        is_asked: Ray was told to stop, by ``ray stop`` or a signal to the supervisor.
-        process: which of its processes ended first; empty when it was the supervisor that was told.
-        status: exit status of that process; negative is the number of a signal.
-    """
-
-    is_asked: bool
-    process: str
-    status: int
 
 
 class StopAsked(BaseException):
@@ -62,107 +54,156 @@ class StopAsked(BaseException):
 
 
 class Supervisor:
-    """Runs the Ray node of this machine until it ends.
+    """Keeps the Ray node of this machine running until somebody asks it to stop.
 
     Args:
         plan: what to start, and whom to tell when it has been stopped.
-        data_dir: where record and logs are kept.
+        data_dir: where record and intent are kept.
+        node: its processes.
+        is_patient: try on when the very first start fails; otherwise that ends it, for a person who waits for it.
+        backoff: waits between restarts.
+        sleep: waits so many seconds.
+        now_s: monotonic seconds.
     """
 
-    def __init__(self, plan: SupervisedPlan, data_dir: Path) -> None:
+    def __init__(
+        self,
+        plan: SupervisedPlan,
+        data_dir: Path,
+        node: SupervisedNode,
+        *,
+        is_patient: bool = False,
+        backoff: BackOff | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._plan = plan
-        self._node = plan.node
         self._data_dir = data_dir
-        self._services: subprocess.Popen[bytes] | None = None
+        self._node = node
+        self._is_patient = is_patient
+        self._sleep = sleep
+        self._now_s = now_s
+        self._restarts = NodeRestarts(keeps_state=plan.node.redis_address is not None, backoff=backoff)
+        self._head = HeadWatch()
         self._record = SupervisorRecord(
             node=plan.node, pid=os.getpid(), started_at_s=psutil.Process().create_time(), state="starting"
         )
 
     def run(self) -> Ending:
-        """Start the node and return when it has ended and nothing of it is left.
+        """Run the node and return when it was asked to stop and nothing of it is left.
 
         Raises:
-            ClusterError: the node did not start; nothing of it is left.
+            ClusterError: the first start failed, and it is not patient; nothing of the node is left.
         """
-        adopt_orphans()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _raise_stop_asked)
-        self._write("starting")
         try:
-            watched = self._start()
-            self._write("up")
-            self._services = start_services(self._plan, self._data_dir)
-            ending = wait_for_end(watched)
+            ending = self._keep_running()
         except StopAsked:
             ending = Ending(is_asked=True, process="", status=0)
         except ClusterError as error:
-            self._clean_up()
+            self._node.clean_up()
             self._write("failed", str(error))
             raise
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
+        is_for_good = self._is_for_good(ending)
         log.info(
-            "node ended",
-            machine=self._node.machine,
-            is_asked=ending.is_asked,
-            process=ending.process,
-            status=ending.status,
+            "node stopped", machine=self._plan.node.machine, process=ending.process, is_for_good=is_for_good
         )
-        self._clean_up()
+        self._node.clean_up()
         remove_record(self._data_dir)
-        if ending.is_asked and self._plan.launcher is not None:
+        if is_for_good and self._plan.launcher is not None:
             self._stop_workers(self._plan.launcher)
-        self._write(
-            "stopped" if ending.is_asked else "failed",
-            f"{ending.process} ended with {ending.status}" if ending.process else "",
-        )
+        self._write("stopped", str(ending))
         return ending
 
-    def _start(self) -> dict[int, str]:
-        node = self._node
-        stop_node(node.cluster_id, node.machine)
-        command = ray_start_command(node)
-        # A file, not a pipe: the processes that stay behind keep a pipe open and us waiting.
-        log_path = self._data_dir / "ray_start.log"
-        try:
-            with log_path.open("wb") as output:
-                done = subprocess.run(
-                    command.argv,
-                    env={**os.environ, **self._plan.environment, **command.environment},
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    timeout=_START_LIMIT_S,
-                    check=False,
-                )
-        except subprocess.TimeoutExpired:
-            raise ClusterError(
-                f"Ray did not start on {node.machine} within {_START_LIMIT_S:g} s.",
-                f"Is the head at {node.head_address} up, is its token the same as in {node.token_path}, and is "
-                f"TLS {'on with the same authority' if node.tls is not None else 'off'} there too?",
-            ) from None
-        except OSError as error:
-            raise ClusterError(f"Cannot run {command.argv[0]}: {error.strerror}.") from None
-        if done.returncode != 0:
-            raise ClusterError(
-                f"Ray did not start on {node.machine}: {_last_lines(log_path.read_text(errors='replace'))}"
-            )
-        watched = {
-            process.pid: process.name()
-            for process in find_node_processes(node.cluster_id, node.machine)
-            if process.name() in _WATCHED
-        }
-        if RAYLET not in watched.values():
-            raise ClusterError(f"Ray's raylet ended on {node.machine} right after its start.")
-        return watched
+    def _keep_running(self) -> Ending:
+        self._write("starting")
+        if self._is_patient:
+            self._start_until_up()
+        else:
+            self._node.start()
+            self._tell_up()
+        while True:
+            ending = self._node.next_ending(_LOOK_S) or self._look_at_head()
+            if ending is None:
+                continue
+            decision = self._restarts.after(ending, self._now_s())
+            if decision.step is Step.STOP:
+                return ending
+            self._say(ending, decision.wait_s)
+            if decision.step is Step.RESTART_PART:
+                self._sleep(decision.wait_s)
+                self._node.start_part(ending.process)
+                self._write("up", str(ending))
+            else:
+                self._write("restarting", str(ending))
+                self._node.clean_up(_SHORT_GRACE_S)
+                self._sleep(decision.wait_s)
+                self._start_until_up()
 
-    def _clean_up(self) -> None:
-        report = stop_node(self._node.cluster_id, self._node.machine)
-        if report.left:
-            log.error("processes would not end", pids=report.left)
-        for directory in self._plan.leftovers:
-            shutil.rmtree(directory, ignore_errors=True)
+    def _look_at_head(self) -> Ending | None:
+        """Find out whether the cluster has given this machine up, which its processes do not know yet."""
+        if self._plan.node.role is NodeRole.HEAD:
+            return None
+        is_reachable = self._node.is_head_reachable()
+        if not self._head.saw(self._now_s(), is_reachable=is_reachable):
+            return None
+        is_member = self._node.is_member()
+        if is_member is None:
+            return None
+        self._head.answered()
+        return None if is_member else Ending(is_asked=False, process=RAYLET, status=0, reason=_GIVEN_UP)
+
+    def _start_until_up(self) -> None:
+        while True:
+            self._wait_for_head()
+            try:
+                self._node.start()
+            except ClusterError as error:
+                ending = Ending(is_asked=False, process=START, status=1, reason=str(error))
+                wait_s = self._restarts.after(ending, self._now_s()).wait_s
+                self._say(ending, wait_s)
+                self._write("restarting", str(ending))
+                self._node.clean_up(_SHORT_GRACE_S)
+                self._sleep(wait_s)
+            else:
+                self._tell_up()
+                return
+
+    def _wait_for_head(self) -> None:
+        is_told = False
+        while not self._node.is_head_reachable():
+            if not is_told:
+                note = f"the head at {self._plan.node.head_address} does not answer"
+                log.warning("node waits", machine=self._plan.node.machine, reason=note)
+                self._write("waiting", note)
+                is_told = True
+            self._sleep(_LOOK_S)
+
+    def _tell_up(self) -> None:
+        self._write("up", self._record.note)
+        log.info("node up", machine=self._plan.node.machine, restarts=self._record.restarts)
+        self._node.start_part(SERVICES)
+
+    def _say(self, ending: Ending, wait_s: float) -> None:
+        self._record = self._record.model_copy(update={"restarts": self._record.restarts + 1})
+        log.warning(
+            "a part of the node has ended",
+            machine=self._plan.node.machine,
+            process=ending.process,
+            status=ending.status,
+            reason=ending.reason,
+            started_again_in_s=wait_s,
+        )
+
+    def _is_for_good(self, ending: Ending) -> bool:
+        """Whether the stop is meant to last: asked by `zejzl node stop` or `ray stop`, not by a machine going down."""
+        if ending.process and not is_machine_shutting_down():
+            give_up_intent(self._data_dir)
+        intent = read_intent(self._data_dir)
+        return intent is None or not intent.is_wanted
 
     def _stop_workers(self, launcher: LauncherConfig) -> None:
         command = f"{shlex.quote(sys.executable)} -m zejzl_ray.cli.main node stop"
@@ -172,29 +213,9 @@ class Supervisor:
             except (subprocess.SubprocessError, OSError) as error:
                 log.error("worker could not be stopped", address=argv[-2], reason=type(error).__name__)
 
-    def _write(self, state: str, note: str = "") -> None:
-        self._record = SupervisorRecord.model_validate(
-            self._record.model_dump() | {"state": state, "note": note}
-        )
+    def _write(self, state: SupervisedState, note: str = "") -> None:
+        self._record = self._record.model_copy(update={"state": state, "note": note})
         self._record.write(self._data_dir)
-
-
-def start_services(plan: SupervisedPlan, data_dir: Path) -> "subprocess.Popen[bytes] | None":
-    """Start the services of the plan in the background, as part of its node; None when it names none.
-
-    Safe to repeat: what runs already is left alone, and two at once keep out of each other's way.
-    """
-    if plan.services is None:
-        return None
-    with (data_dir / SERVICES_LOG_FILE).open("ab") as output:
-        return subprocess.Popen(
-            list(plan.services),
-            env={**os.environ, MARKER: node_marker(plan.node.cluster_id, plan.node.machine)},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
 
 
 def stop_worker(
@@ -218,37 +239,5 @@ def stop_worker(
             run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SSH_LIMIT_S, check=True)
 
 
-def adopt_orphans() -> None:
-    """Make this process the parent of descendants that lose theirs, to hear how they end; Linux only."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise ClusterError(f"Cannot watch over Ray's processes: {os.strerror(ctypes.get_errno())}.")
-
-
-def wait_for_end(watched: dict[int, str]) -> Ending:
-    """Wait until the first of the watched children ends.
-
-    Who ends first tells why: ``ray stop`` ends the raylet before everything else, and lets it exit in order;
-    a control store that ends first has crashed or was killed.
-
-    Args:
-        watched: name by process id. Other children are reaped and ignored.
-    """
-    while True:
-        try:
-            pid, status = os.waitpid(-1, 0)
-        except ChildProcessError:
-            return Ending(is_asked=False, process="", status=0)
-        if pid in watched:
-            code = os.waitstatus_to_exitcode(status)
-            is_asked = watched[pid] == RAYLET and code in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
-            return Ending(is_asked=is_asked, process=watched[pid], status=code)
-
-
 def _raise_stop_asked(number: int, frame: FrameType | None) -> None:
     raise StopAsked
-
-
-def _last_lines(text: str, count: int = 3) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip() and "network_util.cc" not in line]
-    return " / ".join(lines[-count:]) or "no output"

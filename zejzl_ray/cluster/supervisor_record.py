@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Final, Literal
 
 import psutil
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from zejzl_ray.cluster.node_start import NodeStart
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.errors import ClusterError
 
 FILE_NAME: Final = "node.json"
+SupervisedState = Literal["starting", "up", "waiting", "restarting", "stopped", "failed"]
+"""``waiting``: the head does not answer, so there is nothing to join; ``failed``: it has given up."""
 
 
 class SupervisorRecord(Contract):
@@ -21,8 +23,9 @@ class SupervisorRecord(Contract):
     node: NodeStart
     pid: int
     started_at_s: float
-    state: Literal["starting", "up", "stopped", "failed"] = "starting"
+    state: SupervisedState = "starting"
     note: str = ""
+    restarts: int = Field(default=0, description="of the node or a part of it, since this supervisor runs")
 
     @property
     def is_alive(self) -> bool:

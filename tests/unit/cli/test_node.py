@@ -1,5 +1,6 @@
 """``zejzl node`` up to the point where it would start something."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from zejzl_ray.cli import node
+from zejzl_ray.cluster.node_intent import NodeIntent
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.errors import ClusterError, InvalidInput, Unauthenticated
@@ -26,8 +28,8 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[NodeStart]:
     nodes: list[NodeStart] = []
 
-    def start(wanted: NodeStart, *_: Any, **__: Any) -> str:
-        nodes.append(wanted)
+    def start(wanted: SupervisedPlan, *_: Any, **__: Any) -> str:
+        nodes.append(wanted.node)
         return "started"
 
     monkeypatch.setattr(node, "start_supervised", start)
@@ -142,19 +144,23 @@ def test_a_stop_removes_what_the_proxy_left_outside_the_data_directory(
     assert _run("stop").exit_code == 0
 
 
+@pytest.mark.parametrize("option", [[], ["--once"]])
 def test_the_supervisor_makes_the_environment_and_knows_what_to_remove(
-    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: list[str]
 ) -> None:
     plans: list[SupervisedPlan] = []
 
     class Watching:
-        def __init__(self, plan: SupervisedPlan, data_dir: Path) -> None:
+        def __init__(self, plan: SupervisedPlan, *_: Any, is_patient: bool) -> None:
+            assert is_patient is (option == [])
             plans.append(plan)
 
         def run(self) -> None:
             pass
 
     monkeypatch.setattr(node, "Supervisor", Watching)
+    monkeypatch.setattr(node, "RayNode", lambda plan, data_dir: None)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr("actors.launched_system.ingress_environment", lambda settings: {"A": "1"})
     monkeypatch.setattr("actors.launched_system.haproxy_directory", lambda data_dir: tmp_path / "proxy")
     wanted = SupervisedPlan(
@@ -167,15 +173,26 @@ def test_the_supervisor_makes_the_environment_and_knows_what_to_remove(
             temp_dir=Path("/tmp/zejzl-1"),
             token_path=tmp_path / "ray_token",
             cpus=1,
-        )
+        ),
+        settings={"ZEJZL_HTTP_PORT": "7010"},
     )
+    data_dir.mkdir()
+    NodeIntent(plan=wanted, is_wanted=True).write(data_dir)
 
-    done = CliRunner().invoke(node.app, ["run"], input=wanted.model_dump_json())
+    done = _run("run", *option)
 
     assert done.exit_code == 0, done.exception
     (plan,) = plans
     assert plan.node == wanted.node
     assert (plan.environment, plan.leftovers) == ({"A": "1"}, (tmp_path / "proxy",))
+    assert os.environ["ZEJZL_HTTP_PORT"] == "7010"
+
+
+def test_where_nothing_was_started_the_supervisor_has_nothing_to_run(data_dir: Path) -> None:
+    done = _run("run", "--once")
+
+    assert isinstance(done.exception, ClusterError)
+    assert "zejzl node start" in str(done.exception)
 
 
 def test_services_are_started_at_the_head_only(data_dir: Path) -> None:

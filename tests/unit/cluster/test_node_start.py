@@ -203,3 +203,25 @@ def test_a_renewed_certificate_is_another_plan() -> None:
 
     assert _worker(tls=_TLS).fingerprint == _worker(tls=_TLS).fingerprint
     assert len({_worker(tls=tls).fingerprint for tls in (None, _TLS, renewed)}) == 3
+
+
+def test_ray_gets_a_user_without_a_secret_a_place_of_its_own_and_the_certificate_of_the_machine() -> None:
+    tls = TlsFiles(
+        certificate=Path("/d/mainpc.pem"),
+        key=Path("/d/mainpc.key"),
+        authority=Path("/d/ca.pem"),
+        fingerprint="f",
+    )
+    kept = {"redis_address": "rediss://10.0.0.1:6380", "redis_namespace": "c1-ab12", "redis_tls": tls}
+
+    command = ray_start_command(_node(**kept))
+
+    assert {"--redis-username=ray", "--redis-password=certificate"} <= set(command.argv)
+    assert {name: command.environment[name] for name in command.environment if "redis" in name.lower()} == {
+        "RAY_REDIS_ADDRESS": "rediss://10.0.0.1:6380",
+        "RAY_REDIS_CA_CERT": "/d/ca.pem",
+        "RAY_REDIS_CLIENT_CERT": "/d/mainpc.pem",
+        "RAY_REDIS_CLIENT_KEY": "/d/mainpc.key",
+    }
+    assert command.environment["RAY_external_storage_namespace"] == "c1-ab12"
+    assert not [part for part in ray_start_command(_node()).argv if "redis" in part]

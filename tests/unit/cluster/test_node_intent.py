@@ -1,0 +1,157 @@
+"""What a machine's node is meant to do, and which state its control store takes up."""
+
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from zejzl_ray.cluster.node_intent import (
+    FILE_NAME,
+    NodeIntent,
+    give_up_intent,
+    read_intent,
+    with_namespace,
+)
+from zejzl_ray.cluster.node_stand_by import GRACE_S, wait_for_intent
+from zejzl_ray.cluster.node_start import NodeRole, NodeStart
+from zejzl_ray.cluster.supervised_plan import SupervisedPlan
+from zejzl_ray.cluster.supervisor_record import SupervisorRecord
+from zejzl_ray.errors import ClusterError
+
+
+def _head(**changes: Any) -> NodeStart:
+    given: dict[str, Any] = {
+        "cluster_id": "c1",
+        "machine": "mainpc",
+        "role": NodeRole.HEAD,
+        "head_address": "10.0.0.1:6379",
+        "node_ip": "10.0.0.1",
+        "temp_dir": Path("/tmp/c1"),
+        "token_path": Path("/home/me/ray_token"),
+        "cpus": 4,
+        "redis_address": "rediss://10.0.0.1:6380",
+    }
+    return NodeStart(**{**given, **changes})
+
+
+def _intent(node: NodeStart, *, is_wanted: bool = True) -> NodeIntent:
+    return NodeIntent(plan=SupervisedPlan(node=node), is_wanted=is_wanted)
+
+
+def test_what_is_wanted_is_read_as_it_was_written_and_by_nobody_else(tmp_path: Path) -> None:
+    intent = _intent(_head())
+
+    intent.write(tmp_path)
+
+    assert read_intent(tmp_path) == intent
+    assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
+
+
+def test_a_stop_on_purpose_is_remembered_with_what_ran(tmp_path: Path) -> None:
+    _intent(_head()).write(tmp_path)
+
+    give_up_intent(tmp_path)
+    give_up_intent(tmp_path)
+
+    assert read_intent(tmp_path) == _intent(_head(), is_wanted=False)
+
+
+def test_where_nothing_was_started_there_is_nothing_to_give_up(tmp_path: Path) -> None:
+    give_up_intent(tmp_path)
+
+    assert read_intent(tmp_path) is None
+    (tmp_path / FILE_NAME).write_text("{}")
+    assert read_intent(tmp_path) is None
+
+
+def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+
+    with pytest.raises(ClusterError, match="Cannot write"):
+        _intent(_head()).write(file)
+    with pytest.raises(ClusterError, match="Cannot read"):
+        read_intent(file)
+
+
+def test_an_intended_start_begins_with_an_empty_state_of_its_own() -> None:
+    first = with_namespace(_head(), None)
+    stopped = _intent(first, is_wanted=False)
+    second = with_namespace(_head(), stopped)
+
+    assert first.redis_namespace is not None
+    assert second.redis_namespace is not None
+    assert first.redis_namespace.startswith("c1-")
+    assert first.redis_namespace != second.redis_namespace
+    assert first.fingerprint == second.fingerprint  # so a repeated start is the same node
+
+
+def test_a_start_after_a_crash_takes_up_the_state_that_was_left() -> None:
+    crashed = _intent(with_namespace(_head(), None))
+
+    assert with_namespace(_head(), crashed) == crashed.plan.node
+
+
+def test_a_node_of_another_plan_does_not_take_up_the_state_of_the_one_before() -> None:
+    crashed = _intent(with_namespace(_head(), None))
+
+    assert with_namespace(_head(cpus=8), crashed).redis_namespace != crashed.plan.node.redis_namespace
+
+
+def test_without_redis_there_is_no_place_to_name() -> None:
+    assert with_namespace(_head(redis_address=None), None).redis_namespace is None
+
+
+class Waiting:
+    """A clock that goes on by what is slept, and does something on the way."""
+
+    def __init__(self, **events: Any) -> None:
+        self.at_s = 0.0
+        self.events = dict(events)
+
+    def sleep(self, wait_s: float) -> None:
+        self.at_s += wait_s
+        event = self.events.pop(f"at_{self.at_s:g}_s", None)
+        if event is not None:
+            event()
+
+    def now_s(self) -> float:
+        return self.at_s
+
+
+def _attended(data_dir: Path) -> None:
+    me = psutil.Process()
+    SupervisorRecord(node=_head(), pid=me.pid, started_at_s=me.create_time(), state="up").write(data_dir)
+
+
+def test_after_a_reboot_the_node_that_is_wanted_is_run_at_once(tmp_path: Path) -> None:
+    _intent(_head()).write(tmp_path)
+    SupervisorRecord(node=_head(), pid=2**22 - 1, started_at_s=1.0, state="up").write(tmp_path)
+    waiting = Waiting()
+
+    assert wait_for_intent(tmp_path, waiting.sleep, waiting.now_s) == _intent(_head())
+    assert waiting.at_s == 0.0
+
+
+def test_a_node_that_was_stopped_on_purpose_is_left_alone_until_somebody_starts_it(tmp_path: Path) -> None:
+    _intent(_head(), is_wanted=False).write(tmp_path)
+    waiting = Waiting(at_30_s=lambda: _intent(_head()).write(tmp_path))
+
+    wait_for_intent(tmp_path, waiting.sleep, waiting.now_s)
+
+    assert waiting.at_s == 30.0 + GRACE_S
+
+
+def test_a_supervisor_that_dies_is_followed_after_a_while_without_one(tmp_path: Path) -> None:
+    _intent(_head()).write(tmp_path)
+    _attended(tmp_path)
+    record = tmp_path / "node.json"
+    waiting = Waiting(
+        at_10_s=record.unlink, at_20_s=lambda: _attended(tmp_path), at_40_s=record.unlink
+    )  # the first gap is a start that replaces the node
+
+    wait_for_intent(tmp_path, waiting.sleep, waiting.now_s)
+
+    assert waiting.at_s == 40.0 + GRACE_S

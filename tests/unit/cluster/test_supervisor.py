@@ -1,0 +1,245 @@
+"""The loop of the supervisor: a node that behaves as told, and a clock that stands unless somebody waits."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from zejzl_ray.cluster.launcher_config import LauncherConfig
+from zejzl_ray.cluster.node_intent import NodeIntent, read_intent
+from zejzl_ray.cluster.node_restarts import CONTROL_STORE, RAYLET, SERVICES, Ending
+from zejzl_ray.cluster.node_start import NodeRole, NodeStart
+from zejzl_ray.cluster.supervised_plan import SupervisedPlan
+from zejzl_ray.cluster.supervisor import StopAsked, Supervisor
+from zejzl_ray.cluster.supervisor_record import SupervisorRecord, read_supervisor_record
+from zejzl_ray.errors import ClusterError
+
+ASKED = Ending(is_asked=True, process=RAYLET, status=0)
+
+
+def died(process: str, status: int = -9) -> Ending:
+    """What a killed process leaves to say."""
+    return Ending(is_asked=False, process=process, status=status)
+
+
+class FakeNode:
+    """Plays a list of endings; notes what was done to it."""
+
+    def __init__(self, *endings: Ending | None, failing_starts: int = 0) -> None:
+        self.endings = list(endings)
+        self.failing_starts = failing_starts
+        self.looks: list[bool] = []  # whether the head is reachable, look by look; then it is
+        self.done: list[str] = []
+        self.standings: list[bool | None] = []
+
+    def start(self) -> None:
+        if self.failing_starts:
+            self.failing_starts -= 1
+            self.done.append("failed start")
+            raise ClusterError("Ray did not start on pc2: no such head")
+        self.done.append("start")
+
+    def start_part(self, process: str) -> None:
+        self.done.append(process)
+
+    def clean_up(self, grace_s: float = 8.0) -> None:
+        self.done.append("clean up")
+
+    def next_ending(self, limit_s: float) -> Ending | None:
+        if not self.endings:
+            raise StopAsked
+        return self.endings.pop(0)
+
+    def is_member(self) -> bool | None:
+        return self.standings.pop(0)
+
+    def is_head_reachable(self) -> bool:
+        return self.looks.pop(0) if self.looks else True
+
+
+class Bench:
+    """A supervisor over a fake node."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.waits_s: list[float] = []
+        self.seen: list[SupervisorRecord | None] = []
+        self.plan = SupervisedPlan(
+            node=NodeStart(
+                cluster_id="c1",
+                machine="pc2",
+                role=NodeRole.WORKER,
+                head_address="10.0.0.1:6379",
+                node_ip="10.0.0.2",
+                temp_dir=Path("/tmp/c1"),
+                token_path=Path("/home/me/ray_token"),
+                cpus=1,
+            )
+        )
+        self.want()
+
+    def want(self) -> None:
+        NodeIntent(plan=self.plan, is_wanted=True).write(self.data_dir)
+
+    def run(self, node: FakeNode, *, is_patient: bool = False) -> Ending:
+        def sleep(wait_s: float) -> None:
+            self.waits_s.append(wait_s)
+            self.seen.append(read_supervisor_record(self.data_dir))
+
+        clock = iter(range(1000))
+        supervisor = Supervisor(
+            self.plan,
+            self.data_dir,
+            node,
+            is_patient=is_patient,
+            sleep=sleep,
+            now_s=lambda: float(next(clock)),
+        )
+        return supervisor.run()
+
+    @property
+    def record(self) -> SupervisorRecord:
+        record = read_supervisor_record(self.data_dir)
+        assert record is not None
+        return record
+
+    @property
+    def is_wanted(self) -> bool:
+        intent = read_intent(self.data_dir)
+        return intent is not None and intent.is_wanted
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield Bench(tmp_path)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_node_that_was_asked_to_stop_is_cleaned_up_and_stays_down(bench: Bench) -> None:
+    node = FakeNode(None, ASKED)
+
+    assert bench.run(node) == ASKED
+    assert node.done == ["start", SERVICES, "clean up"]
+    assert bench.record.state == "stopped"
+    assert not bench.is_wanted
+
+
+def test_a_signal_ends_the_node_and_it_is_still_wanted_after_the_next_boot(bench: Bench) -> None:
+    assert bench.run(FakeNode()) == Ending(is_asked=True, process="", status=0)
+
+    assert bench.record.state == "stopped"
+    assert bench.is_wanted
+
+
+def test_a_dead_raylet_brings_the_whole_node_up_again(bench: Bench) -> None:
+    node = FakeNode(died(RAYLET), ASKED)
+
+    bench.run(node)
+
+    assert node.done == ["start", SERVICES, "clean up", "start", SERVICES, "clean up"]
+    assert bench.record.restarts == 1
+
+
+def test_a_dead_control_store_is_started_alone_when_its_state_is_kept(bench: Bench) -> None:
+    kept = {"role": NodeRole.HEAD, "redis_address": "rediss://10.0.0.1:6380", "redis_namespace": "c1-1"}
+    bench.plan = bench.plan.model_copy(update={"node": bench.plan.node.model_copy(update=kept)})
+    node = FakeNode(died(CONTROL_STORE), died(CONTROL_STORE), ASKED)
+
+    bench.run(node)
+
+    assert node.done == ["start", SERVICES, CONTROL_STORE, CONTROL_STORE, "clean up"]
+    assert bench.waits_s == [0, 1]
+
+
+def test_services_that_could_not_start_are_tried_again_after_longer_waits(bench: Bench) -> None:
+    node = FakeNode(*(died(SERVICES, 1) for _ in range(4)), ASKED)
+
+    bench.run(node)
+
+    assert node.done.count(SERVICES) == 5
+    assert bench.waits_s == [0, 1, 2, 4]
+
+
+def test_a_first_start_that_fails_is_the_callers_to_mend(bench: Bench) -> None:
+    node = FakeNode(failing_starts=1)
+
+    with pytest.raises(ClusterError, match="no such head"):
+        bench.run(node)
+
+    assert node.done == ["failed start", "clean up"]
+    assert bench.record.state == "failed"
+    assert "no such head" in bench.record.note
+
+
+def test_a_patient_one_tries_until_it_works_and_says_why_it_did_not(bench: Bench) -> None:
+    node = FakeNode(ASKED, failing_starts=3)
+
+    bench.run(node, is_patient=True)
+
+    assert node.done == [*["failed start", "clean up"] * 3, "start", SERVICES, "clean up"]
+    assert bench.waits_s == [0, 1, 2]
+    assert {(record.state, record.note) for record in bench.seen if record} == {
+        ("restarting", "Ray did not start on pc2: no such head")
+    }
+
+
+def test_a_machine_whose_head_is_away_waits_for_it_without_giving_up(bench: Bench) -> None:
+    node = FakeNode(died(RAYLET, 1), ASKED)
+    node.looks = [False] * 500
+
+    bench.run(node)
+
+    assert node.done == ["start", SERVICES, "clean up", "start", SERVICES, "clean up"]
+    assert len(bench.waits_s) == 501
+    assert max(bench.waits_s) == 1.0
+    last = bench.seen[-1]
+    assert last is not None
+    assert (last.state, last.note) == ("waiting", "the head at 10.0.0.1:6379 does not answer")
+
+
+def test_a_machine_that_the_head_has_given_up_joins_again(bench: Bench) -> None:
+    node = FakeNode(*[None] * 20, ASKED)
+    node.standings = [None, False]
+    node.looks = [True, *[False] * 8]
+
+    bench.run(node)
+
+    assert node.done == ["start", SERVICES, "clean up", "start", SERVICES, "clean up"]
+    assert node.standings == []
+    assert bench.record.restarts == 1
+
+
+def test_a_machine_that_is_still_a_member_after_a_cut_goes_on(bench: Bench) -> None:
+    node = FakeNode(*[None] * 20, ASKED)
+    node.standings = [True]
+    node.looks = [True, *[False] * 8]
+
+    bench.run(node)
+
+    assert node.done == ["start", SERVICES, "clean up"]
+
+
+def test_the_workers_are_told_of_a_stop_for_good_only(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr("zejzl_ray.cluster.supervisor.stop_worker", told.append)
+    launcher = LauncherConfig(head_ip="h", worker_ips=("w",))
+    bench.plan = bench.plan.model_copy(update={"launcher": launcher})
+    bench.want()
+
+    bench.run(FakeNode())
+    assert told == []
+    bench.run(FakeNode(ASKED))
+    assert len(told) == 1
+
+
+def test_a_machine_on_its_way_down_is_no_reason_to_stay_down(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zejzl_ray.cluster.supervisor.is_machine_shutting_down", lambda: True)
+
+    bench.run(FakeNode(ASKED))
+
+    assert bench.is_wanted

@@ -1,0 +1,85 @@
+"""What this machine's node is meant to do: written down, so that it outlives the processes and a power cut."""
+
+import contextlib
+import os
+import uuid
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field, ValidationError
+
+from zejzl_ray.cluster.node_start import NodeStart
+from zejzl_ray.cluster.supervised_plan import SupervisedPlan
+from zejzl_ray.contracts.base import Contract
+from zejzl_ray.errors import ClusterError
+
+FILE_NAME: Final = "node_intent.json"
+
+
+class NodeIntent(Contract):
+    """What was started here last, and whether it shall run.
+
+    ``ray up`` and ``zejzl node start`` want a node; ``ray down`` and ``zejzl node stop`` do not any more. A crash, a
+    lost machine or a reboot changes nothing here.
+    """
+
+    plan: SupervisedPlan
+    is_wanted: bool = Field(description="false: stopped on purpose")
+
+    def write(self, data_dir: Path) -> None:
+        """Replace what is written down, atomically; mode 0600.
+
+        Raises:
+            ClusterError: the directory cannot be written.
+        """
+        path = data_dir / FILE_NAME
+        temporary = path.with_name(f".{FILE_NAME}.{os.getpid()}")
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(self.model_dump_json(indent=2))
+                file.flush()
+                os.fsync(file.fileno())  # a power cut is one of the things that it is for
+            temporary.replace(path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise ClusterError(f"Cannot write {path}: {error.strerror}.") from None
+
+
+def read_intent(data_dir: Path) -> NodeIntent | None:
+    """Return what was started here last; None when that is nothing, or of another version.
+
+    Raises:
+        ClusterError: the file cannot be read.
+    """
+    try:
+        return NodeIntent.model_validate_json((data_dir / FILE_NAME).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+    except OSError as error:
+        raise ClusterError(f"Cannot read {data_dir / FILE_NAME}: {error.strerror}.") from None
+
+
+def give_up_intent(data_dir: Path) -> None:
+    """Write down that the node is stopped on purpose; safe to repeat.
+
+    Raises:
+        ClusterError: the directory cannot be written.
+    """
+    intent = read_intent(data_dir)
+    if intent is not None and intent.is_wanted:
+        intent.model_copy(update={"is_wanted": False}).write(data_dir)
+
+
+def with_namespace(node: NodeStart, intent: NodeIntent | None) -> NodeStart:
+    """Return the node with the place of the control store's state in Redis.
+
+    An intended start begins with nothing: actors of a cluster that was stopped are not revived. A start that follows
+    a crash, a power cut or a reboot takes up the state that was left.
+    """
+    if node.redis_address is None:
+        return node
+    if intent is not None and intent.is_wanted and intent.plan.node.fingerprint == node.fingerprint:
+        return node.model_copy(update={"redis_namespace": intent.plan.node.redis_namespace})
+    return node.model_copy(update={"redis_namespace": f"{node.cluster_id}-{uuid.uuid4().hex[:8]}"})
