@@ -33,7 +33,7 @@ def test_a_backup_is_taken_of_a_working_system_and_not_restored_into_it(
     made = running_system.zejzl("backup", "create", "--output", str(path), "--json")
     assert made.returncode == 0, made.stderr
     names = {each["name"] for each in json.loads(made.stdout)["namespaces"]}
-    assert names >= {"core_orchestrator", "security_gateway", "security_gateway.audit"}
+    assert names >= {"core_orchestrator", "security_gateway", "error_bus.audit"}
     assert running_system.zejzl("backup", "verify", str(path)).returncode == 0
     refused = running_system.zejzl("backup", "restore", str(path), "--force")
     assert refused.returncode == 1
