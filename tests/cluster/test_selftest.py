@@ -3,8 +3,13 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cluster.system import System
 from zejzl_ray.contracts.services import BY_SERVICE
+
+# Five commands, each a process of its own, on a machine that may just have started the system.
+pytestmark = pytest.mark.timeout(300)
 
 
 def test_every_operation_answers_as_it_should_and_nothing_stays_behind(running_system: System) -> None:
