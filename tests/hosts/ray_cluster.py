@@ -165,7 +165,7 @@ def provide_command(host: Host) -> None:
     folder = host.folder / "home" / "bin"
     folder.mkdir()
     program = folder / "zejzl"
-    program.write_text(f'#!/bin/sh\nexec {Path(sys.prefix) / "bin/python"} -m zejzl_ray.cli.main "$@"\n')
+    program.write_text(f"#!{Path(sys.prefix) / 'bin/python'}\nfrom zejzl_ray.cli.main import main\nmain()\n")
     program.chmod(0o755)
     with (host.folder / "home" / ".bashrc").open("a") as file:
         file.write('export PATH="$HOME/bin:$PATH"\n')

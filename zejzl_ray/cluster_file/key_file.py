@@ -42,7 +42,7 @@ def key_file_fault(path: Path) -> KeyFault | None:
 def _unusable(path: Path) -> KeyFault | None:
     try:
         done = subprocess.run(
-            ["ssh-keygen", "-y", "-P", "", "-f", str(path)],
+            ["ssh-keygen", "-y", "-P", "", "-f", str(path)],  # nosec B607  # looked up in PATH on purpose
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LIMIT_S, check=False,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):

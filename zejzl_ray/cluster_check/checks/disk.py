@@ -9,7 +9,7 @@ from zejzl_ray.cluster_check.finding import Finding
 LEAST_FREE_MIB: Final = 1024.0
 _LEAST_FREE_INODES: Final = 1000
 _FULL_RATIO: Final = 0.95  # from here on Ray makes no objects that it would have to spill
-_SHARED: Final = "/dev/shm"  # noqa: S108  not a place of our own
+_SHARED: Final = "/dev/shm"  # noqa: S108  # nosec B108  # looked at only
 _OBJECT_STORE_MIB: Final = 256
 
 

@@ -55,7 +55,7 @@ def check_redis(facts: ClusterFacts) -> Iterator[Finding]:
 
 
 def _is_not_there_yet(facts: ClusterFacts, name: str, answer: RedisAnswer) -> bool:
-    """Before the start a worker has no password: `ray up` brings it."""
+    """Before the start a worker has no password yet; `ray up` brings one."""
     if answer.state != "password" or answer.has_password or name == facts.head.machine.name:
         return False
     return any(path.endswith("/redis_password") for path in facts.cluster.copied)

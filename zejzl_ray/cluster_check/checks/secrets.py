@@ -8,19 +8,22 @@ from zejzl_ray.cluster_check.facts import ClusterFacts, MachineFacts, Phase, Sec
 from zejzl_ray.cluster_check.finding import HERE, Finding
 from zejzl_ray.cluster_check.needed_ports import redis_place, store_url
 
-_WHAT: Final = {"ray_token": "Ray token", "redis_password": "Redis password", "security_key": "security key"}
+_WHAT: Final = (
+    ("ray_token", "Ray token"),
+    ("redis_password", "Redis password"),
+    ("security_key", "security key"),
+)
 
 
 def check_secrets(facts: ClusterFacts) -> Iterator[Finding]:
     """Ray token, security key and Redis password: present, mode 0600, one content."""
-    for name in _WHAT:
+    for name, what in _WHAT:
         if name == "redis_password" and redis_place(store_url(facts)) is None:
             continue
-        yield from _one(facts, name)
+        yield from _one(facts, name, what)
 
 
-def _one(facts: ClusterFacts, name: str) -> Iterator[Finding]:
-    what = _WHAT[name]
+def _one(facts: ClusterFacts, name: str, what: str) -> Iterator[Finding]:
     files = {found.machine.name: found.own.secrets[name] for found in facts.answering
              if found.own is not None and name in found.own.secrets}  # fmt: skip
     for machine, file in files.items():

@@ -194,8 +194,10 @@ def _ago(node: NodeFacts) -> str:
 
 
 def _quote(text: str, at: int) -> str:
+    """The rest of the line, of a long one the first sentence."""
     end = text.find("\n", at)
-    return _short(text[at : end if end >= 0 else len(text)])
+    line = text[at : end if end >= 0 else len(text)]
+    return _short(line.partition(". ")[0].rstrip("."))
 
 
 def _short(text: str) -> str:

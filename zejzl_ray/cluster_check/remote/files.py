@@ -21,12 +21,12 @@ def data_directory() -> Path:
 
 def disks(data_dir: Path) -> List[Dict[str, Any]]:
     """Return the room in each place that a node writes to; a place that is not there yet counts as its parent."""
-    temporary = Path(os.environ.get("TMPDIR") or "/tmp")
+    temporary = Path(os.environ.get("TMPDIR") or "/tmp")  # nosec B108  # looked at, nothing is written
     wanted = {
         "state": data_dir,
         "home": Path("~").expanduser(),
         "Ray's files": temporary,
-        "shared memory": Path("/dev/shm"),
+        "shared memory": Path("/dev/shm"),  # nosec B108  # looked at only
     }
     found = []
     for use, path in wanted.items():
