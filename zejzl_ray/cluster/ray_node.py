@@ -119,6 +119,99 @@ class RayNode:
 
     def _look_closely(self) -> None:
         """Note which processes to hear of, and how those were started that can be started again alone."""
+        for process in find_node_processes(self._node.cluster_id, self._node.machine):
+            try:
+                name, argv, environment = _part_name(process), tuple(process.cmdline()), process.environ()
+            except psutil.Error:
+                continue  # it has just ended
+            if name:
+                self._watched[process.pid] = name
+                self._parts[name] = _Part(argv, environment)
+        # Who writes its own title overwrites its environment; `ray start` gave the same one to all.
+        whole = self._parts[RAYLET].environment if RAYLET in self._parts else {}
+        self._parts = {
+            name: part if MARKER in part.environment else _Part(part.argv, whole)
+            for name, part in self._parts.items()
+        }
+
+    def start_part(self, process: str) -> None:
+        """Start one process of it again, which has ended; the services too."""
+
+    def clean_up(self, grace_s: float = 8.0) -> None:
+        """End all that is left of it, killing what has not ended after ``grace_s``; safe to repeat."""
+
+    def next_ending(self, limit_s: float) -> Ending | None:
+        """Wait for the next process that ends; None after ``limit_s`` without one."""
+
+    def is_head_reachable(self) -> bool:
+        """Return within about a second whether the head's control store takes connections."""
+
+    def is_member(self) -> bool | None:
+        """Return whether the head still counts this node as alive; None when it does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A process that can be started again as it was."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+class RayNode:
+    """The real thing: what ``ray start`` leaves behind, adopted by this process.
+
+    Args:
+        plan: what to start.
+        data_dir: where logs are kept.
+    """
+
+    def __init__(self, plan: SupervisedPlan, data_dir: Path) -> None:
+        self._plan = plan
+        self._node = plan.node
+        self._data_dir = data_dir
+        self._watched: dict[int, str] = {}  # process id -> name
+        self._parts: dict[str, _Part] = {}  # name -> how it was started
+        adopt_orphans()
+
+    def start(self) -> None:
+        """See the protocol; whatever was left of an earlier node ends first."""
+        node = self._node
+        self._watched.clear()
+        stop_node(node.cluster_id, node.machine)
+        command = ray_start_command(node)
+        # A file, not a pipe: the processes that stay behind keep a pipe open and us waiting.
+        log_path = self._data_dir / "ray_start.log"
+        try:
+            with log_path.open("wb") as output:
+                done = subprocess.run(
+                    command.argv,
+                    env={**os.environ, **self._plan.environment, **command.environment},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    timeout=_START_LIMIT_S,
+                    check=False,
+                )
+        except subprocess.TimeoutExpired:
+            raise ClusterError(
+                f"Ray did not start on {node.machine} within {_START_LIMIT_S:g} s.",
+                f"Is the head at {node.head_address} up, is its token the same as in {node.token_path}, and is "
+                f"TLS {'on with the same authority' if node.tls is not None else 'off'} there too?",
+            ) from None
+        except OSError as error:
+            raise ClusterError(f"Cannot run {command.argv[0]}: {error.strerror}.") from None
+        if done.returncode != 0:
+            raise ClusterError(
+                f"Ray did not start on {node.machine}: {_last_lines(log_path.read_text(errors='replace'))}"
+            )
+        self._look_closely()
+        if RAYLET not in self._watched.values():
+            raise ClusterError(f"Ray's raylet ended on {node.machine} right after its start.")
+
+    def _look_closely(self) -> None:
+        """Note which processes to hear of, and how those were started that can be started again alone."""
         environment: dict[str, str] = {}
         for process in find_node_processes(self._node.cluster_id, self._node.machine):
             try:
