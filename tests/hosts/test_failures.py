@@ -95,7 +95,10 @@ class Stage:
         """Wait until every service has gone home by itself; return how long it took."""
         began_at_s = time.time()
         wait_until(
-            lambda: all(machine == PLACES[name].home for name, (machine, _) in self.places().items()),
+            lambda: (
+                {name: machine for name, (machine, _) in self.places().items()}
+                == {name: PLACES[name].home for name in SERVICES}
+            ),
             limit_s=_SLACK * HOME_S,
             what="every service is at home",
         )
@@ -141,7 +144,9 @@ def stage(prefix: str) -> Iterator[Stage]:
             )
         except (CommandFailed, AssertionError) as error:
             raise AssertionError(f"{error}\n{cluster.logs()}") from None
-        yield Stage(cluster)
+        stage = Stage(cluster)
+        stage.home_s()
+        yield stage
 
 
 @pytest.fixture(autouse=True)
