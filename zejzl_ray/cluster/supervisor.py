@@ -148,11 +148,9 @@ class Supervisor:
                 self._start_until_up()
 
     def _next_ending(self) -> Ending | None:
-        if self._later is not None:
-            ending, self._later = self._later, None
-            return ending
-        ending = self._node.next_ending(_LOOK_S)
-        if ending is None or ending.process != CONTROL_STORE:
+        later, self._later = self._later, None
+        ending = later or self._node.next_ending(_LOOK_S)
+        if later is not None or ending is None or ending.process != CONTROL_STORE:
             return ending
         also = self._node.next_ending(_TOGETHER_S)
         if also is not None and also.process == RAYLET:
