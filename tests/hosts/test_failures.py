@@ -243,7 +243,7 @@ def test_services_of_pc2_keep_their_memory_when_the_head_is_killed_and_restarted
     stage.mainpc.run("pkill -9 'raylet|gcs_server'; pkill -9 -f '^ray::|/ray/dashboard/|ray.util.client'")
     wait_until(
         lambda: _restarted(stage.record(stage.mainpc), before_it),
-        limit_s=60,
+        limit_s=120,
         what="the head is up",
         every_s=0.1,
     )
