@@ -31,6 +31,8 @@ FAILBACK_AFTER_S = 3.0
 _SLACK = 3
 _OF_PC2 = tuple(service for service in SERVICES if PLACES[service].home == "pc2")
 
+pytestmark = pytest.mark.timeout(360)  # the first one waits for the cluster too
+
 Tell = Callable[[str, float, float], None]
 
 _ALIVE = "answer(sorted(n['Labels']['zejzl.io/machine'] for n in ray.nodes() if n['Alive']))"
@@ -95,7 +97,10 @@ class Stage:
         """Wait until every service has gone home by itself; return how long it took."""
         began_at_s = time.time()
         wait_until(
-            lambda: all(machine == PLACES[name].home for name, (machine, _) in self.places().items()),
+            lambda: (
+                {name: machine for name, (machine, _) in self.places().items()}
+                == {name: PLACES[name].home for name in SERVICES}
+            ),
             limit_s=_SLACK * HOME_S,
             what="every service is at home",
         )
@@ -141,7 +146,9 @@ def stage(prefix: str) -> Iterator[Stage]:
             )
         except (CommandFailed, AssertionError) as error:
             raise AssertionError(f"{error}\n{cluster.logs()}") from None
-        yield Stage(cluster)
+        stage = Stage(cluster)
+        stage.home_s()
+        yield stage
 
 
 @pytest.fixture(autouse=True)
@@ -170,7 +177,7 @@ def test_a_control_store_that_is_killed_is_back_before_anybody_misses_it(stage: 
     looked_up_at_s = stage.http.wait_for(
         "registry", killed_at_s, _SLACK * LOOK_UP_S, lambda row: row["found"] == "Responder"
     )
-    wait_until(lambda: stage.record(stage.mainpc).restarts == 1, limit_s=20, what="it was started again")
+    wait_until(lambda: stage.record(stage.mainpc).restarts >= 1, limit_s=20, what="it was started again")
     assert stage.members() == ["mainpc", "pc2"]
     tell("registry look-up after the control store was killed", looked_up_at_s - killed_at_s, LOOK_UP_S)
     assert stage.places() == before
@@ -230,10 +237,16 @@ def test_services_of_pc2_keep_their_memory_when_the_head_is_killed_and_restarted
     token = f"{DATA_DIR}/token"
     stage.mainpc.run(f"scp -q {token} {stage.pc2.address}:{token.removeprefix('~/')}")
     from_pc2 = Probe(stage.pc2, "pc2", f"{stage.mainpc.address}:6379")
+    before_it = stage.record(stage.mainpc)
     killed_at_s = time.time()
     # All of Ray on the head at once, its actors too; the supervisor stays, as it would be started by systemd.
     stage.mainpc.run("pkill -9 'raylet|gcs_server'; pkill -9 -f '^ray::|/ray/dashboard/|ray.util.client'")
-    wait_until(lambda: _restarted(stage.record(stage.mainpc)), limit_s=60, what="the head is up", every_s=0.1)
+    wait_until(
+        lambda: _restarted(stage.record(stage.mainpc), before_it),
+        limit_s=120,
+        what="the head is up",
+        every_s=0.1,
+    )
     restarted_at_s = time.time()
 
     looked_up_at_s = from_pc2.wait_for(
@@ -249,5 +262,5 @@ def test_services_of_pc2_keep_their_memory_when_the_head_is_killed_and_restarted
     assert {name: after[name] for name in _OF_PC2} == {name: before[name] for name in _OF_PC2}
 
 
-def _restarted(record: SupervisorRecord) -> bool:
-    return record.state == "up" and record.restarts >= 2
+def _restarted(record: SupervisorRecord, before: SupervisorRecord) -> bool:
+    return record.state == "up" and record.restarts > before.restarts

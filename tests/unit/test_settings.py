@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from zejzl_ray.errors import SettingsInvalid
-from zejzl_ray.settings import Settings, load_settings
+from zejzl_ray.settings import Settings, load_settings, settings_environment
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +106,18 @@ def test_a_password_that_was_read_from_a_file_counts_when_none_is_set() -> None:
 def test_without_a_password_the_address_stays_as_it_is() -> None:
     url = Settings(store_url="redis://host:6380").secret_store_url()
     assert url.get_secret_value() == "redis://host:6380"
+
+
+def test_settings_are_kept_for_a_later_start_without_what_is_secret() -> None:
+    environment = {
+        "ZEJZL_STORE_URL": "rediss://10.0.0.1:6380",
+        "ZEJZL_REDIS_PASSWORD": "hush",
+        "ZEJZL_REDIS_PASSWORD_FILE": "/run/secrets/redis",
+        "ZEJZL_SECRET_OPENAI_KEY": "hush",
+        "PATH": "/bin",
+    }
+
+    assert settings_environment(environment) == {
+        "ZEJZL_STORE_URL": "rediss://10.0.0.1:6380",
+        "ZEJZL_REDIS_PASSWORD_FILE": "/run/secrets/redis",
+    }

@@ -119,17 +119,20 @@ class RayNode:
 
     def _look_closely(self) -> None:
         """Note which processes to hear of, and how those were started that can be started again alone."""
-        environment: dict[str, str] = {}
         for process in find_node_processes(self._node.cluster_id, self._node.machine):
             try:
-                name, argv = _part_name(process), tuple(process.cmdline())
-                environment = environment or process.environ()
+                name, argv, environment = _part_name(process), tuple(process.cmdline()), process.environ()
             except psutil.Error:
                 continue  # it has just ended
             if name:
                 self._watched[process.pid] = name
-                self._parts[name] = _Part(argv, {})
-        self._parts = {name: _Part(part.argv, environment) for name, part in self._parts.items()}
+                self._parts[name] = _Part(argv, environment)
+        # Who writes its own title overwrites its environment; `ray start` gave the same one to all.
+        whole = self._parts[RAYLET].environment if RAYLET in self._parts else {}
+        self._parts = {
+            name: part if MARKER in part.environment else _Part(part.argv, whole)
+            for name, part in self._parts.items()
+        }
 
     def start_part(self, process: str) -> None:
         """See the protocol."""

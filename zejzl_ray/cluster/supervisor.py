@@ -22,6 +22,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 from zejzl_ray.cluster.launcher_config import LauncherConfig, worker_stop_commands
 from zejzl_ray.cluster.node_intent import give_up_intent, read_intent
 from zejzl_ray.cluster.node_restarts import (
+    CONTROL_STORE,
     RAYLET,
     SERVICES,
     START,
@@ -43,6 +44,7 @@ from zejzl_ray.log import get_logger
 _SSH_LIMIT_S = 40.0
 _STOP_ATTEMPTS_S = 120.0
 _LOOK_S: Final = 1.0
+_TOGETHER_S: Final = 0.2
 _SHORT_GRACE_S: Final = 2.0  # what is left of a node that died has nothing to put in order
 _GIVEN_UP: Final = "the head has given this machine up while it was out of reach"
 
@@ -85,6 +87,7 @@ class Supervisor:
         self._now_s = now_s
         self._restarts = NodeRestarts(keeps_state=plan.node.redis_address is not None, backoff=backoff)
         self._head = HeadWatch()
+        self._later: Ending | None = None  # heard of, not dealt with yet
         self._record = SupervisorRecord(
             node=plan.node, pid=os.getpid(), started_at_s=psutil.Process().create_time(), state="starting"
         )
@@ -126,7 +129,7 @@ class Supervisor:
             self._node.start()
             self._tell_up()
         while True:
-            ending = self._node.next_ending(_LOOK_S) or self._look_at_head()
+            ending = self._next_ending() or self._look_at_head()
             if ending is None:
                 continue
             decision = self._restarts.after(ending, self._now_s())
@@ -139,9 +142,21 @@ class Supervisor:
                 self._write("up", str(ending))
             else:
                 self._write("restarting", str(ending))
+                self._later = None
                 self._node.clean_up(_SHORT_GRACE_S)
                 self._sleep(decision.wait_s)
                 self._start_until_up()
+
+    def _next_ending(self) -> Ending | None:
+        later, self._later = self._later, None
+        ending = later or self._node.next_ending(_LOOK_S)
+        if later is not None or ending is None or ending.process != CONTROL_STORE:
+            return ending
+        also = self._node.next_ending(_TOGETHER_S)
+        if also is not None and also.process == RAYLET:
+            return also  # both were killed at once: nothing would be left to connect to a new control store
+        self._later = also
+        return ending
 
     def _look_at_head(self) -> Ending | None:
         """Find out whether the cluster has given this machine up, which its processes do not know yet."""

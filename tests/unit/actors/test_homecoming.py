@@ -25,13 +25,13 @@ class Cluster:
         self.now_s = 0.0
         self.caller = self
         self.tokens = SimpleNamespace(token=self._token)
-        monkeypatch.setattr(homecoming.ray, "nodes", self._nodes)
-        monkeypatch.setattr(homecoming.ray, "get_actor", self._get_actor)
-        monkeypatch.setattr(homecoming.ray, "kill", self._kill)
+        monkeypatch.setattr("actors.homecoming.ray.nodes", self._nodes)
+        monkeypatch.setattr("actors.homecoming.ray.get_actor", self._get_actor)
+        monkeypatch.setattr("actors.homecoming.ray.kill", self._kill)
         monkeypatch.setattr(
             homecoming, "time", SimpleNamespace(monotonic=lambda: self.now_s, time=lambda: 0.0)
         )
-        monkeypatch.setattr(homecoming.asyncio, "sleep", self._sleep)
+        monkeypatch.setattr("actors.homecoming.asyncio.sleep", self._sleep)
 
     async def _sleep(self, wait_s: float) -> None:
         self.now_s += wait_s
@@ -60,7 +60,7 @@ class Cluster:
         service = operation.service
         if service in self.away:
             raise ServiceUnavailable(f"{service} is away")
-        return ServiceHealth.model_construct(machine=self.places[service], is_ready=True)
+        return ServiceHealth(service=service, machine=self.places[service], is_ready=True)
 
     async def run(self) -> list[str]:
         told: list[str] = []
@@ -102,7 +102,7 @@ async def test_a_control_store_that_is_away_is_waited_for(monkeypatch: pytest.Mo
             raise error
         return cluster._nodes()
 
-    monkeypatch.setattr(homecoming.ray, "nodes", nodes)
+    monkeypatch.setattr("actors.homecoming.ray.nodes", nodes)
 
     await cluster.run()
 

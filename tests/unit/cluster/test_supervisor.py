@@ -146,12 +146,25 @@ def test_a_dead_raylet_brings_the_whole_node_up_again(bench: Bench) -> None:
 def test_a_dead_control_store_is_started_alone_when_its_state_is_kept(bench: Bench) -> None:
     kept = {"role": NodeRole.HEAD, "redis_address": "rediss://10.0.0.1:6380", "redis_namespace": "c1-1"}
     bench.plan = bench.plan.model_copy(update={"node": bench.plan.node.model_copy(update=kept)})
-    node = FakeNode(died(CONTROL_STORE), died(CONTROL_STORE), ASKED)
+    node = FakeNode(died(CONTROL_STORE), None, died(CONTROL_STORE), None, ASKED)
 
     bench.run(node)
 
     assert node.done == ["start", SERVICES, CONTROL_STORE, CONTROL_STORE, "clean up"]
     assert bench.waits_s == [0, 1]
+
+
+def test_a_control_store_that_died_together_with_the_raylet_is_not_started_alone(bench: Bench) -> None:
+    kept = {"role": NodeRole.HEAD, "redis_address": "rediss://10.0.0.1:6380", "redis_namespace": "c1-1"}
+    bench.plan = bench.plan.model_copy(update={"node": bench.plan.node.model_copy(update=kept)})
+    together = FakeNode(died(CONTROL_STORE), died(RAYLET), ASKED)
+    apart = FakeNode(died(CONTROL_STORE), died(SERVICES, 1), ASKED)
+
+    bench.run(together)
+    bench.run(apart)
+
+    assert together.done == ["start", SERVICES, "clean up", "start", SERVICES, "clean up"]
+    assert apart.done == ["start", SERVICES, CONTROL_STORE, SERVICES, "clean up"]
 
 
 def test_services_that_could_not_start_are_tried_again_after_longer_waits(bench: Bench) -> None:
