@@ -1,8 +1,9 @@
 """Mail while the processes of senders and receivers are killed at random, and an account of every message.
 
-Run: ``python -m benchmarks.bus_chaos [--minutes 2] [--rate 5000] [--json]``. Two nodes, two hosts of senders and two of
-receivers, one of each on either; a fifth of the mail is sent at least once. Every few seconds one process is killed
-(SIGKILL), and Ray starts it anew. Exit code 1 when the account does not come out even.
+Run: ``python -m benchmarks.bus_chaos [--minutes 2] [--rate 5000] [--store redis] [--json]``. Two nodes, two hosts of
+senders and two of receivers, one of each on either; a fifth of the mail is sent at least once, and kept in SQLite or in
+a Redis that writes every commit to the disk. Every few seconds one process is killed (SIGKILL), and Ray starts it anew.
+Exit code 1 when the account does not come out even.
 """
 
 import argparse
@@ -15,16 +16,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from benchmarks.bus_machine import machine_line
+from benchmarks.chaos_account import print_chaos
 from benchmarks.chaos_agents import HUSH
-from benchmarks.chaos_judge import LIVING_BAR, Record, Verdict, judge, read_record, unsettled
+from benchmarks.chaos_judge import Record, Verdict, judge, read_record, unsettled
 from benchmarks.own_hosts import AgentToRun, Host, OwnHosts, own_hosts
 from zejzl_ray.cluster.node_processes import find_node_processes
 from zejzl_ray.log import configure_logging
+from zejzl_ray.testing.redis_server import RedisServer
 
 KEPT_EVERY: Final = 5
 FIRST_KILL_S: Final = 3.0  # everybody has found everybody by then
@@ -117,7 +121,7 @@ class Killer:
             time.sleep(0.1)
 
 
-def start_hosts(hosts: OwnHosts, folder: Path, rate: float, plan: Plan) -> Killer:
+def start_hosts(hosts: OwnHosts, folder: Path, rate: float, plan: Plan, store_url: str) -> Killer:
     """Start receivers, then senders; return who may kill them."""
     from benchmarks.chaos_host import ChaosHostActor
 
@@ -128,16 +132,25 @@ def start_hosts(hosts: OwnHosts, folder: Path, rate: float, plan: Plan) -> Kille
     for kind, places, settings in (("Reader", plan.receivers, notes), ("Writer", plan.senders, writing)):
         for host, (machine, names) in places.items():
             agents = tuple(AgentToRun(name, f"benchmarks.chaos_agents:{kind}", settings) for name in names)
-            started.append(hosts.start(host, machine, agents, actor=ChaosHostActor, is_lasting=True))
+            started.append(
+                hosts.start(host, machine, agents, store_url, actor=ChaosHostActor, is_lasting=True)
+            )
     firsts = [names[0] for _, names in (*plan.receivers.values(), *plan.senders.values())]
     return Killer(folder, firsts, hosts.cluster_id, started)
 
 
 def chaos(
-    hosts: OwnHosts, folder: Path, seconds: float, rate: float, roll: random.Random, plan: Plan = FULL
+    hosts: OwnHosts,
+    folder: Path,
+    seconds: float,
+    rate: float,
+    roll: random.Random,
+    plan: Plan = FULL,
+    *,
+    store_url: str = "",
 ) -> Chaos:
-    """Let mail flow, kill, let everything settle, and judge."""
-    killer = start_hosts(hosts, folder, rate, plan)
+    """Let mail flow, kill, let everything settle, and judge; ``store_url`` empty: the hosts keep mail in SQLite."""
+    killer = start_hosts(hosts, folder, rate, plan, store_url)
     began_s = time.monotonic()
     next_s = began_s + FIRST_KILL_S
     while (now_s := time.monotonic()) < began_s + seconds:
@@ -167,58 +180,12 @@ def _settled(folder: Path, killer: Killer) -> Record:
         before = now
 
 
-def print_chaos(done: Chaos, title: str) -> None:
-    """Print the account as a table."""
-    verdict, counts = done.verdict, done.verdict.counts
-    lines = [title, "=" * len(title)]
-    lines.append(f"{'':28}{'at most once':>14}{'at least once':>15}")
-    for name in (
-        "sent",
-        "delivered",
-        "delivered and a dead letter",
-        "dead only",
-        "lost with its sender",
-        "lost with its receiver",
-    ):
-        lines.append(f"{name:28}{_number(counts, name, 'p'):>14}{_number(counts, name, 'k'):>15}")
-    reasons = sorted({each.split()[1] for each in (*verdict.dead,)})
-    for reason in reasons:
-        row = [f"{verdict.dead[f'{kind} {reason}']:,}" for kind in "pk"]
-        lines.append(f"dead letters: {reason:14}{row[0]:>14}{row[1]:>15}")
-    for error in sorted({each.split()[1] for each in verdict.refused}):
-        row = [f"{verdict.refused[f'{kind} {error}']:,}" for kind in "pk"]
-        lines.append(f"send raised {error:16}{row[0]:>14}{row[1]:>15}")
-    sent = counts["sent p"] + counts["sent k"]
-    lines.append(
-        f"{done.seconds:.0f} s, {sent / done.seconds:,.0f} messages a second (those killed send nothing until they are "
-        f"back), {counts['kills']} processes killed; "
-        f"settled {done.settle_s:.1f} s after the last message"
-    )
-    lines.append(
-        f"seen twice: {counts['seen twice']:,}, of these {counts['seen twice, process died between']:,} because the "
-        "process died between handling and acknowledging"
-    )
-    lines.append(
-        f"mail for living receivers: {counts['to living receivers']:,}, {verdict.living_ratio:.2%} handled "
-        f"(bar {LIVING_BAR:.0%})"
-    )
-    for name, examples in verdict.faults.items():
-        lines.append(f"FAULT: {name}: {counts[name]:,}")
-        lines.extend(f"    {example}" for example in examples)
-    if not verdict.faults:
-        lines.append("no fault: at least once, acknowledged to its sender = delivered + dead letters")
-    sys.stdout.write("\n".join(lines) + "\n")
-
-
-def _number(counts: Any, name: str, kind: str) -> str:
-    return f"{counts[f'{name} {kind}']:,}"
-
-
 def main() -> int:
     """Run and print; exit code 1 when something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=2.0, help="how long mail is sent")
     parser.add_argument("--rate", type=float, default=5000.0, help="messages a second, all senders together")
+    parser.add_argument("--store", choices=("sqlite", "redis"), default="sqlite", help="where mail is kept")
     parser.add_argument("--seed", type=int, default=None, help="of who is killed when; another one each time")
     parser.add_argument("--keep", type=Path, default=None, help="folder for what everybody wrote down")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -231,16 +198,27 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     machine = machine_line()
     try:
-        with own_hosts() as hosts:
-            done = chaos(hosts, folder, arguments.minutes * 60, arguments.rate, random.Random(seed))
+        with ExitStack() as stack:
+            store_url = stack.enter_context(RedisServer()).url if arguments.store == "redis" else ""
+            hosts = stack.enter_context(own_hosts())
+            roll = random.Random(seed)
+            done = chaos(hosts, folder, arguments.minutes * 60, arguments.rate, roll, store_url=store_url)
     finally:
         if arguments.keep is None:
             shutil.rmtree(folder, ignore_errors=True)
     if arguments.json:
-        shown = {"machine": machine, "seed": seed, "seconds": done.seconds, "settle_s": done.settle_s}
+        shown = {
+            "machine": machine,
+            "seed": seed,
+            "store": arguments.store,
+            "seconds": done.seconds,
+            "settle_s": done.settle_s,
+        }
         sys.stdout.write(json.dumps(shown | done.verdict.as_json(), indent=2) + "\n")
     else:
-        print_chaos(done, f"mail while processes are killed, seed {seed}; {machine}")
+        print_chaos(
+            done, f"mail while processes are killed, kept in {arguments.store}, seed {seed}; {machine}"
+        )
     return 1 if done.verdict.faults else 0
 
 

@@ -14,10 +14,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.own_cluster import own_cluster
 from zejzl_ray.cluster.node_start import MARKER
+
+if TYPE_CHECKING:
+    from benchmarks.soak_deadlocks import DeadlockWatch  # it imports Ray
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 MACHINES: Final = ("mainpc", "pc2")
@@ -102,6 +105,13 @@ class OwnHosts:
                 self._identities.credential_of(f"service:{name}"),
             )
             start_service(actor, PLACES[name], options, namespace=self.namespace)
+
+    def watch_deadlocks(self) -> "DeadlockWatch":
+        """Return what asks the hub, in the name of the composition root."""
+        from actors.identities import ROOT_SUBJECT
+        from benchmarks.soak_deadlocks import DeadlockWatch
+
+        return DeadlockWatch(self.namespace, self._identities.credential_of(ROOT_SUBJECT))
 
     def start(
         self,

@@ -1,6 +1,12 @@
-"""Agents that talk to each other in every way that the bus has, at a steady rate, for as long as they run."""
+"""Agents that talk to each other in every way that the bus has, at a steady rate, for as long as they run.
+
+Their errands are requests out of handlers of requests: an agent asks its far one, which asks back, and the asked one
+asks its neighbour before it answers. Names go in circles there, and many handlers wait at once, but nobody is stuck: at
+most 3 of the 6 handlers of an agent wait, one for each errand that leads over it.
+"""
 
 import asyncio
+import itertools
 from typing import Any, Final
 
 from zejzl_ray.agents.agent import Agent
@@ -11,30 +17,36 @@ from zejzl_ray.errors import ZejzlError
 TOPIC: Final = "soak.news"
 _PRIORITIES: Final = (HIGH, NORMAL, NORMAL, LOW)
 _TEXT: Final = "x" * 80
+ERRAND_WAY: Final = ("far", "far", "near")  # back to who asked, and on
+# How long the last one takes, seconds: requests are told to the hub once they are 0.4 s old.
+_ERRAND_TAKES_S: Final = (0.0, 0.05, 0.5, 1.0, 1.5)
 
 
 class Talker(Agent):
     """Talks to a neighbour of its process and to one of another process.
 
     Each beat of ``beat_s`` seconds it sends ``burst`` messages to both; every tenth beat it asks both, publishes, and
-    sends one message at least once. Settings: ``near``, ``far``, ``beat_s``, ``burst``.
+    sends one message at least once. Beside that, one errand after the other. Settings: ``near``, ``far``, ``beat_s``,
+    ``burst``.
 
     Its metrics count ``sent{kind}``, ``got{kind}`` and ``refused{error}``.
     """
 
-    concurrency = 4
+    concurrency = 6
     subscriptions = (f"{TOPIC}.*",)
 
     async def on_start(self) -> None:
         """Wait for the word to talk."""
         self._number = 0
-        self._talking: asyncio.Task[None] | None = None
+        self._is_hushed = False
+        self._talking: list[asyncio.Task[None]] = []
 
     async def on_stop(self) -> None:
         """Stop talking."""
-        if self._talking is not None:
-            self._talking.cancel()
-            await asyncio.wait([self._talking], timeout=2)
+        for task in self._talking:
+            task.cancel()
+        if self._talking:
+            await asyncio.wait(self._talking, timeout=2)
 
     @handles("hello")
     async def on_hello(self, content: dict[str, Any]) -> None:
@@ -43,7 +55,10 @@ class Talker(Agent):
     @handles("talk")
     async def on_talk(self, content: dict[str, Any]) -> None:
         """Begin to talk."""
-        self._talking = asyncio.create_task(self._talk(), name=f"{self.name} talks")
+        self._talking = [
+            asyncio.create_task(self._talk(), name=f"{self.name} talks"),
+            asyncio.create_task(self._run_errands(), name=f"errands of {self.name}"),
+        ]
 
     @handles("chat", "news", "kept")
     async def on_chat(self, content: dict[str, Any], message: Message) -> None:
@@ -52,9 +67,8 @@ class Talker(Agent):
 
     @handles("hush")
     async def on_hush(self, content: dict[str, Any]) -> None:
-        """Stop talking, and go on to listen."""
-        if self._talking is not None:
-            self._talking.cancel()
+        """Stop talking after what is under way, and go on to listen."""
+        self._is_hushed = True
 
     @handles("question")
     async def on_question(self, content: dict[str, Any]) -> dict[str, Any]:
@@ -62,12 +76,26 @@ class Talker(Agent):
         self.metrics.count("got", "question")
         return {"n": content["n"]}
 
+    @handles("errand")
+    async def on_errand(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Ask the next one of the way, and answer with what it says; the last one takes its time."""
+        self.metrics.count("got", "errand")
+        way: list[str] = content["way"]
+        if not way:
+            await asyncio.sleep(content["takes_s"])
+            return {"n": content["n"]}
+        self.metrics.count("sent", "errand")
+        reply = await self.request(
+            str(self.settings[way[0]]), "errand", content | {"way": way[1:]}, timeout_s=20
+        )
+        return dict(reply.content)
+
     async def _talk(self) -> None:
         loop = asyncio.get_running_loop()
         near, far = str(self.settings["near"]), str(self.settings["far"])
         beat_s, burst = float(self.settings["beat_s"]), int(self.settings["burst"])
         due_s, beats = loop.time(), 0
-        while True:
+        while not self._is_hushed:
             due_s, beats = due_s + beat_s, beats + 1
             await asyncio.sleep(max(0.0, due_s - loop.time()))
             try:
@@ -84,14 +112,30 @@ class Talker(Agent):
 
     async def _rarely(self, near: str, far: str) -> None:
         for other in (near, far):
-            reply = await self.request(other, "question", self._content(), timeout_s=20)
             self.metrics.count("sent", "question")
-            if reply.content["n"] != self._number:
-                self.metrics.count("refused", "wrong reply")
+            await self._ask(other, "question", self._content())
         await self.publish(f"{TOPIC}.{self.name}", "news", self._content(), priority=LOW)
         self.metrics.count("sent", "news")
         await self.send(far, "kept", self._content(), guarantee=Guarantee.AT_LEAST_ONCE)
         self.metrics.count("sent", "kept")
+
+    async def _run_errands(self) -> None:
+        first, *way = ERRAND_WAY
+        for takes_s in itertools.cycle(_ERRAND_TAKES_S):
+            if self._is_hushed:
+                return
+            try:
+                self.metrics.count("sent", "errand")
+                told = self._content() | {"way": way, "takes_s": takes_s}
+                await self._ask(str(self.settings[first]), "errand", told)
+            except ZejzlError as error:
+                self.metrics.count("refused", type(error).__name__)
+                await asyncio.sleep(1)
+
+    async def _ask(self, other: str, kind: str, content: dict[str, Any]) -> None:
+        reply = await self.request(other, kind, content, timeout_s=20)
+        if reply.content["n"] != content["n"]:
+            self.metrics.count("refused", "wrong reply")
 
     def _content(self) -> dict[str, Any]:
         self._number += 1

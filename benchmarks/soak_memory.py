@@ -1,14 +1,14 @@
 """The resident memory of processes over time: sampled, judged, drawn."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import psutil
 
-MIB: Final = 1_048_576
+MB: Final = 1e6
 _WINDOW: Final = 6  # samples whose median stands for one moment
 
 
@@ -64,29 +64,48 @@ class MemorySampler:
         return ended
 
 
-def draw(lines: Sequence[MemoryLine], since_s: float, path: Path) -> None:
-    """Write a picture: above all processes, below what those of the project grew by since ``since_s``."""
+def draw(
+    lines: Sequence[MemoryLine], is_ours: Callable[[MemoryLine], bool], since_s: float, path: Path
+) -> None:
+    """Write a picture: above all processes, below what those of the project grew by since ``since_s``.
+
+    Args:
+        lines: of all processes; those that are not the project's are grey.
+        is_ours: which are.
+        since_s: from where on growth counts, seconds.
+        path: of the picture.
+    """
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
     figure, (whole, growth) = pyplot.subplots(2, 1, figsize=(10, 9), sharex=True)
-    for line in lines:
+    has_grey = False
+    for line in sorted(lines, key=is_ours):  # the project's last, above the others
         minutes = [at_s / 60 for at_s in line.at_s]
-        whole.plot(minutes, [size / MIB for size in line.resident_bytes], label=line.name, linewidth=1)
-        late = [size for at_s, size in zip(line.at_s, line.resident_bytes, strict=True) if at_s >= since_s]
+        sizes = [size / MB for size in line.resident_bytes]
+        if not is_ours(line):
+            label = None if has_grey else "Ray's own, and this benchmark"
+            whole.plot(minutes, sizes, color="0.8", linewidth=1, label=label)
+            has_grey = True
+            continue
+        (drawn,) = whole.plot(minutes, sizes, label=line.name, linewidth=1.5)
+        late = [size for at_s, size in zip(line.at_s, sizes, strict=True) if at_s >= since_s]
         if late:
             start = statistics.median(late[:_WINDOW])
             growth.plot(
-                minutes[-len(late) :], [(size - start) / MIB for size in late], label=line.name, linewidth=1
+                minutes[-len(late) :], [size - start for size in late], color=drawn.get_color(), linewidth=1.5
             )
-    growth.axhline(1e6 / MIB, color="red", linestyle="--", linewidth=1, label="bar: 1 MB")
-    whole.set_ylabel("resident memory, MiB")
-    growth.set_ylabel(f"since minute {since_s / 60:.0f}, MiB")
-    growth.set_xlabel("minutes")
-    whole.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    for axes in (whole, growth):
+    growth.axhline(1, color="red", linestyle="--", linewidth=1, label="bar")
+    for axes, title in (
+        (whole, "resident memory, MB"),
+        (growth, f"growth since minute {since_s / 60:.0f}, MB"),
+    ):
+        axes.set_ylabel(title)
         axes.grid(visible=True, alpha=0.3)
+        axes.legend(fontsize=8, loc="best")
+    whole.axvline(since_s / 60, color="0.5", linestyle=":", linewidth=1)
+    growth.set_xlabel("minutes")
     figure.savefig(path, dpi=110, bbox_inches="tight")
     pyplot.close(figure)

@@ -264,6 +264,8 @@ def _environment(node: NodeStart) -> dict[str, str]:
         "RAY_health_check_failure_threshold": str(health.failure_threshold),
         "RAY_health_check_initial_delay_ms": str(health.initial_delay_ms),
         "RAY_gcs_rpc_server_reconnect_timeout_s": str(node.gcs_reconnect_timeout_s),
+        # Ray's threads would have up to 8 heaps a core, which each grow to a high-water mark of their own, for hours.
+        "MALLOC_ARENA_MAX": "2",
         # Otherwise a call to a process that was killed ends 1 to 2 s later: Ray waits for words about its end.
         "RAY_timeout_ms_task_wait_for_death_info": "0",
     }

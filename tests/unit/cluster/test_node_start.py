@@ -106,6 +106,11 @@ def test_the_health_check_is_set_so_that_a_lost_machine_is_noticed_in_seconds() 
     assert [environment[f"RAY_health_check_{name}"] for name in names] == ["1000", "1500", "3", "1000"]
 
 
+def test_threads_share_two_heaps_so_that_memory_does_not_grow_for_hours() -> None:
+    for node in (_node(), _worker()):
+        assert ray_start_command(node).environment["MALLOC_ARENA_MAX"] == "2"
+
+
 def test_only_the_head_is_told_where_the_state_of_the_control_store_lies() -> None:
     head = ray_start_command(_node(redis_address="10.0.0.1:6380")).environment
     worker = ray_start_command(_worker(redis_address="10.0.0.1:6380")).environment
