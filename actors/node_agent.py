@@ -140,6 +140,7 @@ def start(options: NodeAgentOptions) -> ActorProxy[NodeAgentActor]:
         get_if_exists=True,
         lifetime="detached",
         max_restarts=-1,
+        enable_task_events=False,  # as for services
         num_cpus=0,
         label_selector={MACHINE_LABEL: options.machine},
     )

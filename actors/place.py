@@ -51,6 +51,7 @@ def start_service(
             max_restarts=-1,
             max_task_retries=0,
             max_concurrency=MAX_CONCURRENCY,
+            enable_task_events=False,  # its calls never end, and Ray's control store would keep 100,000 of them
             num_cpus=SERVICE_CPUS,
             **scheduling_options(place),
         )

@@ -266,6 +266,9 @@ def _environment(node: NodeStart) -> dict[str, str]:
         "RAY_gcs_rpc_server_reconnect_timeout_s": str(node.gcs_reconnect_timeout_s),
         # Ray's threads would have up to 8 heaps a core, which each grow to a high-water mark of their own, for hours.
         "MALLOC_ARENA_MAX": "2",
+        # Tasks that the dashboard can still show. Ray's 100,000 take 200 MB of the control store, within a few hours.
+        "RAY_task_events_max_num_task_in_gcs": "5000",
+        "RAY_task_events_max_dropped_task_attempts_tracked_per_job_in_gcs": "5000",
         # Otherwise a call to a process that was killed ends 1 to 2 s later: Ray waits for words about its end.
         "RAY_timeout_ms_task_wait_for_death_info": "0",
     }

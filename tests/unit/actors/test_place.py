@@ -47,6 +47,7 @@ def test_a_service_outlives_its_starter_and_is_restarted_for_ever(
     assert (given["name"], given["namespace"], given["lifetime"]) == ("error_bus", "ns", "detached")
     assert (given["max_restarts"], given["max_task_retries"], given["get_if_exists"]) == (-1, 0, True)
     assert given["label_selector"] == {MACHINE_LABEL: "pc2"}
+    assert given["enable_task_events"] is False  # a service is called for ever; nobody looks at each call
 
 
 def test_the_token_is_not_shown(options: ServiceOptions) -> None:

@@ -111,6 +111,13 @@ def test_threads_share_two_heaps_so_that_memory_does_not_grow_for_hours() -> Non
         assert ray_start_command(node).environment["MALLOC_ARENA_MAX"] == "2"
 
 
+def test_the_control_store_keeps_few_tasks_so_that_its_memory_does_not_grow_for_hours() -> None:
+    environment = ray_start_command(_node()).environment
+
+    assert int(environment["RAY_task_events_max_num_task_in_gcs"]) <= 10_000
+    assert int(environment["RAY_task_events_max_dropped_task_attempts_tracked_per_job_in_gcs"]) <= 10_000
+
+
 def test_only_the_head_is_told_where_the_state_of_the_control_store_lies() -> None:
     head = ray_start_command(_node(redis_address="10.0.0.1:6380")).environment
     worker = ray_start_command(_worker(redis_address="10.0.0.1:6380")).environment
