@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 CONNECT_S = 3.0
+LISTEN_S = 120.0  # much longer than a check takes
 
 
 class Listeners:
@@ -45,6 +46,7 @@ class Listeners:
 
 
 def _greet(server: socket.socket, greeting: bytes) -> None:
+    server.settimeout(LISTEN_S)
     while True:
         try:
             connection, _ = server.accept()
