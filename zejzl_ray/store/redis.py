@@ -80,7 +80,7 @@ class RedisStore:
         self._clock = clock
         self._owner = owner
         self._timeout_s = timeout_s
-        self._copies = Copies(replicas, when_away, self._name)
+        self._copies = Copies(replicas, when_away, clock, self._name)
         self._bulk_keys = bulk_keys
         # Both go with each commit: one held up on a dead connection must not overtake what came after it.
         self._sender = new_id("sender")

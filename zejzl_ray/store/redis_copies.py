@@ -5,12 +5,16 @@ from typing import Any, Final
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from zejzl_ray.clock import Clock
 from zejzl_ray.log import get_logger
 
 # Longer than a round trip between two machines by far, so that a replica that stutters is not taken for one that is
 # away; short enough that the commits that find out can be waited for.
 PATIENCE_MS: Final = 500
-_PROBE_MS: Final = 1  # Redis waits for ever where it is told 0
+# While a replica is away commits do not wait for it, but for one a second: an answer takes a moment to come.
+_GLANCE_MS: Final = 1  # Redis waits for ever where it is told 0
+_LOOK_MS: Final = 50
+_LOOK_EVERY_S: Final = 1.0
 
 log = get_logger("store")
 
@@ -31,24 +35,32 @@ class Copies:
     Args:
         replicas: how many must have received a commit before it is acknowledged; 0: none is asked.
         when_away: what to do while fewer have.
+        clock: monotonic time.
         name: of the store, for the log.
 
     Attributes:
         missing: how many replicas were missing at the last commit.
     """
 
-    def __init__(self, replicas: int, when_away: Lonely, name: str) -> None:
+    def __init__(self, replicas: int, when_away: Lonely, clock: Clock, name: str) -> None:
         self.replicas = replicas
         self.missing = 0
         self._when_away = when_away
+        self._clock = clock
         self._name = name
+        self._next_look_s = 0.0
 
     def wait_ms(self, most_ms: int) -> int:
         """Return how long Redis shall wait for the replicas of the next commit, of ``most_ms`` at most."""
         if self._when_away is Lonely.REFUSE:
             return most_ms
-        # Once they are known to be away each commit only looks whether they are back.
-        return _PROBE_MS if self.missing else min(most_ms, PATIENCE_MS)
+        if not self.missing:
+            return min(most_ms, PATIENCE_MS)
+        now_s = self._clock.monotonic_s()
+        if now_s < self._next_look_s:
+            return _GLANCE_MS
+        self._next_look_s = now_s + _LOOK_EVERY_S
+        return _LOOK_MS
 
     def check(self, reply: Any) -> None:
         """Learn how many replicas have received a commit.

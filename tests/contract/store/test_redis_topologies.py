@@ -108,12 +108,17 @@ async def test_a_commit_can_wait_for_a_replica(bulk_keys: int) -> None:
 
 
 async def test_commits_go_on_without_a_replica_that_is_away_where_that_is_the_rule(bulk_keys: int) -> None:
-    with RedisServer() as primary, RedisServer(settings=(f"replicaof 127.0.0.1 {primary.port}",)) as replica:
+    at_once = ("repl-diskless-sync-delay 0",)  # a replica that is back is not kept waiting for others
+    with (
+        RedisServer(settings=at_once) as primary,
+        RedisServer(settings=(f"replicaof 127.0.0.1 {primary.port}",)) as replica,
+    ):
         await wait_for_replica(primary)
+        clock = ManualClock()
         store = await RedisStore.open(
             primary.url,
             NAMESPACE,
-            clock=ManualClock(),
+            clock=clock,
             replicas=1,
             when_away=Lonely.ACKNOWLEDGE,
             bulk_keys=bulk_keys,
@@ -133,6 +138,7 @@ async def test_commits_go_on_without_a_replica_that_is_away_where_that_is_the_ru
             await store.commit([Put("again", b"1")], epoch=epoch)
 
             async def is_told() -> bool:
+                clock.advance(1)
                 await store.commit([Put("again", b"1")], epoch=epoch)
                 return store.weakness == ""
 
@@ -144,6 +150,8 @@ async def test_commits_go_on_without_a_replica_that_is_away_where_that_is_the_ru
         async with Redis.from_url(replica.url) as client:
             assert await client.hexists(f"{{zejzl:{NAMESPACE}}}:values", "alone49")
         await store.close()
+        for server in (replica, primary):
+            server.kill()  # an orderly end takes its time for the other one
 
 
 async def test_a_replica_is_no_place_to_write(bulk_keys: int) -> None:
