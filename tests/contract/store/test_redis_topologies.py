@@ -150,8 +150,6 @@ async def test_commits_go_on_without_a_replica_that_is_away_where_that_is_the_ru
         async with Redis.from_url(replica.url) as client:
             assert await client.hexists(f"{{zejzl:{NAMESPACE}}}:values", "alone49")
         await store.close()
-        for server in (replica, primary):
-            server.kill()  # an orderly end takes its time for the other one
 
 
 async def test_a_replica_is_no_place_to_write(bulk_keys: int) -> None:
