@@ -21,6 +21,7 @@ from zejzl_ray.cluster.names import SERVICES
 from zejzl_ray.cluster.node_processes import find_node_processes
 from zejzl_ray.cluster.ports import free_ports
 from zejzl_ray.cluster.record import read_record
+from zejzl_ray.contracts.orchestrator import Agent
 from zejzl_ray.sdk.connect import connect
 
 HEALTH_PORTS = {
@@ -29,7 +30,13 @@ HEALTH_PORTS = {
     "error_bus": "ZEJZL_ERROR_BUS_PORT",
     "security_gateway": "ZEJZL_SECURITY_PORT",
 }
-FLEET_AGENTS = 67  # other tests take off what they register
+DECLARED = 72  # 67 agents of the fleet and the five services
+
+
+def registered(system: System) -> list[Agent]:
+    """All agents that the registry knows, those of other tests too."""
+    with connect(system.info["ingress"], token_file=system.data_dir / "token") as client:
+        return list(client.agents())
 
 
 def test_up_brings_both_machines_the_five_services_and_the_real_fleet(running_system: System) -> None:
@@ -40,7 +47,9 @@ def test_up_brings_both_machines_the_five_services_and_the_real_fleet(running_sy
     assert info["services"]["core_orchestrator"] == "mainpc"
     assert {info["services"][name] for name in SERVICES if name != "core_orchestrator"} == {"pc2"}
     shown = json.loads(running_system.zejzl("status", "--json").stdout)
-    assert shown["agents"]["agents"] == FLEET_AGENTS + len(SERVICES)
+    agents = registered(running_system)
+    assert sum(agent.is_declared for agent in agents) == DECLARED
+    assert shown["agents"]["agents"] == len(agents)
     assert {service["service"]: service["is_ready"] for service in shown["services"]} == dict.fromkeys(
         SERVICES, True
     )
@@ -55,7 +64,7 @@ def test_status_for_people_names_machines_services_and_counts(running_system: Sy
     assert done.returncode == 0, done.stderr
     for word in ("mainpc", "pc2", "RTX 4090 (simulated)", "of 24564 MiB", *SERVICES):
         assert word in done.stdout
-    assert f"agents: {FLEET_AGENTS + len(SERVICES)}" in done.stdout
+    assert f"agents: {len(registered(running_system))}" in done.stdout
 
 
 def test_services_appear_healthy_in_the_registry_under_their_old_names_too(running_system: System) -> None:
