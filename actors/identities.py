@@ -6,8 +6,9 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from zejzl_ray.cluster.credential_file import ensure_master_key, renew_credential_file, write_private_file
+from zejzl_ray.cluster.credential_file import ensure_master_key, renew_credential_file
 from zejzl_ray.cluster.local_plan import INGRESS_CREDENTIAL_FILE, MASTER_KEY_FILE, TOKEN_FILE
+from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.security.at_rest import MasterKeys
 from zejzl_ray.security.service_credentials import derive
 

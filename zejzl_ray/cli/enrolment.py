@@ -9,7 +9,8 @@ import typer
 from zejzl_ray.auth.credential_text import code_of, digest_of, new_credential
 from zejzl_ray.cli.console import print_json
 from zejzl_ray.cli.gateway import AsJson, ask, ask_anonymously, say, when
-from zejzl_ray.cluster.credential_file import ensure_credential_file, write_private_file
+from zejzl_ray.cluster.credential_file import ensure_credential_file
+from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.cluster.security_gateway import SecurityGatewayClient
 from zejzl_ray.contracts.tokens import DecideEnrolment, Enrolment, RequestEnrolment
 from zejzl_ray.errors import DeadlineExceeded, Unavailable

@@ -8,7 +8,7 @@ import typer
 
 from zejzl_ray.cli.console import print_json
 from zejzl_ray.cli.gateway import AsJson, ask, read_hidden, say, show_table, when
-from zejzl_ray.cluster.credential_file import write_private_file
+from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.contracts.secrets import GetSecret, ListSecrets, RevokeSecret, RotateSecret, SetSecret
 
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)

@@ -20,8 +20,8 @@ from zejzl_ray.cli.gateway import (
     show_table,
     when,
 )
-from zejzl_ray.cluster.credential_file import write_private_file
 from zejzl_ray.cluster.local_plan import TOKEN_FILE
+from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.cluster.security_gateway import SecurityGatewayClient
 from zejzl_ray.contracts.tokens import (
     MAX_PAGE,

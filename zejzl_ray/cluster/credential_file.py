@@ -1,15 +1,13 @@
 """Files of the data directory that hold an identity: the administrator's credential, and the master keys."""
 
-import contextlib
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from pydantic import SecretStr
 
 from zejzl_ray.auth.credential_text import new_credential, new_secret_hex, parse_text
+from zejzl_ray.cluster.private_file import make_private_file, write_private_file
 from zejzl_ray.cluster.secret_file import make_private_directory
 from zejzl_ray.errors import ClusterError
 
@@ -47,7 +45,7 @@ def renew_credential_file(path: Path) -> EnsuredCredential:
     text = _stripped(_read(path))
     is_replaced = text is not None and parse_text(text) is None
     if text is None:
-        _make_once(path, new_credential())
+        make_private_file(path, f"{new_credential().get_secret_value()}\n")
     elif is_replaced:
         write_private_file(path, f"{new_credential().get_secret_value()}\n")
     found = _stripped(_read(path))
@@ -68,7 +66,7 @@ def ensure_master_key(path: Path) -> SecretStr:
     make_private_directory(path.parent)
     text = _read(path)
     if text is None:
-        _make_once(path, SecretStr(new_secret_hex()))
+        make_private_file(path, f"{new_secret_hex()}\n")
         text = _read(path)
     return SecretStr("\n".join(_keys_of(path, text)))
 
@@ -98,59 +96,6 @@ def drop_old_master_keys(path: Path) -> SecretStr:
         ClusterError: as ``ensure_master_key``.
     """
     return _write_keys(path, _keys_of(path, _read(path))[:1])
-
-
-def write_private_file(path: Path, text: str) -> None:
-    """Replace a file in one step with one of mode 0600; durable on return.
-
-    Raises:
-        ClusterError: it cannot be written; the file is what it was.
-    """
-    try:
-        name = _temporary(path, text)
-        try:
-            os.replace(name, path)  # noqa: PTH105  the temporary file is a name
-        except OSError:
-            Path(name).unlink()
-            raise
-        _sync_directory(path.parent)
-    except OSError as error:
-        raise ClusterError(f"Cannot write the file {path}: {error.strerror}.") from None
-
-
-def _make_once(path: Path, secret: SecretStr) -> None:
-    try:
-        name = _temporary(path, f"{secret.get_secret_value()}\n")
-        try:
-            # Unlike a rename, a link never replaces what somebody else has just made.
-            with contextlib.suppress(FileExistsError):
-                os.link(name, path)
-        finally:
-            Path(name).unlink()
-        _sync_directory(path.parent)
-    except OSError as error:
-        raise ClusterError(f"Cannot write the file {path}: {error.strerror}.") from None
-
-
-def _temporary(path: Path, text: str) -> str:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        Path(name).unlink()
-        raise
-    return name
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: Path) -> SecretStr | None:

@@ -5,8 +5,6 @@ gets a user of its own without one, which reaches nothing but Ray's own keys. Wh
 certificate of the cluster that it is one of its machines; without TLS this is not offered.
 """
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -14,6 +12,7 @@ from urllib.parse import urlsplit
 import redis
 
 from zejzl_ray.cluster.node_start import GCS_ANY_TEXT, GCS_USER
+from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.cluster.shared_store import service_store_url
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.settings import Settings
@@ -49,16 +48,7 @@ def ensure_gcs_user(data_dir: Path) -> Path:
     """
     target = data_dir / GCS_USER_FILE
     text = f"user {GCS_USER} on nopass resetkeys ~{KEY_PREFIX}* ~DUMMY resetchannels -@all {_COMMANDS}\n"
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{GCS_USER_FILE}.", dir=data_dir)  # mode 0600
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-            Path(name).replace(target)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except OSError as error:
-        raise ClusterError(f"Cannot write {target}: {error.strerror}.") from None
+    write_private_file(target, text)
     return target
 
 

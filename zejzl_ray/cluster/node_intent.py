@@ -1,7 +1,5 @@
 """What this machine's node is meant to do: written down, so that it outlives the processes and a power cut."""
 
-import contextlib
-import os
 import uuid
 from pathlib import Path
 from typing import Final
@@ -9,6 +7,7 @@ from typing import Final
 from pydantic import Field, ValidationError
 
 from zejzl_ray.cluster.node_start import NodeStart
+from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.errors import ClusterError
@@ -27,24 +26,12 @@ class NodeIntent(Contract):
     is_wanted: bool = Field(description="false: stopped on purpose")
 
     def write(self, data_dir: Path) -> None:
-        """Replace what is written down, atomically; mode 0600.
+        """Replace what is written down, atomically and durably: a power cut is one of the things that it is for.
 
         Raises:
             ClusterError: the directory cannot be written.
         """
-        path = data_dir / FILE_NAME
-        temporary = path.with_name(f".{FILE_NAME}.{os.getpid()}")
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(self.model_dump_json(indent=2))
-                file.flush()
-                os.fsync(file.fileno())  # a power cut is one of the things that it is for
-            temporary.replace(path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise ClusterError(f"Cannot write {path}: {error.strerror}.") from None
+        write_private_file(data_dir / FILE_NAME, self.model_dump_json(indent=2))
 
 
 def read_intent(data_dir: Path) -> NodeIntent | None:

@@ -1,10 +1,10 @@
 """What `up` writes down about its cluster before it starts anything, so that `down` finds all of it."""
 
-import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.tls.credentials import TlsFiles
 
@@ -34,17 +34,7 @@ class ClusterRecord(BaseModel):
         Raises:
             ClusterError: the directory cannot be written.
         """
-        path = data_dir / FILE_NAME
-        temporary = path.with_suffix(".new")
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(self.model_dump_json(indent=2))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            raise ClusterError(f"Cannot write {path}: {error.strerror}.", "Is the disk full?") from None
+        write_private_file(data_dir / FILE_NAME, self.model_dump_json(indent=2))
 
 
 def read_record(data_dir: Path) -> ClusterRecord | None:

@@ -1,14 +1,13 @@
 """Files that hold one secret: made once, mode 0600, never printed."""
 
-import contextlib
 import os
 import secrets
 import stat
-import tempfile
 from pathlib import Path
 
 from pydantic import SecretStr
 
+from zejzl_ray.cluster.private_file import make_private_file
 from zejzl_ray.errors import ClusterError, Unauthenticated
 
 _TOKEN_BYTES = 32
@@ -43,26 +42,9 @@ def ensure_token(path: Path) -> SecretStr:
         ClusterError: others may read the file, or it cannot be written.
     """
     make_private_directory(path.parent)
-    try:
-        if not path.exists():
-            _make_token(path)
-    except OSError as error:
-        raise ClusterError(f"Cannot write the token file {path}: {error.strerror}.") from None
+    if not path.exists():
+        make_private_file(path, secrets.token_hex(_TOKEN_BYTES))
     return read_token(path)
-
-
-def _make_token(path: Path) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(_TOKEN_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        # Unlike rename, a link never replaces a token that somebody else has just made.
-        with contextlib.suppress(FileExistsError):
-            os.link(name, path)
-    finally:
-        Path(name).unlink()
 
 
 def read_token(path: Path) -> SecretStr:

@@ -1,9 +1,7 @@
 """The store of a cluster's services: its password, and whether it is the same one from every machine."""
 
 import ipaddress
-import os
 import re
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
@@ -11,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.cluster.secret_file import ensure_token, read_secret
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.settings import Settings
@@ -94,21 +93,8 @@ def ensure_redis_password(data_dir: Path) -> tuple[Path, Path]:
     password = ensure_token(path).get_secret_value()
     quoted = re.sub(r'(["\\])', r"\\\1", password)
     target = data_dir / REDIS_AUTH_FILE
-    try:
-        _replace_private(target, f'requirepass "{quoted}"\nmasterauth "{quoted}"\n')
-    except OSError as error:
-        raise ClusterError(f"Cannot write {target}: {error.strerror}.") from None
+    write_private_file(target, f'requirepass "{quoted}"\nmasterauth "{quoted}"\n')
     return path, target
-
-
-def _replace_private(path: Path, text: str) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def _password_from_file(settings: Settings) -> SecretStr | None:

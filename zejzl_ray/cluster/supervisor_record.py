@@ -1,7 +1,5 @@
 """What is written down about the node of this machine, so that a second start and a stop find it."""
 
-import contextlib
-import os
 from pathlib import Path
 from typing import Final, Literal
 
@@ -9,6 +7,7 @@ import psutil
 from pydantic import Field, ValidationError
 
 from zejzl_ray.cluster.node_start import NodeStart
+from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.errors import ClusterError
 
@@ -45,17 +44,7 @@ class SupervisorRecord(Contract):
         Raises:
             ClusterError: the directory cannot be written.
         """
-        path = data_dir / FILE_NAME
-        temporary = path.with_name(f".{FILE_NAME}.{os.getpid()}")
-        try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(self.model_dump_json(indent=2))
-            temporary.replace(path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise ClusterError(f"Cannot write {path}: {error.strerror}.") from None
+        write_private_file(data_dir / FILE_NAME, self.model_dump_json(indent=2))
 
 
 def read_supervisor_record(data_dir: Path) -> SupervisorRecord | None:

@@ -11,7 +11,7 @@ from typer.testing import Result
 
 from tests.unit.security.gateway_bench import MASTER_LINE
 from zejzl_ray.cli import master_key
-from zejzl_ray.cluster.credential_file import write_private_file
+from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.contracts.policy import Policy
 from zejzl_ray.contracts.secrets import SetSecret
 from zejzl_ray.contracts.security_gateway import OPERATIONS

@@ -14,8 +14,8 @@ from zejzl_ray.cluster.credential_file import (
     ensure_credential_file,
     ensure_master_key,
     renew_credential_file,
-    write_private_file,
 )
+from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.security.at_rest import MasterKeys
 
@@ -74,7 +74,7 @@ def test_all_who_race_get_the_same(path: Path, ensure: object) -> None:
 def test_a_credential_that_somebody_replaces_by_nonsense_at_that_moment_is_no_credential(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(credential_file, "_make_once", lambda path, secret: write(path, "nonsense"))
+    monkeypatch.setattr(credential_file, "make_private_file", lambda path, text: write(path, "nonsense"))
     with pytest.raises(ClusterError, match="was changed while"):
         renew_credential_file(path)
 
