@@ -213,6 +213,9 @@ def test_a_port_is_listened_on_greeted_and_told_when_it_is_taken() -> None:
     again = network.Listeners().listen({"ports": [port], "address": "127.0.0.1", "greeting": ""})
     assert again[str(port)]["state"] == "taken"
     assert again[str(port)]["holder"]["pid"] == os.getpid()
+    listeners.close()
+    listeners.close()
+    assert network.connect("127.0.0.1", port, False)["state"] == "refused"
     assert (
         network.Listeners().listen({"ports": [0], "address": "192.0.2.1", "greeting": ""})["0"]["state"]
         == "refused"

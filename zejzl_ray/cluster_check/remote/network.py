@@ -6,19 +6,20 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 CONNECT_S = 3.0
 LISTEN_S = 120.0  # much longer than a check takes
 
 
 class Listeners:
-    """Ports that are listened on for the time of the check."""
+    """Ports that are listened on for the time of the check: until closed, and 120 s at most."""
 
     def __init__(self) -> None:
-        self._open: List[socket.socket] = []
+        self._open: List[Tuple[socket.socket, threading.Thread]] = []
 
     def listen(self, question: Dict[str, Any]) -> Dict[str, Any]:
         """Listen on each port that is free, 0 for any, and greet who comes; say who has the others."""
@@ -38,23 +39,34 @@ class Listeners:
                     "error": error.strerror,
                 }
                 continue
-            self._open.append(server)
-            greeting = question["greeting"].encode()
-            threading.Thread(target=_greet, args=(server, greeting), daemon=True).start()
             found[str(port)] = {"state": "listening", "port": server.getsockname()[1]}
+            greeting = question["greeting"].encode()
+            greeter = threading.Thread(target=_greet, args=(server, greeting), daemon=True)
+            self._open.append((server, greeter))
+            greeter.start()
         return found
+
+    def close(self) -> None:
+        """Give every port back; safe to repeat."""
+        while self._open:
+            server, greeter = self._open.pop()
+            with contextlib.suppress(OSError):  # its time is over, it is closed already
+                server.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept, which closing does not
+            greeter.join(CONNECT_S)
 
 
 def _greet(server: socket.socket, greeting: bytes) -> None:
-    server.settimeout(LISTEN_S)
-    while True:
-        try:
-            connection, _ = server.accept()
-        except OSError:
-            return
-        with connection, contextlib.suppress(OSError):
-            connection.settimeout(CONNECT_S)
-            connection.sendall(greeting)
+    ends_at_s = time.monotonic() + LISTEN_S
+    with server:
+        while (left_s := ends_at_s - time.monotonic()) > 0:
+            server.settimeout(left_s)
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                connection.settimeout(CONNECT_S)
+                connection.sendall(greeting)
 
 
 def listener_of(port: int) -> Optional[Dict[str, Any]]:

@@ -53,6 +53,7 @@ def main() -> None:
             answer = {"failed": f"{type(error).__name__}: {error}"}
         sys.stdout.write(MARKER + json.dumps(answer) + "\n")
         sys.stdout.flush()
+    listeners.close()
 
 
 def facts(question: Dict[str, Any]) -> Dict[str, Any]:
