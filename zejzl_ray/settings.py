@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import quote
 
 from pydantic import (
@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zejzl_ray.errors import SettingsInvalid
 
+MAIL_PORTS: Final = "7600-7699"
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -114,6 +115,12 @@ class Settings(BaseSettings):
     )
     error_bus_port: int = Field(default=7003, ge=1, le=65535, description="health port of error_bus")
     security_port: int = Field(default=7005, ge=1, le=65535, description="health port of security_gateway")
+    mail_ports: str = Field(
+        default="",
+        pattern=r"^([1-9][0-9]{3,4}-[1-9][0-9]{3,4})?$",
+        description="ports of hosts of agents for mail between them, first-last; unset: any free ones on one machine, "
+        f"{MAIL_PORTS} between machines",
+    )
     ray_port: int | None = Field(
         default=None,
         ge=1024,
@@ -186,6 +193,16 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("mail_ports")
+    @classmethod
+    def _is_a_range(cls, value: str) -> str:
+        first, _, last = value.partition("-")
+        if value and not 1024 <= int(first) <= int(last) <= 65535:
+            raise ValueError(
+                "is no range: give the first and the last port, from 1024 to 65535, such as 7600-7699"
+            )
+        return value
+
     @model_validator(mode="after")
     def _is_open_in_dev_only(self) -> "Settings":
         if not self.require_auth and (self.environment != "dev" or not _is_loopback(self.bind_host)):
@@ -193,6 +210,13 @@ class Settings(BaseSettings):
                 "ZEJZL_REQUIRE_AUTH=false counts with ZEJZL_ENVIRONMENT=dev and a loopback address only"
             )
         return self
+
+    def mail_port_range(self, *, is_one_machine: bool) -> range:
+        """Return the ports that hosts of agents may take for mail; an empty one stands for any free port."""
+        if not self.mail_ports and is_one_machine:
+            return range(0)
+        first, _, last = (self.mail_ports or MAIL_PORTS).partition("-")
+        return range(int(first), int(last) + 1)
 
     @property
     def data_path(self) -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]  # ships no types
+import grpc
 import httpx2
 import ray
 
@@ -102,7 +102,8 @@ async def without_token(listener: Listener, method: str) -> str:
     """Return the status with which a gRPC server answers an empty call that carries no token."""
     async with grpc.aio.insecure_channel(f"{host_of(listener)}:{listener.port}") as channel:
         try:
-            await channel.unary_unary(method)(b"", timeout=_LIMIT_S)
+            call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+            await call(b"", timeout=_LIMIT_S)
         except grpc.aio.AioRpcError as error:
             return str(error.code().name)
     return "OK"

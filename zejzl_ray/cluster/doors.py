@@ -69,7 +69,7 @@ class Door:
         speaks: what is spoken there.
         transport: what kind of socket it is.
         reaches: how wide it may be.
-        is_rays: whether it stays on loopback on one machine; between several it is as wide as ``reaches``.
+        is_between_machines: whether it stays on loopback on one machine; between several it is as wide as ``reaches``.
         follows_bind_host: whether it listens on ``ZEJZL_BIND_HOST`` too.
         is_ipv6: True or False where that tells it from another door of the same process.
         port: attribute of :class:`Setup` with its port or ports; empty for any port.
@@ -89,7 +89,7 @@ class Door:
     speaks: Speaks = Speaks.OTHER
     transport: Transport = Transport.TCP
     reaches: frozenset[Reach] = frozenset({Reach.LOOPBACK})
-    is_rays: bool = False
+    is_between_machines: bool = False
     follows_bind_host: bool = False
     is_ipv6: bool | None = None
     port: str = ""
@@ -119,7 +119,9 @@ class Door:
             return False
         if self.is_ipv6 is not None and listener.is_ipv6 is not self.is_ipv6:
             return False
-        reaches = frozenset({Reach.LOOPBACK}) if self.is_rays and setup.is_one_machine else self.reaches
+        reaches = (
+            frozenset({Reach.LOOPBACK}) if self.is_between_machines and setup.is_one_machine else self.reaches
+        )
         return listener.reach in reaches or (self.follows_bind_host and listener.address == setup.bind_host)
 
     def _ports(self, setup: Setup) -> tuple[int, ...]:
@@ -211,12 +213,12 @@ DOORS: Final[tuple[Door, ...]] = (
         "control store", ProcessKind.CONTROL_STORE, "ZEJZL_RAY_PORT (any free port; 6379 between machines)",
         _ONE_OR_ALL, Proof.RAY_TOKEN,
         "Ray's own processes, and programs that the owner connects to Ray",
-        _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_rays=True, port="gcs_port",
+        _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_between_machines=True, port="gcs_port",
         tried=("/ray.rpc.NodeInfoGcsService/GetAllNodeInfo",),
     ),
     Door(
         "raylet", ProcessKind.RAYLET, "any free port, twice: work and objects", _ONE_OR_ALL, Proof.RAY_TOKEN,
-        "Ray's own processes", _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_rays=True, at_most=2,
+        "Ray's own processes", _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_between_machines=True, at_most=2,
         tried=("/ray.rpc.NodeManagerService/GetNodeStats", "/ray.rpc.ObjectManagerService/Push"),
     ),
     Door(
@@ -230,7 +232,8 @@ DOORS: Final[tuple[Door, ...]] = (
             _ONE_OR_ALL, Proof.RAY_TOKEN,
             "Ray's own processes: calls of actors and tasks come in here",
             f"{_RAY_NOTE} A program that connects to Ray opens one too, while it is connected.",
-            Speaks.GRPC, reaches=_ANYWHERE, is_rays=True, is_ipv6=True, tried=("/ray.rpc.CoreWorkerService/PushTask",),
+            Speaks.GRPC, reaches=_ANYWHERE, is_between_machines=True, is_ipv6=True,
+            tried=("/ray.rpc.CoreWorkerService/PushTask",),
         )
         for whose, kind in (
             ("services", ProcessKind.SERVICE),
@@ -240,14 +243,20 @@ DOORS: Final[tuple[Door, ...]] = (
         )
     ),
     Door(
+        "mail", ProcessKind.WORKER, "ZEJZL_MAIL_PORTS (any free port; 7600-7699 between machines)", _ONE_OR_OWN,
+        Proof.ACCESS_TOKEN, "other hosts of agents: batches of mail over a connection that they have opened",
+        "Between machines a peer without a certificate of the cluster's authority is refused before.",
+        Speaks.GRPC, reaches=_NEAR, is_between_machines=True, tried=("/zejzl.agent_host/deliver_mail",),
+    ),
+    Door(
         "Ray client", ProcessKind.CLIENT_SERVER, "any free port", _ONE_OR_BOTH,
         Proof.RAY_TOKEN, "programs of the owner that use ray://", "Ray cannot do without it.", Speaks.GRPC,
-        reaches=_NEAR, is_rays=True, at_most=2, tried=("/ray.rpc.RayletDriver/ClusterInfo",),
+        reaches=_NEAR, is_between_machines=True, at_most=2, tried=("/ray.rpc.RayletDriver/ClusterInfo",),
     ),
     Door(
         "Ray client, one program", ProcessKind.CLIENT_PROXIED, "a free port from 23000 on, while it is connected",
         _ONE_OR_BOTH, Proof.RAY_TOKEN, "the Ray client server", "", Speaks.GRPC,
-        reaches=_ANYWHERE, is_rays=True, at_most=3, tried=("/ray.rpc.RayletDriver/ClusterInfo",),
+        reaches=_ANYWHERE, is_between_machines=True, at_most=3, tried=("/ray.rpc.RayletDriver/ClusterInfo",),
     ),
     Door(
         "dashboard", ProcessKind.DASHBOARD, "ZEJZL_DASHBOARD_PORT (8265, or any free port)", "127.0.0.1",
@@ -268,7 +277,7 @@ DOORS: Final[tuple[Door, ...]] = (
     ),
     Door(
         "node agent", ProcessKind.NODE_AGENT, "any free port", _ONE_OR_ALL, Proof.RAY_TOKEN,
-        "Ray's own processes", _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_rays=True, is_ipv6=True,
+        "Ray's own processes", _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_between_machines=True, is_ipv6=True,
         tried=("/ray.rpc.ReporterService/GetTraceback",),
     ),
     Door(
@@ -278,17 +287,18 @@ DOORS: Final[tuple[Door, ...]] = (
         "Ray's page asks for nobody's proof and shows names of agents, actors and machines with their loads. On "
         "loopback on one machine; between machines on all interfaces, without TLS: let a firewall admit the scraper "
         "only. zejzl's own figures are at the health port of observability_hub too, behind a token.",
-        Speaks.HTTP, reaches=_ANYWHERE, is_rays=True, port="metrics_ports", is_asked_for=True,
+        Speaks.HTTP, reaches=_ANYWHERE, is_between_machines=True, port="metrics_ports", is_asked_for=True,
     ),
     Door(
         "node agent, HTTP", ProcessKind.NODE_AGENT, "any free port, twice", _ONE_OR_BOTH,
         Proof.RAY_TOKEN, "Ray's dashboard: logs and jobs of the machine",
         "It says without proof that the agent and its raylet live.", Speaks.HTTP, reaches=_NEAR,
-        is_rays=True, is_ipv6=False, at_most=2, tried=("/api/job_agent/jobs/x", "/logs", "/api/ray/version", "/"),
+        is_between_machines=True, is_ipv6=False, at_most=2,
+        tried=("/api/job_agent/jobs/x", "/logs", "/api/ray/version", "/"),
     ),
     Door(
         "runtime environment agent", ProcessKind.RUNTIME_AGENT, "any free port", _ONE_OR_OWN,
-        Proof.RAY_TOKEN, "the machine's raylet", "", Speaks.HTTP, reaches=_NEAR, is_rays=True,
+        Proof.RAY_TOKEN, "the machine's raylet", "", Speaks.HTTP, reaches=_NEAR, is_between_machines=True,
         tried=("/get_or_create_runtime_env", "/"),
     ),
     Door(
