@@ -239,14 +239,15 @@ DOORS: Final[tuple[Door, ...]] = (
             ("services", ProcessKind.SERVICE),
             ("ingress replicas", ProcessKind.REPLICA),
             ("Serve's proxy", ProcessKind.FALLBACK_PROXY),
+            ("hosts of agents", ProcessKind.AGENT_HOST),
             ("other actors", ProcessKind.WORKER),
         )
     ),
     Door(
-        "mail", ProcessKind.WORKER, "ZEJZL_MAIL_PORTS (any free port; 7600-7699 between machines)", _ONE_OR_OWN,
+        "mail", ProcessKind.AGENT_HOST, "ZEJZL_MAIL_PORTS (any free port; 7600-7699 between machines)", _ONE_OR_OWN,
         Proof.ACCESS_TOKEN, "other hosts of agents: batches of mail over a connection that they have opened",
         "Between machines a peer without a certificate of the cluster's authority is refused before.",
-        Speaks.GRPC, reaches=_NEAR, is_between_machines=True, tried=("/zejzl.agent_host/deliver_mail",),
+        Speaks.GRPC, reaches=_NEAR, is_between_machines=True, is_ipv6=False, tried=("/zejzl.agent_host/deliver_mail",),
     ),
     Door(
         "Ray client", ProcessKind.CLIENT_SERVER, "any free port", _ONE_OR_BOTH,
