@@ -21,8 +21,8 @@ OPEN = {"Ray's figures"}  # not unless the owner asks for them: Ray knows no pro
 # Wider than loopback between machines; the last two on one machine too.
 WIDE = {
     "control store", "raylet", "calls of services", "calls of ingress replicas", "calls of Serve's proxy",
-    "calls of hosts of agents", "calls of other actors", "Ray client", "Ray client, one program", "node agent", "node agent, HTTP",
-    "Ray's figures", "runtime environment agent", "proxy log", "Redis", "mail",
+    "calls of hosts of agents", "calls of other actors", "mail", "Ray client", "Ray client, one program", "node agent",
+    "node agent, HTTP", "Ray's figures", "runtime environment agent", "proxy log", "Redis",
 }  # fmt: skip
 
 
