@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 from urllib.parse import quote
 
 from pydantic import (
@@ -24,7 +24,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zejzl_ray.errors import SettingsInvalid
 
-MAIL_PORTS: Final = "7600-7699"
+_FEWEST_WORKER_PORTS = 50
+_WEB_ADDRESS = r"^(https?://[^\s@]+)?$"  # without a password, which every process of the dashboard would show
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -116,26 +117,63 @@ class Settings(BaseSettings):
     error_bus_port: int = Field(default=7003, ge=1, le=65535, description="health port of error_bus")
     security_port: int = Field(default=7005, ge=1, le=65535, description="health port of security_gateway")
     mail_ports: str = Field(
-        default="",
-        pattern=r"^([1-9][0-9]{3,4}-[1-9][0-9]{3,4})?$",
-        description="ports of hosts of agents for mail between them, first-last; unset: any free ones on one machine, "
-        f"{MAIL_PORTS} between machines",
+        default="20010-20099",
+        description="range for mail between hosts of agents, one port each, between machines; any: free ones",
     )
     ray_port: int | None = Field(
         default=None,
         ge=1024,
         le=65535,
-        description="port of Ray's control store on one machine; unset: a free one",
+        description="port of Ray's control store; unset: a free one on one machine, 6379 between machines",
     )
     dashboard_port: int | None = Field(
         default=None,
         ge=1024,
         le=65535,
-        description="port of Ray's dashboard; unset: 8265, or a free one if taken",
+        description="port of Ray's dashboard; unset: 8265, on one machine a free one if that is taken",
+    )
+    ray_node_manager_port: int = Field(
+        default=20001, description="port of Ray's raylet for work, between machines; 0: a free one"
+    )
+    ray_object_manager_port: int = Field(
+        default=20002, description="port of Ray's raylet for objects, between machines; 0: a free one"
+    )
+    ray_agent_grpc_port: int = Field(
+        default=20003, description="port of Ray's node agent, between machines; 0: a free one"
+    )
+    ray_agent_http_port: int = Field(
+        default=20004, description="HTTP port of Ray's node agent, between machines; 0: a free one"
+    )
+    ray_runtime_env_port: int = Field(
+        default=20005,
+        description="port of Ray's runtime environment agent, between machines; 0: a free one",
+    )
+    ray_worker_ports: str = Field(
+        default="20100-20999",
+        description="range for actors, tasks and programs, one port each, between machines; any: free ones",
+    )
+    ray_client_port: int = Field(
+        default=10001, ge=1024, le=65535, description="port for ray:// programs at the head, between machines"
+    )
+    ray_metrics_port: int = Field(
+        default=8090, ge=1024, le=65535, description="port of ZEJZL_RAY_METRICS, between machines"
     )
     ray_metrics: bool = Field(
         default=False,
         description="Ray's own pages of figures, one a machine, for Prometheus; anybody who reaches them reads them",
+    )
+    prometheus_url: str = Field(
+        default="",
+        pattern=_WEB_ADDRESS,
+        description="Prometheus as the head reaches it: Ray's dashboard asks it; unset: http://localhost:9090",
+    )
+    grafana_url: str = Field(
+        default="",
+        pattern=_WEB_ADDRESS,
+        description="Grafana as the head reaches it, for the panels of Ray's dashboard; unset: no panels",
+    )
+    grafana_iframe_url: str = Field(
+        default="", pattern=_WEB_ADDRESS, description="Grafana as the browser reaches it; unset: the same"
     )
     ingress_replicas: int = Field(default=1, ge=1, le=64, description="replicas of the ingress")
     home_wait_s: float = Field(
@@ -193,14 +231,29 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator(
+        "ray_node_manager_port",
+        "ray_object_manager_port",
+        "ray_agent_grpc_port",
+        "ray_agent_http_port",
+        "ray_runtime_env_port",
+    )
+    @classmethod
+    def _is_free_or_fixed(cls, value: int) -> int:
+        if value and not 1024 <= value <= 65535:
+            raise ValueError("must be 0, for a free one, or from 1024 to 65535")
+        return value
+
+    @field_validator("ray_worker_ports")
+    @classmethod
+    def _is_range(cls, value: str) -> str:
+        port_range(value, _FEWEST_WORKER_PORTS)
+        return value
+
     @field_validator("mail_ports")
     @classmethod
-    def _is_a_range(cls, value: str) -> str:
-        first, _, last = value.partition("-")
-        if value and not 1024 <= int(first) <= int(last) <= 65535:
-            raise ValueError(
-                "is no range: give the first and the last port, from 1024 to 65535, such as 7600-7699"
-            )
+    def _is_range_of_any_length(cls, value: str) -> str:
+        port_range(value)
         return value
 
     @model_validator(mode="after")
@@ -210,13 +263,6 @@ class Settings(BaseSettings):
                 "ZEJZL_REQUIRE_AUTH=false counts with ZEJZL_ENVIRONMENT=dev and a loopback address only"
             )
         return self
-
-    def mail_port_range(self, *, is_one_machine: bool) -> range:
-        """Return the ports that hosts of agents may take for mail; an empty one stands for any free port."""
-        if not self.mail_ports and is_one_machine:
-            return range(0)
-        first, _, last = (self.mail_ports or MAIL_PORTS).partition("-")
-        return range(int(first), int(last) + 1)
 
     @property
     def data_path(self) -> Path:
@@ -232,6 +278,16 @@ class Settings(BaseSettings):
             log_file_mib=self.log_file_mib,
             log_files_kept=self.log_files_kept,
         )
+
+    @property
+    def mail_range(self) -> tuple[int, int] | None:
+        """First and last of the ports for mail between machines; None for any free ones."""
+        return port_range(self.mail_ports)
+
+    @property
+    def ray_worker_range(self) -> tuple[int, int] | None:
+        """First and last of the ports for Ray's workers; None for any free ones."""
+        return port_range(self.ray_worker_ports)
 
     @property
     def is_exposed(self) -> bool:
@@ -271,6 +327,26 @@ class Settings(BaseSettings):
         user, _, hosts = netloc.rpartition("@")
         quoted = quote(secret.get_secret_value(), safe="")
         return SecretStr(f"{scheme}://{user}:{quoted}@{hosts}{slash}{tail}")
+
+
+def port_range(text: str, fewest: int = 1) -> tuple[int, int] | None:
+    """Return first and last port of ``FIRST-LAST``; None for ``any``.
+
+    Args:
+        text: as it was set.
+        fewest: how many ports it has to hold.
+
+    Raises:
+        ValueError: it is neither, or holds too few.
+    """
+    if text.strip() == "any":
+        return None
+    first, _, last = (part.strip() for part in text.partition("-"))
+    if not (first.isdecimal() and last.isdecimal() and 1024 <= int(first) <= int(last) <= 65535):
+        raise ValueError("must be FIRST-LAST, from 1024 to 65535, such as 20100-20999; or any")
+    if int(last) - int(first) < fewest - 1:
+        raise ValueError(f"must hold at least {fewest} ports: each actor takes one")
+    return int(first), int(last)
 
 
 def _is_loopback(host: str) -> bool:
