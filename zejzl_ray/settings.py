@@ -25,6 +25,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from zejzl_ray.errors import SettingsInvalid
 
 MAIL_PORTS: Final = "7600-7699"
+_FEWEST_WORKER_PORTS = 50
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -125,13 +126,39 @@ class Settings(BaseSettings):
         default=None,
         ge=1024,
         le=65535,
-        description="port of Ray's control store on one machine; unset: a free one",
+        description="port of Ray's control store; unset: a free one on one machine, 6379 between machines",
     )
     dashboard_port: int | None = Field(
         default=None,
         ge=1024,
         le=65535,
-        description="port of Ray's dashboard; unset: 8265, or a free one if taken",
+        description="port of Ray's dashboard; unset: 8265, on one machine a free one if that is taken",
+    )
+    ray_node_manager_port: int = Field(
+        default=20001, description="port of Ray's raylet for work, between machines; 0: a free one"
+    )
+    ray_object_manager_port: int = Field(
+        default=20002, description="port of Ray's raylet for objects, between machines; 0: a free one"
+    )
+    ray_agent_grpc_port: int = Field(
+        default=20003, description="port of Ray's node agent, between machines; 0: a free one"
+    )
+    ray_agent_http_port: int = Field(
+        default=20004, description="HTTP port of Ray's node agent, between machines; 0: a free one"
+    )
+    ray_runtime_env_port: int = Field(
+        default=20005,
+        description="port of Ray's runtime environment agent, between machines; 0: a free one",
+    )
+    ray_worker_ports: str = Field(
+        default="20100-20999",
+        description="range for actors, tasks and programs, one port each, between machines; any: free ones",
+    )
+    ray_client_port: int = Field(
+        default=10001, ge=1024, le=65535, description="port for ray:// programs at the head, between machines"
+    )
+    ray_metrics_port: int = Field(
+        default=8090, ge=1024, le=65535, description="port of ZEJZL_RAY_METRICS, between machines"
     )
     ray_metrics: bool = Field(
         default=False,
@@ -203,6 +230,25 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator(
+        "ray_node_manager_port",
+        "ray_object_manager_port",
+        "ray_agent_grpc_port",
+        "ray_agent_http_port",
+        "ray_runtime_env_port",
+    )
+    @classmethod
+    def _is_free_or_fixed(cls, value: int) -> int:
+        if value and not 1024 <= value <= 65535:
+            raise ValueError("must be 0, for a free one, or from 1024 to 65535")
+        return value
+
+    @field_validator("ray_worker_ports")
+    @classmethod
+    def _is_range(cls, value: str) -> str:
+        port_range(value)
+        return value
+
     @model_validator(mode="after")
     def _is_open_in_dev_only(self) -> "Settings":
         if not self.require_auth and (self.environment != "dev" or not _is_loopback(self.bind_host)):
@@ -232,6 +278,11 @@ class Settings(BaseSettings):
             log_file_mib=self.log_file_mib,
             log_files_kept=self.log_files_kept,
         )
+
+    @property
+    def ray_worker_range(self) -> tuple[int, int] | None:
+        """First and last of the ports for Ray's workers; None for any free ones."""
+        return port_range(self.ray_worker_ports)
 
     @property
     def is_exposed(self) -> bool:
@@ -271,6 +322,22 @@ class Settings(BaseSettings):
         user, _, hosts = netloc.rpartition("@")
         quoted = quote(secret.get_secret_value(), safe="")
         return SecretStr(f"{scheme}://{user}:{quoted}@{hosts}{slash}{tail}")
+
+
+def port_range(text: str) -> tuple[int, int] | None:
+    """Return first and last port of ``FIRST-LAST``; None for ``any``.
+
+    Raises:
+        ValueError: it is neither, or holds too few.
+    """
+    if text.strip() == "any":
+        return None
+    first, _, last = (part.strip() for part in text.partition("-"))
+    if not (first.isdecimal() and last.isdecimal() and 1024 <= int(first) <= int(last) <= 65535):
+        raise ValueError("must be FIRST-LAST, from 1024 to 65535, such as 20100-20999; or any")
+    if int(last) - int(first) < _FEWEST_WORKER_PORTS - 1:
+        raise ValueError(f"must hold at least {_FEWEST_WORKER_PORTS} ports: each actor takes one")
+    return int(first), int(last)
 
 
 def _is_loopback(host: str) -> bool:

@@ -15,13 +15,15 @@ import typer
 from pydantic import ValidationError
 
 from zejzl_ray.cli.console import errors, output
+from zejzl_ray.cli.node_ports import ports
 from zejzl_ray.cli.up import load_checked_fleet
 from zejzl_ray.cluster.credential_file import ensure_master_key
 from zejzl_ray.cluster.gcs_store import ensure_gcs_user, remove_old_state, require_gcs_user
-from zejzl_ray.cluster.launched_node import GCS_PORT, plan_node, start_supervised, stop_supervised
+from zejzl_ray.cluster.launched_node import plan_node, start_supervised, stop_supervised
 from zejzl_ray.cluster.launcher_config import read_launcher_config
-from zejzl_ray.cluster.local_plan import MASTER_KEY_FILE, RAY_TOKEN_FILE
+from zejzl_ray.cluster.local_plan import MASTER_KEY_FILE, RAY_TOKEN_FILE, service_ports
 from zejzl_ray.cluster.node_intent import read_intent
+from zejzl_ray.cluster.node_ports import GCS_PORT
 from zejzl_ray.cluster.node_stand_by import wait_for_intent
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.ray_node import SERVICES_LOG_FILE, RayNode, start_services
@@ -39,6 +41,7 @@ from zejzl_ray.settings import Settings, load_settings, settings_environment
 from zejzl_ray.tls.policy import RAY_WITHOUT_TLS, ingress_credentials, ray_credentials
 
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app.command()(ports)
 
 log = get_logger("zejzl.node")
 
@@ -132,7 +135,8 @@ def start(
         services=(*_PROGRAM, "node", "services") if head and services else None,
         settings=settings_environment(os.environ),
     )
-    done = start_supervised(plan, settings.data_path, (*_PROGRAM, "node", "run", "--once"))
+    supervisor = (*_PROGRAM, "node", "run", "--once")
+    done = start_supervised(plan, settings.data_path, supervisor, service_ports(settings))
     if done == "already up":
         start_services(plan, settings.data_path)  # an earlier start of theirs may have failed
     output.print(

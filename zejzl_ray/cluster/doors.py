@@ -159,6 +159,7 @@ def match_doors(listeners: Iterable[Listener], setup: Setup) -> tuple[OpenDoor, 
 _ANYWHERE: Final = frozenset({Reach.LOOPBACK, Reach.ONE_ADDRESS, Reach.ALL})
 _NEAR: Final = frozenset({Reach.LOOPBACK, Reach.ONE_ADDRESS})
 _FILE: Final = frozenset({Reach.FILE})
+_FREE: Final = "any free one on one machine"
 _ONE_OR_ALL: Final = "127.0.0.1; all interfaces between machines"
 _ONE_OR_BOTH: Final = "127.0.0.1; the machine's address too between machines"
 _ONE_OR_OWN: Final = "127.0.0.1; the machine's address between machines"
@@ -217,7 +218,8 @@ DOORS: Final[tuple[Door, ...]] = (
         tried=("/ray.rpc.NodeInfoGcsService/GetAllNodeInfo",),
     ),
     Door(
-        "raylet", ProcessKind.RAYLET, "any free port, twice: work and objects", _ONE_OR_ALL, Proof.RAY_TOKEN,
+        "raylet", ProcessKind.RAYLET, "ZEJZL_RAY_NODE_MANAGER_PORT (20001) for work, "
+        f"ZEJZL_RAY_OBJECT_MANAGER_PORT (20002) for objects; {_FREE}", _ONE_OR_ALL, Proof.RAY_TOKEN,
         "Ray's own processes", _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_between_machines=True, at_most=2,
         tried=("/ray.rpc.NodeManagerService/GetNodeStats", "/ray.rpc.ObjectManagerService/Push"),
     ),
@@ -228,7 +230,7 @@ DOORS: Final[tuple[Door, ...]] = (
     ),
     *(
         Door(
-            f"calls of {whose}", kind, "any free port; ports.worker_ports of a node fixes the range",
+            f"calls of {whose}", kind, f"a free port of ZEJZL_RAY_WORKER_PORTS (20100-20999); {_FREE}",
             _ONE_OR_ALL, Proof.RAY_TOKEN,
             "Ray's own processes: calls of actors and tasks come in here",
             f"{_RAY_NOTE} A program that connects to Ray opens one too, while it is connected.",
@@ -250,7 +252,7 @@ DOORS: Final[tuple[Door, ...]] = (
         Speaks.GRPC, reaches=_NEAR, is_between_machines=True, is_ipv6=False, tried=("/zejzl.agent_host/deliver_mail",),
     ),
     Door(
-        "Ray client", ProcessKind.CLIENT_SERVER, "any free port", _ONE_OR_BOTH,
+        "Ray client", ProcessKind.CLIENT_SERVER, f"ZEJZL_RAY_CLIENT_PORT (10001) at the head; {_FREE}", _ONE_OR_BOTH,
         Proof.RAY_TOKEN, "programs of the owner that use ray://", "Ray cannot do without it.", Speaks.GRPC,
         reaches=_NEAR, is_between_machines=True, at_most=2, tried=("/ray.rpc.RayletDriver/ClusterInfo",),
     ),
@@ -277,13 +279,14 @@ DOORS: Final[tuple[Door, ...]] = (
         transport=Transport.FILE, reaches=_FILE, path="*/pymp-*/listener-*",
     ),
     Door(
-        "node agent", ProcessKind.NODE_AGENT, "any free port", _ONE_OR_ALL, Proof.RAY_TOKEN,
+        "node agent", ProcessKind.NODE_AGENT, f"ZEJZL_RAY_AGENT_GRPC_PORT (20003); {_FREE}", _ONE_OR_ALL,
+        Proof.RAY_TOKEN,
         "Ray's own processes", _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_between_machines=True, is_ipv6=True,
         tried=("/ray.rpc.ReporterService/GetTraceback",),
     ),
     Door(
         "Ray's figures", ProcessKind.NODE_AGENT,
-        "only with ZEJZL_RAY_METRICS=true: any free port on one machine, 8090 between machines", _ONE_OR_ALL,
+        f"only with ZEJZL_RAY_METRICS=true: ZEJZL_RAY_METRICS_PORT (8090); {_FREE}", _ONE_OR_ALL,
         Proof.NOTHING, "Prometheus, and whoever else reaches it",
         "Ray's page asks for nobody's proof and shows names of agents, actors and machines with their loads. On "
         "loopback on one machine; between machines on all interfaces, without TLS: let a firewall admit the scraper "
@@ -291,14 +294,15 @@ DOORS: Final[tuple[Door, ...]] = (
         Speaks.HTTP, reaches=_ANYWHERE, is_between_machines=True, port="metrics_ports", is_asked_for=True,
     ),
     Door(
-        "node agent, HTTP", ProcessKind.NODE_AGENT, "any free port, twice", _ONE_OR_BOTH,
+        "node agent, HTTP", ProcessKind.NODE_AGENT, f"ZEJZL_RAY_AGENT_HTTP_PORT (20004); {_FREE}, twice", _ONE_OR_BOTH,
         Proof.RAY_TOKEN, "Ray's dashboard: logs and jobs of the machine",
         "It says without proof that the agent and its raylet live.", Speaks.HTTP, reaches=_NEAR,
         is_between_machines=True, is_ipv6=False, at_most=2,
         tried=("/api/job_agent/jobs/x", "/logs", "/api/ray/version", "/"),
     ),
     Door(
-        "runtime environment agent", ProcessKind.RUNTIME_AGENT, "any free port", _ONE_OR_OWN,
+        "runtime environment agent", ProcessKind.RUNTIME_AGENT, f"ZEJZL_RAY_RUNTIME_ENV_PORT (20005); {_FREE}",
+        _ONE_OR_OWN,
         Proof.RAY_TOKEN, "the machine's raylet", "", Speaks.HTTP, reaches=_NEAR, is_between_machines=True,
         tried=("/get_or_create_runtime_env", "/"),
     ),

@@ -49,7 +49,7 @@ class HealthCheck(Contract):
 
 
 class NodePorts(Contract):
-    """Ports that must be known beforehand; the rest are free ones, so that two nodes fit on one machine.
+    """Ports of a node; 0 is a free one, so that two nodes fit on one machine.
 
     Fixed ports must lie outside ``worker_ports``; ``worker_ports=None`` lets every worker take any free port.
     """
@@ -59,6 +59,9 @@ class NodePorts(Contract):
     worker_ports: tuple[int, int] | None = Field(default=None, description="first and last, for a firewall")
     node_manager: int = Field(default=0, ge=0, le=65535)
     object_manager: int = Field(default=0, ge=0, le=65535)
+    agent_grpc: int = Field(default=0, ge=0, le=65535)
+    agent_http: int = Field(default=0, ge=0, le=65535)
+    runtime_env: int = Field(default=0, ge=0, le=65535)
     metrics: int | None = Field(
         default=None,
         ge=0,
@@ -224,7 +227,10 @@ def ray_start_command(node: NodeStart) -> NodeCommand:
     argv += [
         f"--node-ip-address={node.node_ip}",
         f"--temp-dir={node.temp_dir}",
-        "--dashboard-agent-listen-port=0",  # its fixed default clashes with a second node on the machine
+        # Always said: its fixed default clashes with a second node on the machine.
+        f"--dashboard-agent-listen-port={node.ports.agent_http}",
+        *_port("dashboard-agent-grpc-port", node.ports.agent_grpc),
+        *_port("runtime-env-agent-port", node.ports.runtime_env),
         f"--min-worker-port={first}",
         f"--max-worker-port={last}",
         f"--node-manager-port={node.ports.node_manager}",
@@ -238,6 +244,10 @@ def ray_start_command(node: NodeStart) -> NodeCommand:
         "--disable-usage-stats",
     ]
     return NodeCommand(argv=tuple(argv), environment=_environment(node))
+
+
+def _port(option: str, port: int) -> list[str]:
+    return [f"--{option}={port}"] if port else []
 
 
 def _resources(node: NodeStart) -> dict[str, int]:

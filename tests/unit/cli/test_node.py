@@ -1,5 +1,6 @@
 """``zejzl node`` up to the point where it would start something."""
 
+import json
 import os
 import time
 from pathlib import Path
@@ -280,3 +281,13 @@ def test_a_worker_finds_its_name_by_its_address(
     assert isinstance(missing.exception, ClusterError)
     assert "none of the workers: pc3=192.0.2.7" in str(missing.exception)
     assert isinstance(wrong.exception, InvalidInput)
+
+
+def test_the_ports_for_a_firewall_are_listed_as_a_table_and_for_programs(data_dir: Path) -> None:
+    shown, data = _run("ports"), _run("ports", "--json")
+
+    assert shown.exit_code == data.exit_code == 0
+    assert "20100-20999" in shown.output
+    ports = {row["setting"]: row for row in json.loads(data.output)["ports"]}
+    assert ports["ZEJZL_RAY_WORKER_PORTS"]["last"] == 20999
+    assert ports["ZEJZL_RAY_PORT"]["at"] == "the head"
