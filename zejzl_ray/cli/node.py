@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from zejzl_ray.cli.console import errors, output
 from zejzl_ray.cli.node_ports import ports
+from zejzl_ray.cli.node_resources import resources
 from zejzl_ray.cli.up import load_checked_fleet
 from zejzl_ray.cluster.credential_file import ensure_master_key
 from zejzl_ray.cluster.gcs_store import ensure_gcs_user, remove_old_state, require_gcs_user
@@ -42,6 +43,7 @@ from zejzl_ray.tls.policy import RAY_WITHOUT_TLS, ingress_credentials, ray_crede
 
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(ports)
+app.command()(resources)
 
 log = get_logger("zejzl.node")
 

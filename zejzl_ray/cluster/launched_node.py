@@ -5,7 +5,6 @@ same plan is up, and replaces one of another plan.
 """
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -17,10 +16,11 @@ from typing import Final, Literal
 import psutil
 
 from zejzl_ray.cluster.gcs_store import gcs_redis_address
-from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, cluster_id, gpu_settings, ray_temp_dir
+from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, cluster_id, ray_temp_dir
 from zejzl_ray.cluster.node_intent import NodeIntent, give_up_intent, read_intent, with_namespace
 from zejzl_ray.cluster.node_ports import node_ports, require_free_ports
 from zejzl_ray.cluster.node_processes import stop_node
+from zejzl_ray.cluster.node_resources import node_resources
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.secret_file import make_private_directory, read_token
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
@@ -30,7 +30,6 @@ from zejzl_ray.cluster.supervisor_record import (
     remove_supervisor_record,
 )
 from zejzl_ray.errors import ClusterError
-from zejzl_ray.machine.vram import ask_vram_total
 from zejzl_ray.settings import Settings
 from zejzl_ray.tls.credentials import TlsFiles, load_credentials, tls_directory
 from zejzl_ray.tls.policy import ray_credentials
@@ -75,7 +74,7 @@ def plan_node(
     identity = cluster_id(settings.data_path)
     redis_address = gcs_redis_address(settings)
     is_kept = role is NodeRole.HEAD and redis_address is not None
-    total = ask_vram_total(gpu_settings(settings, machine), machine)
+    offered = node_resources(settings, machine, cpus)
     return NodeStart(
         cluster_id=identity,
         machine=machine,
@@ -85,10 +84,11 @@ def plan_node(
         temp_dir=ray_temp_dir(identity),
         token_path=token_path,
         tls=credentials.files if credentials is not None else None,
-        cpus=cpus or os.cpu_count() or 1,
-        vram_mib=total.vram_mib,
-        cards=total.cards,
-        object_store_mib=settings.object_store_mib,
+        cpus=offered.cpus,
+        vram_mib=offered.vram_mib,
+        cards=offered.cards,
+        tags=offered.tags,
+        object_store_mib=offered.object_store_mib,
         autoscaling_config=autoscaling_config,
         redis_address=redis_address if is_kept else None,
         redis_tls=_redis_credentials(settings, machine) if is_kept else None,

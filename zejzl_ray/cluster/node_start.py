@@ -5,6 +5,7 @@ Nothing here runs a process, reads the environment or imports Ray.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -91,6 +92,7 @@ class NodeStart(Contract):
     gpus: int = Field(default=0, ge=0)
     vram_mib: int = Field(default=0, ge=0)
     cards: dict[str, int] = Field(default_factory=dict, description="uuid -> MiB of each card")
+    tags: dict[str, str] = Field(default_factory=dict, description="labels beside that of the machine")
     object_store_mib: int = Field(default=512, ge=80)
     ports: NodePorts = NodePorts()
     health: HealthCheck = HealthCheck()
@@ -239,8 +241,8 @@ def ray_start_command(node: NodeStart) -> NodeCommand:
         f"--num-cpus={node.cpus}",
         f"--num-gpus={node.gpus}",
         f"--object-store-memory={node.object_store_mib * _MIB}",
-        f"--labels={MACHINE_LABEL}={node.machine}",
-        f"--resources={json.dumps(_resources(node))}",
+        "--labels=" + ",".join(f"{name}={value}" for name, value in _labels(node).items()),
+        f"--resources={json.dumps(ray_resources(node.vram_mib, node.cards))}",
         "--disable-usage-stats",
     ]
     return NodeCommand(argv=tuple(argv), environment=_environment(node))
@@ -250,13 +252,18 @@ def _port(option: str, port: int) -> list[str]:
     return [f"--{option}={port}"] if port else []
 
 
-def _resources(node: NodeStart) -> dict[str, int]:
-    """The machine's video memory is the coarse gate; each card is a resource too, so that Ray overcommits none."""
-    if not node.vram_mib:
+def _labels(node: NodeStart) -> dict[str, str]:
+    return {MACHINE_LABEL: node.machine, **node.tags}
+
+
+def ray_resources(vram_mib: int, cards: Mapping[str, int]) -> dict[str, int]:
+    """Return Ray's own words for video memory.
+
+    The machine's total is the coarse gate; each card is a resource too, so that Ray overcommits none.
+    """
+    if not vram_mib:
         return {}
-    return {VRAM_RESOURCE: node.vram_mib} | {
-        card_resource(uuid): mib for uuid, mib in node.cards.items() if mib
-    }
+    return {VRAM_RESOURCE: vram_mib} | {card_resource(uuid): mib for uuid, mib in cards.items() if mib}
 
 
 def _environment(node: NodeStart) -> dict[str, str]:

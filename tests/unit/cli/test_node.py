@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from zejzl_ray.cli import node
 from zejzl_ray.cluster.node_intent import NodeIntent
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
-from zejzl_ray.errors import ClusterError, InvalidInput, Unauthenticated
+from zejzl_ray.errors import ClusterError, InvalidInput, MachineNotFound, Unauthenticated
 from zejzl_ray.tls.directory import TlsDirectory
 from zejzl_ray.tls.names import certificate_names
 
@@ -291,3 +292,35 @@ def test_the_ports_for_a_firewall_are_listed_as_a_table_and_for_programs(data_di
     ports = {row["setting"]: row for row in json.loads(data.output)["ports"]}
     assert ports["ZEJZL_RAY_WORKER_PORTS"]["last"] == 20999
     assert ports["ZEJZL_RAY_PORT"]["at"] == "the head"
+
+
+def test_what_ray_would_be_told_is_shown_and_nothing_is_started(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, started: list[NodeStart]
+) -> None:
+    monkeypatch.setenv("ZEJZL_SIMULATED_GPUS", "pc2=RTX 3060:12288")
+
+    shown = _run("resources", "--machine", "pc2", "--cpus", "2")
+    data = json.loads(_run("resources", "--machine", "pc2", "--cpus", "2", "--json").output)
+
+    assert shown.exit_code == 0, shown.exception
+    assert "GPU-sim-pc2-0" in shown.output
+    assert data["labels"]["zejzl.io/gpu-model"] == "RTX-3060"
+    assert data["resources"] == {"vram_mib": 12288, "vram_mib:GPU-sim-pc2-0": 12288}
+    assert (data["cpus"], data["object_store_mib"], data["vram_source"]) == (2, 256, "simulated")
+    assert started == []
+
+
+def test_a_machine_goes_by_the_name_of_its_certificate_or_its_place_in_the_fleet_file(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = _run("resources", "--json")
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text(f"schema: zejzl.fleet/1\nmachines: {{big: {{address: {socket.gethostname()}}}}}\n")
+    monkeypatch.setenv("ZEJZL_FLEET_FILE", str(fleet))
+    declared = json.loads(_run("resources", "--json").output)
+    TlsDirectory(data_dir / "tls").init(certificate_names("mainpc", (), ("10.0.0.1",)), time.time())
+    by_certificate = json.loads(_run("resources", "--json").output)
+
+    assert isinstance(nobody.exception, MachineNotFound)
+    assert "--machine" in nobody.exception.remedy
+    assert (declared["machine"], by_certificate["machine"]) == ("big", "mainpc")
