@@ -30,6 +30,7 @@ from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.ray_node import SERVICES_LOG_FILE, RayNode, start_services
 from zejzl_ray.cluster.secret_file import ensure_token
 from zejzl_ray.cluster.shared_store import ensure_redis_password, require_shared_store
+from zejzl_ray.cluster.stop_mark import stop_mark
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor import Supervisor
 from zejzl_ray.cluster.supervisor_record import read_supervisor_record
@@ -155,10 +156,25 @@ def stop() -> None:
     from actors.launched_system import remove_node_leftovers
 
     settings = load_settings()
+    _mark_stop(settings)
     record = stop_supervised(settings.data_path)
     remove_node_leftovers(settings)
     name = f"node {record.node.machine}" if record is not None else "node"
     output.print(f"{name}: {'stopped' if record is not None else 'was not running'}", highlight=False)
+
+
+def _mark_stop(settings: Settings) -> None:
+    """Tell the workers of a head whose supervisor is gone, and so cannot do it."""
+    intent, record = read_intent(settings.data_path), read_supervisor_record(settings.data_path)
+    if (
+        intent is None
+        or intent.plan.node.role is not NodeRole.HEAD
+        or (record is not None and record.is_alive)
+    ):
+        return
+    stored = {name[len("ZEJZL_") :].lower(): value for name, value in intent.plan.settings.items()}
+    own = Settings.model_validate({**stored, "data_dir": settings.data_dir})
+    stop_mark(own, intent.plan.node).set()
 
 
 @app.command()
@@ -193,7 +209,8 @@ def _supervise(plan: SupervisedPlan, *, is_patient: bool) -> None:
     own = {"environment": node_environment(settings), "leftovers": node_leftovers(settings)}
     plan = plan.model_copy(update=own)
     node = RayNode(plan, settings.data_path)
-    Supervisor(plan, settings.data_path, node, is_patient=is_patient).run()
+    mark = stop_mark(settings, plan.node)
+    Supervisor(plan, settings.data_path, node, is_patient=is_patient, mark=mark).run()
 
 
 @app.command(hidden=True)

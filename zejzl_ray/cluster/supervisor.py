@@ -2,7 +2,8 @@
 
 It starts the node, hears what of it ends and how, and starts that again, with longer and longer waits and without
 giving up. As the parent of everything that ``ray start`` leaves behind it knows when somebody asked Ray to stop, as
-``ray down`` does on the head, the only machine that hears of it; then this process tells the workers.
+``ray down`` does on the head, the only machine that hears of it; then this process tells the workers, and leaves a mark
+for those that it does not reach.
 """
 
 import os
@@ -36,6 +37,7 @@ from zejzl_ray.cluster.node_start import NodeRole
 from zejzl_ray.cluster.ray_node import SupervisedNode
 from zejzl_ray.cluster.record import remove_record
 from zejzl_ray.cluster.shutting_down import is_machine_shutting_down
+from zejzl_ray.cluster.stop_mark import NoMark, StopMark
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor_record import SupervisedState, SupervisorRecord
 from zejzl_ray.errors import ClusterError
@@ -46,6 +48,7 @@ _STOP_ATTEMPTS_S = 120.0
 _LOOK_S: Final = 1.0
 _TOGETHER_S: Final = 0.2
 _SHORT_GRACE_S: Final = 2.0  # what is left of a node that died has nothing to put in order
+STOP_MARK: Final = "mark of a stop"
 _GIVEN_UP: Final = "the head has given this machine up while it was out of reach"
 
 log = get_logger("zejzl.supervisor")
@@ -53,6 +56,10 @@ log = get_logger("zejzl.supervisor")
 
 class StopAsked(BaseException):
     """SIGTERM or SIGINT has arrived; not an ``Exception``, so that nobody takes it for a failure."""
+
+
+class ClusterStopped(Exception):
+    """A worker that waits for its head has found that the cluster was stopped on purpose."""
 
 
 class Supervisor:
@@ -66,6 +73,7 @@ class Supervisor:
         backoff: waits between restarts.
         sleep: waits so many seconds.
         now_s: monotonic seconds.
+        mark: says to whom the head could not tell it that the cluster was stopped.
     """
 
     def __init__(
@@ -78,8 +86,10 @@ class Supervisor:
         backoff: BackOff | None = None,
         sleep: Callable[[float], None] = time.sleep,
         now_s: Callable[[], float] = time.monotonic,
+        mark: StopMark | None = None,
     ) -> None:
         self._plan = plan
+        self._mark: StopMark = mark or NoMark()
         self._data_dir = data_dir
         self._node = node
         self._is_patient = is_patient
@@ -104,6 +114,8 @@ class Supervisor:
             ending = self._keep_running()
         except StopAsked:
             ending = Ending(is_asked=True, process="", status=0)
+        except ClusterStopped:
+            ending = Ending(is_asked=True, process=STOP_MARK, status=0, reason="the cluster was stopped")
         except ClusterError as error:
             self._node.clean_up()
             self._write("failed", str(error))
@@ -114,6 +126,9 @@ class Supervisor:
         log.info(
             "node stopped", machine=self._plan.node.machine, process=ending.process, is_for_good=is_for_good
         )
+        is_head = self._plan.node.role is NodeRole.HEAD
+        if is_for_good and is_head:
+            self._mark.set()  # first, so that workers need not wait until everything here has ended
         self._node.clean_up()
         remove_record(self._data_dir)
         if is_for_good and self._plan.launcher is not None:
@@ -123,6 +138,8 @@ class Supervisor:
 
     def _keep_running(self) -> Ending:
         self._write("starting")
+        if self._plan.node.role is NodeRole.HEAD:
+            self._mark.clear()  # here, since a head that is replaced sets it while it ends
         if self._is_patient:
             self._start_until_up()
         else:
@@ -163,6 +180,8 @@ class Supervisor:
         if self._plan.node.role is NodeRole.HEAD:
             return None
         is_reachable = self._node.is_head_reachable()
+        if not is_reachable:
+            self._leave_if_stopped()
         if not self._head.saw(self._now_s(), is_reachable=is_reachable):
             return None
         is_member = self._node.is_member()
@@ -195,7 +214,12 @@ class Supervisor:
                 log.warning("node waits", machine=self._plan.node.machine, reason=note)
                 self._write("waiting", note)
                 is_told = True
+            self._leave_if_stopped()
             self._sleep(_LOOK_S)
+
+    def _leave_if_stopped(self) -> None:
+        if self._mark.is_set():
+            raise ClusterStopped
 
     def _tell_up(self) -> None:
         self._write("up", self._record.note)

@@ -153,7 +153,7 @@ def test_the_supervisor_makes_the_environment_and_knows_what_to_remove(
     plans: list[SupervisedPlan] = []
 
     class Watching:
-        def __init__(self, plan: SupervisedPlan, *_: Any, is_patient: bool) -> None:
+        def __init__(self, plan: SupervisedPlan, *_: Any, is_patient: bool, mark: object) -> None:
             assert is_patient is (option == [])
             plans.append(plan)
 
