@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from zejzl_ray.cli.console import errors, output
 from zejzl_ray.cli.node_ports import ports
+from zejzl_ray.cli.node_purge import purge
 from zejzl_ray.cli.node_resources import resources
 from zejzl_ray.cli.up import load_checked_fleet
 from zejzl_ray.cluster.credential_file import ensure_master_key
@@ -45,6 +46,7 @@ from zejzl_ray.tls.policy import RAY_WITHOUT_TLS, ingress_credentials, ray_crede
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(ports)
 app.command()(resources)
+app.command()(purge)
 
 log = get_logger("zejzl.node")
 

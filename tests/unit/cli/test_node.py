@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from zejzl_ray.cli import node
+from zejzl_ray.cli import node, node_purge
 from zejzl_ray.cluster.node_intent import NodeIntent
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.errors import ClusterError, InvalidInput, MachineNotFound, Unauthenticated
+from zejzl_ray.settings import Settings
 from zejzl_ray.tls.directory import TlsDirectory
 from zejzl_ray.tls.names import certificate_names
 
@@ -324,3 +325,82 @@ def test_a_machine_goes_by_the_name_of_its_certificate_or_its_place_in_the_fleet
     assert isinstance(nobody.exception, MachineNotFound)
     assert "--machine" in nobody.exception.remedy
     assert (declared["machine"], by_certificate["machine"]) == ("big", "mainpc")
+
+
+def test_a_purge_asks_and_removes_nothing_without_a_yes(data_dir: Path) -> None:
+    (data_dir / "store").mkdir(parents=True)
+
+    refused = CliRunner().invoke(node.app, ["purge"], input="n\n")
+    unasked = CliRunner().invoke(node.app, ["purge"], input="")
+    for_programs = _run("purge", "--json")
+
+    assert {type(done.exception) for done in (refused, unasked, for_programs)} == {InvalidInput}
+    assert (data_dir / "store").exists()
+    assert _run("purge", "--check").output == "nothing of the cluster runs here\n"
+    assert (data_dir / "store").exists()
+
+
+def test_a_purge_tells_what_it_has_removed(data_dir: Path) -> None:
+    (data_dir / "store").mkdir(parents=True)
+
+    asked = CliRunner().invoke(node.app, ["purge"], input="y\n")
+    again = json.loads(_run("purge", "--yes", "--json").output)
+
+    assert asked.exit_code == 0
+    assert str(data_dir / "store") in asked.output
+    assert again == {"paths": [], "redis_keys": None}
+    assert "there was nothing" in _run("purge", "--yes").output
+
+
+def test_a_purge_of_the_head_finds_the_store_that_it_was_started_with(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def purge_redis(settings: Settings) -> int:
+        asked.append(settings.store_url)
+        return 3
+
+    monkeypatch.setattr(node_purge, "purge_redis", purge_redis)
+    head = NodeStart(
+        cluster_id="c1", machine="mainpc", role=NodeRole.HEAD, head_address="h:6379", node_ip="10.0.0.1",
+        temp_dir=Path("/tmp/c1"), token_path=Path("/home/me/ray_token"), cpus=1,
+    )  # fmt: skip
+    plan = SupervisedPlan(node=head, settings={"ZEJZL_STORE_URL": "rediss://10.0.0.1:6380"})
+    data_dir.mkdir()
+    NodeIntent(plan=plan, is_wanted=False).write(data_dir)
+
+    done = _run("purge", "--yes")
+    NodeIntent(plan=plan, is_wanted=False).write(data_dir)
+    monkeypatch.setenv("ZEJZL_STORE_URL", "rediss://10.0.0.9:6380")
+    _run("purge", "--yes")
+
+    assert "Redis: 3 keys" in done.output
+    assert asked == ["rediss://10.0.0.1:6380", "rediss://10.0.0.9:6380"]
+
+
+def test_a_stop_of_a_head_whose_supervisor_is_gone_leaves_the_mark_itself(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls: list[str] = []
+
+    class Mark:
+        def set(self) -> bool:
+            urls.append("set")
+            return True
+
+    def mark_of(settings: Settings, head: NodeStart) -> Mark:
+        urls.append(settings.store_url)
+        return Mark()
+
+    monkeypatch.setattr(node, "stop_mark", mark_of)
+    head = NodeStart(
+        cluster_id="c1", machine="mainpc", role=NodeRole.HEAD, head_address="h:6379", node_ip="10.0.0.1",
+        temp_dir=Path("/tmp/c1"), token_path=Path("/home/me/ray_token"), cpus=1,
+    )  # fmt: skip
+    plan = SupervisedPlan(node=head, settings={"ZEJZL_STORE_URL": "rediss://10.0.0.1:6380"})
+    data_dir.mkdir()
+    NodeIntent(plan=plan, is_wanted=True).write(data_dir)
+
+    assert _run("stop").exit_code == 0
+    assert urls == ["rediss://10.0.0.1:6380", "set"]
