@@ -14,6 +14,7 @@ from zejzl_ray.cluster_file.model import DeclaredMachine
 from zejzl_ray.cluster_file.read import parse_cluster_file
 from zejzl_ray.cluster_file.start_command import parse_worker
 from zejzl_ray.cluster_file.template import CLUSTER_TEMPLATE, REDIS_TEMPLATE, read_template
+from zejzl_ray.cluster_file.values_file import ClusterValues, read_values
 from zejzl_ray.errors import InvalidInput
 from zejzl_ray.fleet.new_files import write_files
 
@@ -23,7 +24,13 @@ _MAX_QUESTIONS: Final = 64
 HeadAddress = Annotated[
     str, typer.Option(help="Address of the head, as the others reach it.", show_default=False)
 ]
-HeadName = Annotated[str, typer.Option(help="Name of the head.")]
+HeadName = Annotated[str, typer.Option(help="Name of the head.", show_default="mainpc")]
+ValuesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--values", help="File with these values, as config/cluster_values.yaml; flags go before it."
+    ),
+]
 Workers = Annotated[
     list[str] | None, typer.Option("--worker", help="NAME=ADDRESS of a worker; may be repeated.")
 ]
@@ -43,7 +50,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; asks nothing."
 def init(
     head_address: HeadAddress = "",
     worker: Workers = None,
-    head_name: HeadName = "mainpc",
+    head_name: HeadName = "",
+    values_file: ValuesFile = None,
     user: User = "",
     key: Key = "",
     output_file: Output = Path(CLUSTER_TEMPLATE),
@@ -58,10 +66,14 @@ def init(
     Nothing is written when a value is wrong. Each machine more is one --worker more, or one line more in the file.
     """
     ask = _ask if is_asking() and not no_input and not as_json else _nobody
-    head_address = head_address or ask("Address of the head", "--head-address", None)
-    pairs = [parse_worker(text) for text in worker] if worker else _asked_workers(ask)
-    user = user or ask("User for ssh", "--user", getpass.getuser())
-    key = key or ask("Private key for ssh", "--key", _KEY)
+    given = ClusterValues() if values_file is None else read_values(values_file)
+    head_name = head_name or given.head_name or "mainpc"
+    head_address = head_address or given.head_address or ask("Address of the head", "--head-address", None)
+    pairs = [parse_worker(text) for text in worker] if worker else list(given.workers)
+    if values_file is None and not worker:
+        pairs = _asked_workers(ask)
+    user = user or given.ssh_user or ask("User for ssh", "--user", getpass.getuser())
+    key = key or given.ssh_private_key or ask("Private key for ssh", "--key", _KEY)
     values = Values(
         head=DeclaredMachine(name=head_name, address=head_address),
         workers=tuple(DeclaredMachine(name=name, address=address) for name, address in pairs),

@@ -15,6 +15,7 @@ import typer
 from pydantic import ValidationError
 
 from zejzl_ray.cli.console import errors, output
+from zejzl_ray.cli.declared_machines import declared_machine, declared_names
 from zejzl_ray.cli.node_ports import ports
 from zejzl_ray.cli.node_purge import purge
 from zejzl_ray.cli.node_resources import resources
@@ -31,12 +32,13 @@ from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.ray_node import SERVICES_LOG_FILE, RayNode, start_services
 from zejzl_ray.cluster.secret_file import ensure_token
 from zejzl_ray.cluster.shared_store import ensure_redis_password, require_shared_store
-from zejzl_ray.cluster.stop_mark import stop_mark
+from zejzl_ray.cluster.stop_mark import mark_stop_of_orphan, stop_mark
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor import Supervisor
 from zejzl_ray.cluster.supervisor_record import read_supervisor_record
-from zejzl_ray.cluster.this_machine import address_towards, machine_of, own_addresses, resolve
+from zejzl_ray.cluster.this_machine import address_towards, own_addresses, require_own_address, resolve
 from zejzl_ray.cluster_file.addresses import same_address
+from zejzl_ray.cluster_file.launched import require_launched_file
 from zejzl_ray.cluster_file.start_command import parse_worker
 from zejzl_ray.errors import ClusterError, InvalidInput
 from zejzl_ray.log import configure_logging, files_of, get_logger
@@ -107,19 +109,22 @@ def start(
     if head == bool(address):
         raise typer.BadParameter("give either --head or --address")
     settings = load_settings()
+    if head and cluster_file is not None:
+        require_launched_file(cluster_file, declared_names(settings))
     launcher = read_launcher_config(cluster_file) if cluster_file is not None else None
     if head:
         own_ip = node_ip or resolve(launcher.head_ip if launcher is not None else socket.gethostname())
         if services and launcher is not None:
             require_shared_store(settings.resolved_store_url(), {own_ip, *launcher.worker_ips})
         head_address = f"{own_ip}:{settings.ray_port or GCS_PORT}"
+        require_own_address(own_ip)
     else:
         head_address = address if ":" in address else f"{address}:{settings.ray_port or GCS_PORT}"
         own_ip = node_ip or address_towards(head_address)
     try:
         node = plan_node(
             settings,
-            machine=machine or _listed_worker(worker or (), own_ip) or _declared_machine(settings, own_ip),
+            machine=machine or _listed_worker(worker or (), own_ip) or declared_machine(settings, own_ip),
             role=NodeRole.HEAD if head else NodeRole.WORKER,
             head_address=head_address,
             node_ip=own_ip,
@@ -158,25 +163,11 @@ def stop() -> None:
     from actors.launched_system import remove_node_leftovers
 
     settings = load_settings()
-    _mark_stop(settings)
+    mark_stop_of_orphan(settings)
     record = stop_supervised(settings.data_path)
     remove_node_leftovers(settings)
     name = f"node {record.node.machine}" if record is not None else "node"
     output.print(f"{name}: {'stopped' if record is not None else 'was not running'}", highlight=False)
-
-
-def _mark_stop(settings: Settings) -> None:
-    """Tell the workers of a head whose supervisor is gone, and so cannot do it."""
-    intent, record = read_intent(settings.data_path), read_supervisor_record(settings.data_path)
-    if (
-        intent is None
-        or intent.plan.node.role is not NodeRole.HEAD
-        or (record is not None and record.is_alive)
-    ):
-        return
-    stored = {name[len("ZEJZL_") :].lower(): value for name, value in intent.plan.settings.items()}
-    own = Settings.model_validate({**stored, "data_dir": settings.data_dir})
-    stop_mark(own, intent.plan.node).set()
 
 
 @app.command()
@@ -278,8 +269,3 @@ def _listed_worker(workers: Sequence[str], node_ip: str) -> str:
             f"This machine ({node_ip}) is none of the workers: {listed}.", "Add --worker NAME=ADDRESS for it."
         )
     return ""
-
-
-def _declared_machine(settings: Settings, node_ip: str) -> str:
-    fleet, _ = load_checked_fleet(settings, None)
-    return machine_of(fleet.machines, node_ip, socket.gethostname())

@@ -14,8 +14,10 @@ from pydantic import Field, ValidationError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from zejzl_ray.cluster.node_intent import read_intent
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.shared_store import service_store_url
+from zejzl_ray.cluster.supervisor_record import read_supervisor_record
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.errors import ZejzlError
 from zejzl_ray.log import get_logger
@@ -131,3 +133,21 @@ def stop_mark(settings: Settings, node: NodeStart) -> StopMark:
     except (ZejzlError, ValueError) as error:
         log.warning("there is no place for the mark of a stop", reason=type(error).__name__)
         return NoMark()
+
+
+def mark_stop_of_orphan(settings: Settings) -> None:
+    """Set the mark for a head whose supervisor is gone, and so cannot do it; nothing where there is no such head.
+
+    Raises:
+        ClusterError: what was started here cannot be read.
+    """
+    intent, record = read_intent(settings.data_path), read_supervisor_record(settings.data_path)
+    if (
+        intent is None
+        or intent.plan.node.role is not NodeRole.HEAD
+        or (record is not None and record.is_alive)
+    ):
+        return
+    stored = {name.removeprefix("ZEJZL_").lower(): value for name, value in intent.plan.settings.items()}
+    own = Settings.model_validate({**stored, "data_dir": settings.data_dir})
+    stop_mark(own, intent.plan.node).set()

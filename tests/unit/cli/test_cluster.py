@@ -315,3 +315,21 @@ def test_purge_asks_first_and_tells_the_head_where_redis_is(run: Run, machines: 
         ("mainpc", f"ZEJZL_STORE_URL=rediss://{address}:6380 zejzl node purge --yes --everything"),
         ("pc2", "zejzl node purge --yes --everything"),
     ]
+
+
+def test_init_takes_the_values_from_their_file_and_flags_go_before_them(
+    run: Run, key: Path, tmp_path: Path
+) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(
+        f"head: {{big: 10.0.0.1}}\nworkers: {{small: 10.0.0.2}}\nssh_user: me\nssh_private_key: {key}\n"
+    )
+
+    done = run("init", "--values", "values.yaml", "--user", "you", "--yes")
+
+    assert done.exit_code == 0, done.output
+    data = yaml.safe_load((tmp_path / "cluster.yaml").read_text())
+    assert data["provider"] == {"type": "local", "head_ip": "10.0.0.1", "worker_ips": ["10.0.0.2"]}
+    assert data["auth"] == {"ssh_user": "you", "ssh_private_key": str(key)}
+    assert "--machine big" in data["head_start_ray_commands"][0]
+    assert "--worker small=10.0.0.2" in data["worker_start_ray_commands"][0]

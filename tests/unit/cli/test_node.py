@@ -43,6 +43,25 @@ def _run(*arguments: str) -> Result:
     return CliRunner().invoke(node.app, arguments)
 
 
+def _launched(tmp_path: Path, **changed: object) -> Path:
+    """Write what `ray up` puts on the head: all of it on one line, with what Ray adds."""
+    file = tmp_path / "bootstrap.yaml"
+    whole = {
+        "cluster_name": "zejzl",
+        "provider": {"type": "local", "head_ip": "10.0.0.1", "worker_ips": ["10.0.0.2"]},
+        "auth": {"ssh_user": "me"},
+        "docker": {},
+        "head_start_ray_commands": ["zejzl node start --head --machine mainpc"],
+        "worker_start_ray_commands": ["zejzl node start --address $RAY_HEAD_IP --worker pc2=10.0.0.2"],
+        "max_workers": 1,
+        "available_node_types": {"local.cluster.node": {"min_workers": 1, "max_workers": 1}},
+        "head_node_type": "local.cluster.node",
+        "no_restart": False,
+    }
+    file.write_text(json.dumps({**whole, **changed}))
+    return file
+
+
 @pytest.mark.parametrize("name", ["ray_token", "redis_password", "security_key"])
 def test_the_secrets_are_made_once_and_only_their_paths_are_printed(data_dir: Path, name: str) -> None:
     first = _run("token")
@@ -74,10 +93,18 @@ def test_a_machine_without_the_token_is_told_so(data_dir: Path) -> None:
 def test_a_head_whose_store_the_workers_cannot_reach_is_refused_before_anything_starts(
     data_dir: Path, tmp_path: Path, started: list[NodeStart]
 ) -> None:
-    file = tmp_path / "bootstrap.yaml"
-    file.write_text("provider: {type: local, head_ip: 127.0.0.1, worker_ips: [10.0.0.2]}\n")
+    file = _launched(tmp_path)
     _run("token")
-    command = ("start", "--head", "--machine", "mainpc", "--cluster-file", str(file))
+    command = (
+        "start",
+        "--head",
+        "--machine",
+        "mainpc",
+        "--node-ip",
+        "127.0.0.1",
+        "--cluster-file",
+        str(file),
+    )
 
     refused = _run(*command)
     without_services = _run(*command, "--no-services")
@@ -92,15 +119,16 @@ def test_the_head_takes_its_address_from_the_file_that_ray_up_left(
     data_dir: Path, tmp_path: Path, started: list[NodeStart], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZEJZL_STORE_URL", "redis://10.0.0.1:6380")
-    file = tmp_path / "bootstrap.yaml"
-    file.write_text("provider: {type: local, head_ip: 127.0.0.1, worker_ips: [10.0.0.2]}\n")
+    file = _launched(tmp_path)
     _run("token")
 
+    monkeypatch.setattr(node, "require_own_address", lambda address: None)
+    monkeypatch.setenv("ZEJZL_RAY_TLS", "off")
     done = _run("start", "--head", "--machine", "mainpc", "--cluster-file", str(file), "--cpus", "2")
 
     assert done.exit_code == 0, done.exception
     (head,) = started
-    assert (head.role, head.head_address, head.cpus) == (NodeRole.HEAD, "127.0.0.1:6379", 2)
+    assert (head.role, head.head_address, head.cpus) == (NodeRole.HEAD, "10.0.0.1:6379", 2)
     assert head.autoscaling_config == file
 
 
@@ -393,7 +421,7 @@ def test_a_stop_of_a_head_whose_supervisor_is_gone_leaves_the_mark_itself(
         urls.append(settings.store_url)
         return Mark()
 
-    monkeypatch.setattr(node, "stop_mark", mark_of)
+    monkeypatch.setattr("zejzl_ray.cluster.stop_mark.stop_mark", mark_of)
     head = NodeStart(
         cluster_id="c1", machine="mainpc", role=NodeRole.HEAD, head_address="h:6379", node_ip="10.0.0.1",
         temp_dir=Path("/tmp/c1"), token_path=Path("/home/me/ray_token"), cpus=1,
@@ -404,3 +432,54 @@ def test_a_stop_of_a_head_whose_supervisor_is_gone_leaves_the_mark_itself(
 
     assert _run("stop").exit_code == 0
     assert urls == ["rediss://10.0.0.1:6380", "set"]
+
+
+WRONG: dict[str, dict[str, object]] = {
+    "192.168.1.300 is no IP address": {
+        "provider": {"type": "local", "head_ip": "192.168.1.300", "worker_ips": ["10.0.0.2"]}
+    },
+    "two machines are called mainpc": {
+        "worker_start_ray_commands": ["zejzl node start --address $RAY_HEAD_IP --worker mainpc=10.0.0.2"]
+    },
+    "there is no private key": {"auth": {"ssh_user": "me", "ssh_private_key": "/nowhere/id"}},
+    "min_workers is 5, but worker_ips has 1": {"available_node_types": {"local": {"min_workers": 5}}},
+    "missspelt is no field": {"missspelt": 1},
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_a_wrong_cluster_file_is_refused_by_ray_up_itself_before_ray_starts(
+    data_dir: Path, tmp_path: Path, started: list[NodeStart], message: str
+) -> None:
+    _run("token")
+
+    done = _run("start", "--head", "--cluster-file", str(_launched(tmp_path, **WRONG[message])))
+
+    assert isinstance(done.exception, InvalidInput)
+    assert message in done.exception.message
+    assert "zejzl cluster check" in done.exception.remedy
+    assert started == []
+
+
+@pytest.mark.parametrize("text", [None, "[1", "[]", "\x00"])
+def test_a_file_that_ray_up_has_not_written_is_refused(
+    data_dir: Path, tmp_path: Path, text: str | None
+) -> None:
+    file = tmp_path / "bootstrap.yaml"
+    if text is not None:
+        file.write_text(text)
+
+    done = _run("start", "--head", "--cluster-file", str(file))
+
+    assert isinstance(done.exception, InvalidInput)
+    assert "puts it on the head" in done.exception.remedy
+
+
+def test_the_address_of_another_machine_is_refused(data_dir: Path, started: list[NodeStart]) -> None:
+    _run("token")
+
+    done = _run("start", "--head", "--machine", "mainpc", "--node-ip", "192.0.2.1")
+
+    assert isinstance(done.exception, ClusterError)
+    assert "192.0.2.1 is none of this machine's" in done.exception.message
+    assert started == []
