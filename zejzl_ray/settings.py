@@ -26,6 +26,7 @@ from zejzl_ray.errors import SettingsInvalid
 
 MAIL_PORTS: Final = "7600-7699"
 _FEWEST_WORKER_PORTS = 50
+_WEB_ADDRESS = r"^(https?://[^\s@]+)?$"  # without a password, which every process of the dashboard would show
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -163,6 +164,19 @@ class Settings(BaseSettings):
     ray_metrics: bool = Field(
         default=False,
         description="Ray's own pages of figures, one a machine, for Prometheus; anybody who reaches them reads them",
+    )
+    prometheus_url: str = Field(
+        default="",
+        pattern=_WEB_ADDRESS,
+        description="Prometheus as the head reaches it: Ray's dashboard asks it; unset: http://localhost:9090",
+    )
+    grafana_url: str = Field(
+        default="",
+        pattern=_WEB_ADDRESS,
+        description="Grafana as the head reaches it, for the panels of Ray's dashboard; unset: no panels",
+    )
+    grafana_iframe_url: str = Field(
+        default="", pattern=_WEB_ADDRESS, description="Grafana as the browser reaches it; unset: the same"
     )
     ingress_replicas: int = Field(default=1, ge=1, le=64, description="replicas of the ingress")
     home_wait_s: float = Field(

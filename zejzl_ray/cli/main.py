@@ -16,6 +16,7 @@ from zejzl_ray.cli import (
     auth,
     backup,
     cluster,
+    dashboard,
     deadlocks,
     doors,
     down,
@@ -51,6 +52,7 @@ app.command("down")(down.down)
 app.command("status")(status.status)
 app.command("selftest")(selftest.selftest)
 app.command("doors")(doors.doors)
+app.command("dashboard")(dashboard.dashboard)
 app.command("deadlocks")(deadlocks.deadlocks)
 app.command("performance")(performance.performance)
 app.command("logs")(logs.logs)
@@ -59,7 +61,9 @@ app.command("logout")(login.logout)
 app.add_typer(agent.app, name="agent", help="Write a new agent.")
 app.add_typer(agents.app, name="agents", help="The agents that hosts hold: list, run, stop, restart, logs.")
 app.add_typer(fleet.app, name="fleet", help="Read, check and convert startup configurations.")
-app.add_typer(cluster.app, name="cluster", help="A cluster of several machines: write its file, check it.")
+app.add_typer(
+    cluster.app, name="cluster", help="A cluster of several machines: write its file, check it, stop it."
+)
 app.add_typer(tls.app, name="tls", help="Make, renew and show the certificates of the machines.")
 app.add_typer(audit.app, name="audit", help="Read, check and export the audit trail of all services.")
 app.add_typer(

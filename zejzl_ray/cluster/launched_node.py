@@ -17,6 +17,7 @@ import psutil
 
 from zejzl_ray.cluster.gcs_store import gcs_redis_address
 from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, cluster_id, ray_temp_dir
+from zejzl_ray.cluster.monitoring import monitoring_of
 from zejzl_ray.cluster.node_intent import NodeIntent, give_up_intent, read_intent, with_namespace
 from zejzl_ray.cluster.node_ports import node_ports, require_free_ports
 from zejzl_ray.cluster.node_processes import stop_node
@@ -94,6 +95,7 @@ def plan_node(
         redis_tls=_redis_credentials(settings, machine) if is_kept else None,
         gcs_reconnect_timeout_s=_HEAD_AWAY_S,
         ports=node_ports(settings),
+        monitoring=monitoring_of(settings),
         ray_executable=str(Path(sys.executable).with_name("ray")),
     )
 

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from zejzl_ray.cluster.monitoring import monitoring_of
 from zejzl_ray.cluster.node_start import NodePorts, NodeRole, NodeStart
 from zejzl_ray.cluster.ports import free_ports, is_port_free, require_distinct, require_free
 from zejzl_ray.cluster.record import ClusterRecord
@@ -154,6 +155,7 @@ def plan_local_cluster(settings: Settings, machines: tuple[str, ...]) -> LocalPl
             cards=totals[machine].cards,
             tags=gpu_tags(totals[machine]),
             object_store_mib=settings.object_store_mib,
+            monitoring=monitoring_of(settings),
             ports=NodePorts(
                 dashboard=dashboard, ray_client=client, metrics=metrics[index] if metrics else None
             ),

@@ -13,6 +13,7 @@ from typing import Final
 
 from pydantic import Field, model_validator
 
+from zejzl_ray.cluster.monitoring import Monitoring
 from zejzl_ray.cluster.names import MACHINE_LABEL, VRAM_RESOURCE, card_resource
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.tls.credentials import TlsFiles
@@ -97,6 +98,7 @@ class NodeStart(Contract):
     ports: NodePorts = NodePorts()
     health: HealthCheck = HealthCheck()
     dashboard_host: str = "127.0.0.1"
+    monitoring: Monitoring = Monitoring()
     autoscaling_config: Path | None = Field(default=None, description="given by `ray up` to the head")
     redis_address: str | None = Field(default=None, description="keeps GCS state: rediss://host:port")
     redis_namespace: str | None = Field(
@@ -291,6 +293,8 @@ def _environment(node: NodeStart) -> dict[str, str]:
         # Otherwise a call to a process that was killed ends 1 to 2 s later: Ray waits for words about its end.
         "RAY_timeout_ms_task_wait_for_death_info": "0",
     }
+    if node.role is NodeRole.HEAD:
+        environment |= node.monitoring.environment
     if node.role is NodeRole.HEAD and node.redis_address is not None:
         environment["RAY_REDIS_ADDRESS"] = node.redis_address
         environment["RAY_external_storage_namespace"] = node.redis_namespace or node.cluster_id
