@@ -81,6 +81,7 @@ check: $(READY) ## everything that is checked without running the tests
 		echo "$$report" | grep -E 'KEPT|BROKEN|^Contracts:'
 	$(say) 'documentation: generated pages are not stale'
 	@$(PY) tools/generate_docs.py --check
+	@$(PY) -m tools.generate_deploy --check
 	@$(MAKE) check-ports VENV='$(VENV)'
 	@$(MAKE) check-security VENV='$(VENV)'
 	$(say) 'house: names, sizes, links, preservation table'
@@ -168,6 +169,7 @@ soak: $(READY) ## an hour of mixed mail, and the memory of every process; ARGS='
 
 docs: $(READY) ## write the generated references and the port matrix
 	@$(PY) tools/generate_docs.py
+	@$(PY) -m tools.generate_deploy
 	@$(ZEJZL) fleet ports $(FLEET) > $(PORT_MATRIX).new && mv $(PORT_MATRIX).new $(PORT_MATRIX)
 
 ports: $(READY) ## show the port matrix

@@ -19,6 +19,7 @@ from zejzl_ray.cli.declared_machines import declared_machine, declared_names
 from zejzl_ray.cli.node_ports import ports
 from zejzl_ray.cli.node_purge import purge
 from zejzl_ray.cli.node_resources import resources
+from zejzl_ray.cli.node_state import state
 from zejzl_ray.cli.up import load_checked_fleet
 from zejzl_ray.cluster.credential_file import ensure_master_key
 from zejzl_ray.cluster.gcs_store import ensure_gcs_user, remove_old_state, require_gcs_user
@@ -48,6 +49,7 @@ from zejzl_ray.tls.policy import RAY_WITHOUT_TLS, ingress_credentials, ray_crede
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(ports)
 app.command()(resources)
+app.command()(state)
 app.command()(purge)
 
 log = get_logger("zejzl.node")

@@ -169,7 +169,8 @@ def test_a_head_that_ssh_does_not_reach_is_told(
     real = subprocess.Popen
     monkeypatch.setattr(command, "_FORWARD_LIMIT_S", 0.2)
     monkeypatch.setattr(
-        command.subprocess, "Popen", lambda argv, **options: real(("sh", "-c", program), **options)
+        "zejzl_ray.cli.dashboard.subprocess.Popen",
+        lambda argv, **options: real(("sh", "-c", program), **options),
     )
 
     done = run("cluster.yaml", "--port", str(free_ports(1)[0]))

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -14,6 +15,7 @@ from zejzl_ray.cli import node, node_purge
 from zejzl_ray.cluster.node_intent import NodeIntent
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
+from zejzl_ray.cluster.supervisor_record import SupervisorRecord
 from zejzl_ray.errors import ClusterError, InvalidInput, MachineNotFound, Unauthenticated
 from zejzl_ray.settings import Settings
 from zejzl_ray.tls.directory import TlsDirectory
@@ -483,3 +485,31 @@ def test_the_address_of_another_machine_is_refused(data_dir: Path, started: list
     assert isinstance(done.exception, ClusterError)
     assert "192.0.2.1 is none of this machine's" in done.exception.message
     assert started == []
+
+
+def test_the_state_of_the_node_is_an_exit_code(data_dir: Path) -> None:
+    data_dir.mkdir()
+    none = _run("state")
+    worker = NodeStart(
+        cluster_id="c1", machine="pc2", role=NodeRole.WORKER, head_address="h:6379", node_ip="10.0.0.2",
+        temp_dir=Path("/tmp/c1"), token_path=Path("/home/me/ray_token"), cpus=1,
+    )  # fmt: skip
+    record = SupervisorRecord(
+        node=worker,
+        pid=os.getpid(),
+        started_at_s=psutil.Process().create_time(),
+        state="waiting",
+        note="no head",
+    )
+    record.write(data_dir)
+    waiting, data = _run("state"), json.loads(_run("state", "--json").output)
+    record.model_copy(update={"state": "up"}).write(data_dir)
+    up = _run("state")
+    record.model_copy(update={"state": "up", "started_at_s": 1.0}).write(data_dir)
+    orphan = _run("state")
+
+    assert (none.exit_code, none.output) == (1, "node: none was started\n")
+    assert (waiting.exit_code, waiting.output) == (1, "node pc2: waiting (no head)\n")
+    assert data == {"machine": "pc2", "is_up": False, "state": "waiting", "note": "no head"}
+    assert (up.exit_code, up.output) == (0, "node pc2: up\n")
+    assert (orphan.exit_code, orphan.output.startswith("node pc2: its supervisor is gone")) == (1, True)
