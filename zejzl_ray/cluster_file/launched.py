@@ -11,18 +11,18 @@ from typing import Any, Final
 
 import yaml
 
-from zejzl_ray.cluster_file.model import ClusterFile
 from zejzl_ray.cluster_file.read import parse_cluster_file
 from zejzl_ray.errors import InvalidInput
 
-# What Ray adds for its own use; nobody has written it.
+# What Ray adds for its own use; nobody has written it. It adds others too, and has refused fields that it does not know
+# before it came here, so an unknown field is no fault at the head.
 _RAYS_OWN: Final = frozenset(
     {"available_node_types", "head_node_type", "head_node", "worker_nodes", "docker"}
 )
 _REMEDY: Final = "Correct the file that `ray up` was given, whose lines `zejzl cluster check FILE` names. Nothing was started."
 
 
-def require_launched_file(path: Path, names: Mapping[str, str] | None = None) -> ClusterFile:
+def require_launched_file(path: Path, names: Mapping[str, str] | None = None) -> None:
     """Read ``ray_bootstrap_config.yaml`` and check what `zejzl cluster check` checks of a cluster file.
 
     Args:
@@ -45,12 +45,11 @@ def require_launched_file(path: Path, names: Mapping[str, str] | None = None) ->
     if not isinstance(document, dict):
         raise InvalidInput(f"{path} is not a cluster file.", "`ray up` puts it on the head.")
     read = parse_cluster_file(json.dumps(_as_written(document)), str(path), names)
-    if read.cluster is not None:
-        return read.cluster
-    faults = "\n".join(
-        f"{finding.message.rstrip('.')}. {finding.remedy}".strip() for finding in read.findings
-    )
-    raise InvalidInput(f"The cluster file is wrong:\n{faults}\n", _REMEDY)
+    found = [finding for finding in read.findings if finding.code != "unknown-field"]
+    if not found:
+        return
+    faults = "\n".join(f"{finding.message.rstrip('.')}. {finding.remedy}".strip() for finding in found)
+    raise InvalidInput(f"The cluster file is wrong:\n{faults}", f"\n{_REMEDY}")
 
 
 def _as_written(document: dict[str, Any]) -> dict[str, Any]:
