@@ -19,7 +19,10 @@ from zejzl_ray.errors import InvalidInput
 _RAYS_OWN: Final = frozenset(
     {"available_node_types", "head_node_type", "head_node", "worker_nodes", "docker"}
 )
-_REMEDY: Final = "Correct the file that `ray up` was given, whose lines `zejzl cluster check FILE` names. Nothing was started."
+_REMEDY: Final = (
+    "Correct the file that `ray up` was given, whose lines `zejzl cluster check FILE` names. "
+    "Nothing was started."
+)
 
 
 def require_launched_file(path: Path, names: Mapping[str, str] | None = None) -> None:
