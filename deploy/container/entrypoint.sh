@@ -30,7 +30,7 @@ make_secrets() {
 
 run_redis() {
     sed -e "s#^bind .*#bind $HEAD_ADDRESS 127.0.0.1#" -e "s#/home/zejzl/.local/share/zejzl#$ZEJZL_DATA_DIR#" \
-        -e "s#^dir .*#dir $redis_dir#" "${REDIS_CONF:-/opt/zejzl/redis.conf}" >/tmp/redis.conf
+        -e "s#^dir .*#dir $redis_dir#" "${REDIS_CONF:-/usr/local/lib/zejzl/redis.conf}" >/tmp/redis.conf
     exec redis-server /tmp/redis.conf
 }
 
