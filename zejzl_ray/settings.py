@@ -338,7 +338,7 @@ class Settings(BaseSettings):
         return SecretStr(f"{scheme}://{user}:{quoted}@{hosts}{slash}{tail}")
 
 
-def port_range(text: str) -> tuple[int, int] | None:
+def port_range(text: str, fewest: int = _FEWEST_WORKER_PORTS) -> tuple[int, int] | None:
     """Return first and last port of ``FIRST-LAST``; None for ``any``.
 
     Raises:
@@ -349,8 +349,8 @@ def port_range(text: str) -> tuple[int, int] | None:
     first, _, last = (part.strip() for part in text.partition("-"))
     if not (first.isdecimal() and last.isdecimal() and 1024 <= int(first) <= int(last) <= 65535):
         raise ValueError("must be FIRST-LAST, from 1024 to 65535, such as 20100-20999; or any")
-    if int(last) - int(first) < _FEWEST_WORKER_PORTS - 1:
-        raise ValueError(f"must hold at least {_FEWEST_WORKER_PORTS} ports: each actor takes one")
+    if int(last) - int(first) < fewest - 1:
+        raise ValueError(f"must hold at least {fewest} ports: each actor takes one")
     return int(first), int(last)
 
 

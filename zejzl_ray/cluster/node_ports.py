@@ -154,14 +154,19 @@ def _require_apart(ports: NodePorts, settings: Settings) -> None:
         "ZEJZL_SECURITY_PORT": settings.security_port,
     }
     require_distinct({**services, **head})
-    if ports.worker_ports is None:
-        return
-    first, last = ports.worker_ports
-    inside = [name for name, port in {**services, **head}.items() if first <= port <= last]
-    if inside:
-        raise SettingsInvalid(
-            f"{', '.join(inside)} lies inside ZEJZL_RAY_WORKER_PORTS {first}-{last}.", "Give each its own."
-        )
+    mail = settings.mail_port_range(is_one_machine=False)
+    ranges = {"ZEJZL_MAIL_PORTS": (mail[0], mail[-1])}
+    if ports.worker_ports is not None:
+        ranges["ZEJZL_RAY_WORKER_PORTS"] = ports.worker_ports
+    for range_name, (first, last) in ranges.items():
+        inside = [name for name, port in {**services, **head}.items() if first <= port <= last]
+        inside += [
+            name for name, (start, _) in ranges.items() if name != range_name and first <= start <= last
+        ]
+        if inside:
+            raise SettingsInvalid(
+                f"{', '.join(inside)} lies inside {range_name} {first}-{last}.", "Give each its own."
+            )
 
 
 def _taken(wanted: Mapping[str, int], host: str) -> dict[str, int]:

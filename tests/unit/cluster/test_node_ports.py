@@ -179,7 +179,7 @@ def test_the_firewall_is_told_what_others_must_reach_and_nothing_else() -> None:
     )  # fmt: skip
 
     assert [port.shown for port in plain] == [
-        "22", "6379", "20001", "20002", "20003", "20004", "20100-20999", "10001",
+        "22", "6379", "20001", "20002", "20003", "20004", "20100-20999", "10001", "7600-7699",
     ]  # fmt: skip
     shown = {port.what: (port.shown, port.at) for port in wide}
     assert shown["calls of actors, tasks and programs"] == ("any", "every machine")
