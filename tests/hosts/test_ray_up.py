@@ -294,15 +294,12 @@ def test_one_command_stops_every_machine_and_another_removes_the_data_once_they_
     refused = mainpc.run("zejzl cluster purge --yes --json cluster.yaml", is_checked=False, timeout_s=60)
     down = mainpc.run("zejzl cluster down --json cluster.yaml", timeout_s=90)
     _nothing_runs(ray_cluster)
-    again = mainpc.run("zejzl cluster down --json cluster.yaml", timeout_s=60)
     purged = mainpc.run("zejzl cluster purge --yes --json cluster.yaml", timeout_s=60)
 
     assert refused.status == 1
     assert "The cluster is up on this machine" in refused.output
     said = {row["machine"]: row["said"] for row in json.loads(down.output)["machines"]}
     assert said == {"mainpc": "node mainpc: stopped", "pc2": "node pc2: stopped"}
-    said = {row["machine"]: row["said"] for row in json.loads(again.output)["machines"]}
-    assert said == {"mainpc": "node: was not running", "pc2": "node: was not running"}
     assert json.loads(purged.output)["is_done"]
     assert ray_cluster.redis("keys", "*") == []
     for host in (mainpc, ray_cluster.pc2):

@@ -54,17 +54,18 @@ def firewall_ports(settings: Settings) -> tuple[FirewallPort, ...]:
                 what=port.what, setting=port.setting,
             )
         )  # fmt: skip
+    mail = settings.mail_port_range(is_one_machine=False)
+    found.append(
+        FirewallPort(
+            first=mail[0], last=mail[-1], at=EVERY, caller="all machines", what="mail of hosts of agents",
+            setting="ZEJZL_MAIL_PORTS",
+        )
+    )  # fmt: skip
     return (*found, *_beside(settings))
 
 
 def _beside(settings: Settings) -> list[FirewallPort]:
-    first, last = settings.mail_range or (0, 0)
-    what = "mail between hosts of agents"
-    found = [
-        FirewallPort(
-            first=first, last=last, at=EVERY, caller="all machines", what=what, setting="ZEJZL_MAIL_PORTS"
-        )
-    ]
+    found = []
     parts = urlsplit(settings.resolved_store_url())
     if parts.scheme in ("redis", "rediss") and parts.hostname:
         number = parts.port or _REDIS_PORT

@@ -154,17 +154,18 @@ def _require_apart(ports: NodePorts, settings: Settings) -> None:
         "ZEJZL_SECURITY_PORT": settings.security_port,
     }
     require_distinct({**services, **head})
-    ranges = {"ZEJZL_RAY_WORKER_PORTS": ports.worker_ports, "ZEJZL_MAIL_PORTS": settings.mail_range}
-    ends = {name: port for name, found in ranges.items() if found is not None for port in found[:1]}
-    for name, found in ranges.items():
-        if found is None:
-            continue
-        first, last = found
-        others = {**services, **head, **{other: port for other, port in ends.items() if other != name}}
-        inside = [other for other, port in others.items() if first <= port <= last]
+    mail = settings.mail_port_range(is_one_machine=False)
+    ranges = {"ZEJZL_MAIL_PORTS": (mail[0], mail[-1])}
+    if ports.worker_ports is not None:
+        ranges["ZEJZL_RAY_WORKER_PORTS"] = ports.worker_ports
+    for range_name, (first, last) in ranges.items():
+        inside = [name for name, port in {**services, **head}.items() if first <= port <= last]
+        inside += [
+            name for name, (start, _) in ranges.items() if name != range_name and first <= start <= last
+        ]
         if inside:
             raise SettingsInvalid(
-                f"{', '.join(inside)} lies inside {name} {first}-{last}.", "Give each its own."
+                f"{', '.join(inside)} lies inside {range_name} {first}-{last}.", "Give each its own."
             )
 
 

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 from zejzl_ray.cluster.node_ports import CONTROL_STORE, DASHBOARD_PORT, GCS_PORT, RAY_PORTS
 from zejzl_ray.cluster_check.facts import ClusterFacts, MachineFacts, OwnFacts
-from zejzl_ray.settings import Settings, port_range
+from zejzl_ray.settings import MAIL_PORTS, Settings, port_range
 
 RAYS_OWN: Final = "Ray's own ports"
-MAIL: Final = "mail between hosts of agents"
+MAIL: Final = "mail of hosts of agents"
 _BETWEEN: Final = tuple(port for port in RAY_PORTS if port.caller in ("all machines", "the head's dashboard"))
 _RANGE: Final = "worker_ports"
 _REDIS_PORT: Final = 6380
@@ -41,17 +41,8 @@ def outer_ports(own: OwnFacts, *, is_head: bool) -> tuple[NeededPort, ...]:
             continue
         for number in _numbers(own, node, port.name):
             found.append(NeededPort(number, RAYS_OWN, port.setting, port.name == _RANGE or not number))
-    for number in _mail_ports(own):
-        found.append(NeededPort(number, MAIL, "ZEJZL_MAIL_PORTS", is_of_many=True))
+    found += [NeededPort(number, MAIL, "ZEJZL_MAIL_PORTS", is_of_many=True) for number in _mail_ports(own)]
     return tuple({need.port: need for need in reversed(found)}.values())[::-1]
-
-
-def _mail_ports(own: OwnFacts) -> tuple[int, ...]:
-    text = own.settings.get("MAIL_PORTS", "") or Settings.model_fields["mail_ports"].default
-    try:
-        return port_range(text) or (0,)
-    except ValueError:
-        return (0,)  # refused at the start, by name
 
 
 def _numbers(own: OwnFacts, node: dict[str, Any] | None, name: str) -> tuple[int, ...]:
@@ -67,6 +58,15 @@ def _numbers(own: OwnFacts, node: dict[str, Any] | None, name: str) -> tuple[int
         return port_range(text or default) or (0,)
     except ValueError:
         return (0,)  # refused at the start, by name
+
+
+def _mail_ports(own: OwnFacts) -> tuple[int, ...]:
+    """Return the ends of the range."""
+    try:
+        first, last = port_range(own.settings.get("MAIL_PORTS") or MAIL_PORTS, fewest=1) or (0, 0)
+    except ValueError:
+        return ()  # refused at the start, by name
+    return tuple({first: None, last: None})
 
 
 def _running_node(own: OwnFacts) -> dict[str, Any] | None:
