@@ -90,6 +90,13 @@ class Upkeep:
         for agent in self._registry().agents():
             self._plan(agent.name, agent, now_s)
 
+    def clock_was_set(self, now_s: float) -> None:
+        """Forget what was due by the clock as it was."""
+        self._guard = ProtectionGuard(self._config)
+        self._schedule = ProbeSchedule(self._config.probe_period_s)
+        self._flush_due_s = self._forget_due_s = 0.0
+        self.reloaded(now_s)
+
     async def tick(self, now_s: float) -> None:
         """Do what is due: mark silent agents lost, write renewals, forget agents that are lost for long.
 
