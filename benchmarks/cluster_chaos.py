@@ -19,7 +19,7 @@ from tests.hosts.chaos import Chaos, chaos
 from tests.hosts.faults import KINDS, WINDOW_S
 from tests.hosts.hosts import reason_to_skip
 from tests.hosts.leftovers import BASE, clean_leftovers, own_prefix
-from tests.hosts.stage import a_stage
+from tests.hosts.stage import a_cluster, a_stage
 
 SERVED_BAR: Final = 0.9
 LONG_MINUTES: Final = 30.0
@@ -86,10 +86,9 @@ def main() -> int:
     clean_leftovers()
     prefix = own_prefix()
     try:
-        with a_stage(f"{prefix}c") as stage:
-            done = chaos(
-                stage.cluster, arguments.minutes * 60, seed, lambda line: sys.stderr.write(f"{line}\n")
-            )
+        with a_cluster(f"{prefix}c") as cluster:
+            a_stage(cluster)
+            done = chaos(cluster, arguments.minutes * 60, seed, lambda line: sys.stderr.write(f"{line}\n"))
     finally:
         for path in BASE.glob(f"{prefix}*"):
             shutil.rmtree(path, ignore_errors=True)

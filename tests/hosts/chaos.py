@@ -155,7 +155,7 @@ def _wait_until_healthy(cluster: RayCluster, crowd: Crowd, after: str) -> None:
     since_s = time.monotonic()
     time.sleep(_NOTICED_S)
     while time.monotonic() < deadline_s:
-        if crowd.are_all_answered(since_s) and _are_members(cluster) and _is_ready(cluster):
+        if crowd.are_all_answered(since_s) and _are_members(cluster) and cluster.is_ready():
             return
         time.sleep(0.3)
     raise AssertionError(
@@ -169,10 +169,3 @@ def _are_members(cluster: RayCluster) -> bool:
     except (CommandFailed, json.JSONDecodeError, KeyError):
         return False
     return [node["state"] for node in nodes].count("ALIVE") == len((cluster.mainpc, cluster.pc2))
-
-
-def _is_ready(cluster: RayCluster) -> bool:
-    try:
-        return cluster.mainpc.run("zejzl status --json", is_checked=False, timeout_s=30).status == 0
-    except CommandFailed:
-        return False

@@ -7,10 +7,10 @@ import signal
 from pathlib import Path
 from typing import Final
 
+from tests.hosts.crowd_client import REGISTERS
 from tests.hosts.hosts import Host
 from tests.hosts.ray_cluster import DATA_DIR, RayCluster
 from tests.hosts.waiting import wait_until
-from tests.hosts.writer import REGISTERS
 from zejzl_ray.testing.history import Call, Outcome, Verdict, judge, read_journals
 
 CLIENTS: Final = {"mainpc": ("m1", "m2"), "pc2": ("p1", "p2")}
@@ -57,7 +57,7 @@ class Crowd:
         """Start the clients of a host, on which none runs: the first time, and after its boot."""
         for name in CLIENTS[host.name]:
             host.run(
-                f"setsid python -m tests.hosts.writer ~/{_FOLDER} {name} {self._address(host)} "
+                f"setsid python -m tests.hosts.crowd_client ~/{_FOLDER} {name} {self._address(host)} "
                 f">>~/{_FOLDER}/{name}.log 2>&1 </dev/null &"
             )
 
@@ -66,7 +66,7 @@ class Crowd:
         for host in self._hosts:
             for pid in host.pids():
                 with contextlib.suppress(OSError):
-                    if b"tests.hosts.writer" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    if b"tests.hosts.crowd_client" in Path(f"/proc/{pid}/cmdline").read_bytes():
                         os.kill(pid, signal.SIGKILL)
 
     def calls(self) -> list[Call]:
@@ -88,7 +88,8 @@ class Crowd:
         self.stop()
         mainpc = self._cluster.mainpc
         mainpc.run(
-            f"python -m tests.hosts.writer ~/{_FOLDER} final {self._address(mainpc)} final", timeout_s=90
+            f"python -m tests.hosts.crowd_client ~/{_FOLDER} final {self._address(mainpc)} final",
+            timeout_s=90,
         )
         return judge(self.calls())
 

@@ -120,23 +120,34 @@ class Stage:
 
 
 @contextmanager
-def a_stage(prefix: str) -> Iterator[Stage]:
-    """Start a cluster whose ingress listens on mainpc's address too, with every service at home.
+def a_cluster(prefix: str) -> Iterator[RayCluster]:
+    """Start a cluster as ``ray up cluster.yaml`` does, whose ingress listens on mainpc's address too.
 
     Args:
         prefix: of every name.
+
+    Raises:
+        AssertionError: it did not start; holds the logs.
     """
     settings = {"ZEJZL_FAILBACK_AFTER_S": f"{_FAILBACK_AFTER_S:g}", "ZEJZL_BIND_HOST": address_of(11)}
     with two_hosts(prefix, **settings) as cluster:
         try:
             cluster.up()
-            wait_until(
-                lambda: cluster.mainpc.run("zejzl status --json", is_checked=False, timeout_s=30).status == 0,
-                limit_s=90,
-                what="every service is ready",
-            )
-        except (CommandFailed, AssertionError) as error:
+        except CommandFailed as error:
             raise AssertionError(f"{error}\n{cluster.logs()}") from None
+        yield cluster
+
+
+def a_stage(cluster: RayCluster) -> Stage:
+    """Wait until every service of a cluster is ready and at home, and begin to watch it.
+
+    Raises:
+        AssertionError: it did not get so far; holds the logs.
+    """
+    try:
+        wait_until(cluster.is_ready, limit_s=90, what="every service is ready")
         stage = Stage(cluster)
         stage.home_s()
-        yield stage
+    except (CommandFailed, AssertionError) as error:
+        raise AssertionError(f"{error}\n{cluster.logs()}") from None
+    return stage

@@ -1,7 +1,7 @@
 """A client that writes all the time, as a user's program does, and notes what it was told. Runs on a test host.
 
-Run: ``python -m tests.hosts.writer FOLDER NAME ADDRESS``, or ``... final`` to read every register once more, when all
-is over. It changes registers (metadata of agents in the registry, by ``expected_revision``), and takes, renews and
+Run: ``python -m tests.hosts.crowd_client FOLDER NAME ADDRESS``, or ``... final`` to read every register once more, when
+all is over. It changes registers (metadata of agents in the registry, by ``expected_revision``), and takes, renews and
 gives back names with short leases, through the SDK over HTTP. Its journal is a file of its own in the folder.
 """
 
