@@ -10,6 +10,7 @@ import pytest
 
 from tests.hosts.conftest import Tell
 from tests.hosts.crowd import CLIENTS, Crowd
+from tests.hosts.full_cpu import full_cpu, lives, load_ratio
 from tests.hosts.stage import SLACK, Stage
 from tests.hosts.waiting import wait_until
 from zejzl_ray.testing.history import Outcome, Verdict
@@ -17,6 +18,7 @@ from zejzl_ray.testing.history import Outcome, Verdict
 CUT_S = 20.0
 BACK_S = 10.0
 REDIS_AWAY_S = 2.0
+BUSY_S = 25.0  # `python -m benchmarks.full_cpu` does it for 10 minutes
 _MANY = 40
 
 pytestmark = pytest.mark.timeout(360)
@@ -83,3 +85,12 @@ def _wait_for_writes(crowd: Crowd, since_s: float) -> None:
 def _show(tell: Tell, what: str, took_s: float, bar_s: float, verdict: Verdict) -> None:
     told = f"{verdict.acknowledged} acknowledged of {verdict.calls} calls, {dict(verdict.errors)}"
     tell(f"{what} ({told})", took_s, bar_s)
+
+
+def test_nobody_is_taken_for_dead_while_every_core_is_busy(stage: Stage) -> None:
+    before = lives(stage.cluster)
+    with full_cpu(stage.cluster):
+        busy = load_ratio(BUSY_S)
+
+    assert busy > 0.9
+    assert lives(stage.cluster) == before
