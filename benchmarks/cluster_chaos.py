@@ -89,6 +89,9 @@ def main() -> int:
         with a_cluster(f"{prefix}c") as cluster:
             a_stage(cluster)
             done = chaos(cluster, arguments.minutes * 60, seed, lambda line: sys.stderr.write(f"{line}\n"))
+    except AssertionError as error:  # it did not start, or not heal
+        sys.stderr.write(f"error: {error}\n")
+        return 1
     finally:
         for path in BASE.glob(f"{prefix}*"):
             shutil.rmtree(path, ignore_errors=True)

@@ -65,7 +65,7 @@ async def fill(kind: str, directory: Path) -> dict[str, Any]:
     data.mkdir()
     server = RedisServer(directory=data) if kind == "redis" else None
     with server if server is not None else contextlib.nullcontext():
-        url = server.url if server is not None else f"sqlite:///{data}"
+        url = f"{server.url}?timeout_s=2" if server is not None else f"sqlite:///{data}"
         store = await open_store(url, "full", clock=SystemClock(), owner="a test")
         filled = Filled(store, await store.take_epoch())
         while await filled.put() and len(filled.acknowledged) < _MOST:

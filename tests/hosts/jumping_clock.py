@@ -1,8 +1,8 @@
 """A registry whose process is told another time than it is. Runs on a test host.
 
-Run with libfaketime before it: ``python -m tests.hosts.jumping_clock SECONDS FILE``, the file being that of
-``FAKETIME_TIMESTAMP_FILE``. A client renews a short lease all the while; then the clock of this process is set by so
-many seconds. Prints one JSON object.
+Run with libfaketime before it: ``python -m tests.hosts.jumping_clock FILE``, the file being that of
+``FAKETIME_TIMESTAMP_FILE``. A client renews a short lease all the while; the clock of this one process is set forward
+by an hour, and then back to an hour before the time. Prints one JSON object.
 """
 
 import asyncio
@@ -22,10 +22,11 @@ from zejzl_ray.store import MemoryStore
 
 LEASE_S: Final = 2.0
 _RENEWALS: Final = 12
+_SET_AT: Final = {3: 3600.0, 8: -3600.0}
 _CALL: Final = CallContext()
 
 
-async def jump(set_clock: Callable[[], object]) -> dict[str, object]:
+async def jump(set_clock: Callable[[float], object]) -> dict[str, object]:
     """Set the clock while a lease runs and is renewed, then stop renewing."""
     clock = SystemClock()
     service = CoreOrchestrator(MemoryStore(clock=clock), clock)
@@ -33,20 +34,20 @@ async def jump(set_clock: Callable[[], object]) -> dict[str, object]:
     stop = asyncio.Event()
     upkeep = asyncio.create_task(service.run(stop))
     await service.register_agent(_taking("one"), _CALL)
-    before_s = time.time()
+    began_ahead_s, ahead_min = time.time() - time.monotonic(), set()
     states, taken = set(), 0
     for turn in range(_RENEWALS):
-        if turn == 4:
-            set_clock()
+        if turn in _SET_AT:
+            set_clock(_SET_AT[turn])
         await service.heartbeat(Heartbeat(name="A", held_by="one"), _CALL)
         states.add(_state(service))
+        ahead_min.add(round((time.time() - time.monotonic() - began_ahead_s) / 60))
         try:
             await service.register_agent(_taking("two"), _CALL)
             taken += 1
         except AgentHeld:
             pass
         await asyncio.sleep(LEASE_S / 4)
-    set_by_s = time.time() - before_s
     began_s = time.monotonic()
     for _ in range(int(50 * LEASE_S)):
         if _state(service) is AgentState.LOST:
@@ -56,7 +57,7 @@ async def jump(set_clock: Callable[[], object]) -> dict[str, object]:
     stop.set()
     await upkeep
     await service.stop()
-    return {"states": sorted(states), "taken": taken, "set_by_s": set_by_s, "silent_s": silent_s}
+    return {"states": sorted(states), "taken": taken, "ahead_min": sorted(ahead_min), "silent_s": silent_s}
 
 
 def _taking(held_by: str) -> RegisterAgent:
@@ -69,11 +70,11 @@ def _state(service: CoreOrchestrator) -> AgentState:
     return agent.state
 
 
-def main(by_s: float, file: Path) -> None:
+def main(file: Path) -> None:
     """Run, and print."""
-    found = asyncio.run(jump(lambda: file.write_text(f"{by_s:+.0f}")))
+    found = asyncio.run(jump(lambda by_s: file.write_text(f"{by_s:+.0f}")))
     sys.stdout.write(json.dumps(found) + "\n")
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -37,23 +37,22 @@ def test_a_full_disk_refuses_changes_keeps_what_was_acknowledged_and_goes_on_onc
     assert found["missing_while_full"] == (0 if kind == "sqlite" else -1)
 
 
-@pytest.mark.parametrize("by_s", [3600, -3600])
-def test_a_clock_that_jumps_by_an_hour_ends_no_lease_and_lets_none_run_on(
-    bare_hosts: tuple[Host, Host], by_s: int
+def test_a_clock_that_jumps_forward_and_back_ends_no_lease_and_lets_none_run_on(
+    bare_hosts: tuple[Host, Host],
 ) -> None:
     library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
     if library is None:
         pytest.skip("there is no libfaketime (run tests/hosts/prerequisites.sh)")
     # the clock of this one process: no clock is set, and the monotonic one stays as it is
     lies = f"LD_PRELOAD={library} DONT_FAKE_MONOTONIC=1 FAKETIME_NO_CACHE=1 FAKETIME_TIMESTAMP_FILE=$HOME/lie"
-    program = f"python -m tests.hosts.jumping_clock {by_s} $HOME/lie"
+    program = "python -m tests.hosts.jumping_clock $HOME/lie"
 
     done = bare_hosts[0].run(
         f"echo +0 >lie; export PYTHONPATH={PROJECT}; {lies} timeout 50 {program}", timeout_s=60
     )
 
     found = json.loads(done.output.splitlines()[-1])
-    assert found["set_by_s"] == pytest.approx(by_s, abs=30)
+    assert found["ahead_min"] == [-60, 0, 60]
     assert found["states"] == ["healthy"]
     assert found["taken"] == 0  # by another client, while the first one renewed
     assert found["silent_s"] < 8  # the lease is one of 2 s; looked at once a second

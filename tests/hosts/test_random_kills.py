@@ -8,7 +8,7 @@ import pytest
 from tests.hosts.chaos import chaos
 from tests.hosts.stage import Stage
 
-SECONDS = 75.0
+SECONDS = 60.0
 
 pytestmark = pytest.mark.timeout(420)
 
