@@ -32,7 +32,7 @@ PORT_MATRIX := docs/PORT_ALLOCATION_MATRIX.md
 say := @printf '==> %s\n'
 
 .PHONY: help setup given-venv up down status check check-ports check-security audit test test-unit test-contract test-security test-cluster test-hosts \
-	test-gpu bench bench-bus bench-chaos soak ports docs pins secrets-baseline format clean
+	test-gpu bench bench-bus bench-chaos soak chaos ports docs pins secrets-baseline format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -152,7 +152,7 @@ test-gpu: $(READY) ## a real NVIDIA card (skipped where there is none)
 	@$(PY) -m pytest -q -c tests/gpu/pytest.ini --rootdir=. tests/gpu $(ARGS)
 
 bench: $(READY) ## the numbers of the README
-	@for file in $$(grep -l '__main__' benchmarks/*.py | grep -vE '/(soak|bus_chaos).py$$'); do \
+	@for file in $$(grep -l '__main__' benchmarks/*.py | grep -vE '/(soak|bus_chaos|cluster_chaos|full_cpu|failover).py$$'); do \
 		name=$$(basename $$file .py); printf '==> benchmark: %s\n' $$name; $(PY) -m benchmarks.$$name $(ARGS); \
 	done
 
@@ -164,6 +164,10 @@ bench-chaos: $(READY) ## mail while processes are killed, and an account of ever
 
 soak: $(READY) ## an hour of mixed mail, and the memory of every process; ARGS='--minutes 5'
 	@$(PY) -m benchmarks.soak $(ARGS)
+
+chaos: $(READY) ## random kills on two hosts while clients write, for 30 minutes (root); MINUTES=3 for less
+	@sh tests/hosts/prerequisites.sh
+	@$(PY) -m benchmarks.cluster_chaos --minutes $(or $(MINUTES),30) $(ARGS)
 
 # --- generated files -------------------------------------------------------------------------------------------------
 

