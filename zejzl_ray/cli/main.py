@@ -24,6 +24,7 @@ from zejzl_ray.cli import (
     logs,
     node,
     performance,
+    release,
     secrets,
     selftest,
     status,
@@ -71,6 +72,9 @@ app.add_typer(trust.app, name="trust", help="Scores of agents and machines.")
 app.add_typer(secrets.app, name="secrets", help="Secrets of agents and services.")
 app.add_typer(
     backup.app, name="backup", help="Back up the state of all services while they work, and restore it."
+)
+app.add_typer(
+    release.app, name="release", help="The project and all that it needs as one folder, and what is installed."
 )
 app.add_typer(node.app, name="node", help="Join this machine to a cluster of several machines, and leave it.")
 
