@@ -25,6 +25,7 @@ from zejzl_ray.cli import (
     node,
     performance,
     release,
+    rollback,
     secrets,
     selftest,
     status,
@@ -57,6 +58,7 @@ app.command("performance")(performance.performance)
 app.command("logs")(logs.logs)
 app.command("login")(login.login)
 app.command("logout")(login.logout)
+app.command("rollback")(rollback.rollback)
 app.add_typer(agent.app, name="agent", help="Write a new agent.")
 app.add_typer(agents.app, name="agents", help="The agents that hosts hold: list, run, stop, restart, logs.")
 app.add_typer(fleet.app, name="fleet", help="Read, check and convert startup configurations.")
@@ -74,7 +76,9 @@ app.add_typer(
     backup.app, name="backup", help="Back up the state of all services while they work, and restore it."
 )
 app.add_typer(
-    release.app, name="release", help="The project and all that it needs as one folder, and what is installed."
+    release.app,
+    name="release",
+    help="The project and all that it needs as one folder, and what is installed.",
 )
 app.add_typer(node.app, name="node", help="Join this machine to a cluster of several machines, and leave it.")
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from zejzl_ray.cli.console import errors, output
 from zejzl_ray.cli.up import load_checked_fleet
+from zejzl_ray.cli.upgrade import back_up_before_upgrade
 from zejzl_ray.cluster.credential_file import ensure_master_key
 from zejzl_ray.cluster.gcs_store import ensure_gcs_user, remove_old_state, require_gcs_user
 from zejzl_ray.cluster.launched_node import GCS_PORT, plan_node, start_supervised, stop_supervised
@@ -35,6 +36,7 @@ from zejzl_ray.cluster_file.addresses import same_address
 from zejzl_ray.cluster_file.start_command import parse_worker
 from zejzl_ray.errors import ClusterError, InvalidInput
 from zejzl_ray.log import configure_logging, files_of, get_logger
+from zejzl_ray.release.used_settings import remember_settings
 from zejzl_ray.settings import Settings, load_settings, settings_environment
 from zejzl_ray.tls.policy import RAY_WITHOUT_TLS, ingress_credentials, ray_credentials
 
@@ -132,6 +134,9 @@ def start(
         services=(*_PROGRAM, "node", "services") if head and services else None,
         settings=settings_environment(os.environ),
     )
+    remember_settings(settings.data_path, plan.settings, sys.executable)
+    if plan.services is not None:
+        back_up_before_upgrade(settings)
     done = start_supervised(plan, settings.data_path, (*_PROGRAM, "node", "run", "--once"))
     if done == "already up":
         start_services(plan, settings.data_path)  # an earlier start of theirs may have failed

@@ -11,6 +11,9 @@ import typer
 from zejzl_ray.cli.console import print_json
 from zejzl_ray.cli.gateway import AsJson, say, show_table, when
 from zejzl_ray.clock import SystemClock
+from zejzl_ray.cluster_file.read import read_cluster_file
+from zejzl_ray.cluster_release.reach import Reach
+from zejzl_ray.cluster_release.send import send_release
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.release.build import build_release, own_source
 from zejzl_ray.release.folder import ReleaseManifest, read_folder
@@ -51,6 +54,24 @@ def build(
         return
     typer.echo(str(target))
     say(f"release {manifest.id}: {len(manifest.wheels)} wheels, {manifest.size_bytes / _MIB:.0f} MiB")
+
+
+@app.command()
+def send(
+    file: Annotated[Path, typer.Argument(help="The cluster file.", show_default=True)] = Path("cluster.yaml"),
+    as_json: AsJson = False,
+) -> None:
+    """Carry the release to all machines of a cluster file, at once, and install it there, as `ray up` does.
+
+    Before the first `ray up`, so that certificates can be made there; later to have the time that it takes behind you.
+    """
+    cluster = read_cluster_file(file).require()
+    said = send_release(cluster, Reach(cluster), lambda line: say(line, "dim"))
+    if as_json:
+        print_json(said)
+        return
+    for machine, words in said.items():
+        typer.echo(f"{machine}: {words}")
 
 
 @app.command()

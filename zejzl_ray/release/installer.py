@@ -37,11 +37,6 @@ class ReleaseFault(Exception):
     """What keeps a release from being installed or used: a sentence, and a remedy."""
 
 
-def data_directory() -> Path:
-    """Return the data directory of the user who runs this."""
-    return Path(os.environ.get("ZEJZL_DATA_DIR") or "~/.local/share/zejzl").expanduser().absolute()
-
-
 def read_manifest(folder: Path) -> Optional[Dict[str, Any]]:
     """Return what a release says about itself; None where it is not whole.
 
@@ -182,7 +177,7 @@ class Releases:
         if said != manifest["version"]:
             raise ReleaseFault(f"zejzl of {own.name} says that it is {said}. Run `zejzl release build` anew.")
         _run([python, "-c", "import ray"], _TRY_LIMIT_S, "import ray")
-        _write(own / MANIFEST, json.dumps(manifest, indent=2))
+        write_durably(own / MANIFEST, json.dumps(manifest, indent=2))
 
     def _switch(self, name: str) -> None:
         before = self.linked("current")
@@ -283,7 +278,8 @@ def _is_running_from(folder: Path) -> bool:
     return False
 
 
-def _write(path: Path, text: str) -> None:
+def write_durably(path: Path, text: str) -> None:
+    """Replace a file in one step; durable on return."""
     temporary = path.with_name(f".{path.name}.new")
     with open(str(temporary), "w", encoding="utf-8") as file:
         file.write(text)
@@ -331,10 +327,11 @@ def main(argv: Optional[List[str]] = None) -> int:
         "--leaving", default="", help="a release that `install` shall not take again by itself"
     )
     given = parser.parse_args(argv)
-    releases = Releases(data_directory() / "releases")
+    folder = Path(__file__).absolute().parent
+    # Beside its folder, wherever that was carried to: what `ray up` starts lies at a fixed place too.
+    releases = Releases(folder.parent / "releases")
     try:
         if given.command == "install":
-            folder = Path(__file__).resolve().parent
             _fitting_python(read_manifest(folder))
             print(releases.install(folder))
         elif given.command == "use":

@@ -36,6 +36,6 @@ def release_of(executable: str | Path, data_dir: Path) -> str | None:
     return name if rest[:1] == ["venv"] else None
 
 
-def own_release(data_dir: Path) -> str | None:
+def own_release(data_dir: Path, executable: str = sys.executable) -> str | None:
     """Return the release that this program runs from; None outside one."""
-    return release_of(sys.executable, data_dir)
+    return release_of(executable, data_dir)

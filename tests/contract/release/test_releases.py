@@ -15,7 +15,7 @@ from zejzl_ray.clock import SystemClock
 from zejzl_ray.errors import InvalidInput, NotFound
 from zejzl_ray.release.build import build_release
 from zejzl_ray.release.folder import INSTALLER, ReleaseManifest, read_folder
-from zejzl_ray.release.installer import REQUIREMENTS, WHEELS, ReleaseFault, Releases, data_directory, main
+from zejzl_ray.release.installer import REQUIREMENTS, WHEELS, ReleaseFault, Releases
 
 
 @pytest.fixture(scope="session")
@@ -143,13 +143,14 @@ def test_installing_again_changes_nothing(sources: Path, releases: Releases) -> 
 
 
 def test_the_release_before_stays_and_older_ones_go(sources: Path, releases: Releases) -> None:
-    (releases.root / "half-done").mkdir()
+    (releases.root / "half-done").mkdir(parents=True)
     for name in ("first", "second", "third"):
         _take(releases, sources / name)
 
     assert releases.linked("current") == _manifest(sources / "third").id
     assert releases.linked("previous") == _manifest(sources / "second").id
     assert {row["version"] for row in releases.installed()} == {"1.1.0", "1.2.0"}
+    assert not (releases.root / "half-done").exists()
 
 
 def test_a_release_that_a_process_runs_from_stays(sources: Path, releases: Releases) -> None:
@@ -185,10 +186,8 @@ def test_an_installation_that_was_killed_leaves_the_current_release_and_is_done_
 ) -> None:
     releases.install(sources / "first")
     second = releases.root / _manifest(sources / "second").id
-    environment = {**os.environ, "ZEJZL_DATA_DIR": str(releases.root.parent)}
-    with subprocess.Popen(
-        [sys.executable, str(sources / "second" / INSTALLER)], env=environment, start_new_session=True
-    ) as process:
+    folder = _copy(sources / "second", releases.root.parent)
+    with subprocess.Popen([sys.executable, str(folder / INSTALLER)], start_new_session=True) as process:
         deadline_s = time.monotonic() + 30
         while not (second / "venv").exists() and time.monotonic() < deadline_s:
             time.sleep(0.005)
@@ -273,40 +272,46 @@ def test_a_release_for_another_machine_or_program_is_refused(
 
 
 def test_the_carried_program_asks_for_the_python_that_the_wheels_are_for(
-    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sources: Path, tmp_path: Path
 ) -> None:
     folder = _copy(sources / "first", tmp_path)
     manifest = json.loads((folder / "release.json").read_text())
     (folder / "release.json").write_text(json.dumps({**manifest, "python": "3.99"}))
-    environment = {**os.environ, "ZEJZL_DATA_DIR": str(tmp_path / "data")}
-    done = subprocess.run(
-        [sys.executable, str(folder / INSTALLER)], env=environment, capture_output=True, text=True, timeout=30,
-        check=False,
-    )  # fmt: skip
+
+    done = _carried(folder)
 
     assert done.returncode == 1
     assert "Install python3.99" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_the_carried_program_lists_and_changes(
-    sources: Path, releases: Releases, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_carried_program_installs_beside_its_folder_and_lists_and_changes(
+    sources: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("ZEJZL_DATA_DIR", str(releases.root.parent))
-    _take(releases, sources / "first")
-    _take(releases, sources / "second")
+    folder = _copy(sources / "first", tmp_path)
+    releases = Releases(tmp_path / "releases")
     first, second = _manifest(sources / "first").id, _manifest(sources / "second").id
+    for name in ("first", "second"):
+        _take(releases, sources / name)
 
-    assert data_directory() == releases.root.parent
-    assert main(["use", first, "--leaving", second]) == 0
-    said = json.loads(capsys.readouterr().out.removeprefix("ZEJZL-RELEASES:"))
-    assert [(row["id"], row["is_current"], row["was_left"]) for row in said] == [
-        (first, True, False),
-        (second, False, True),
-    ]
-    assert main(["list"]) == 0
-    assert main(["use", "none"]) == 1
-    assert "is not installed here" in capsys.readouterr().err
+    assert "installed already" in _carried(folder).stdout
+    assert releases.linked("current") == first
+    assert _carried(folder, "use", second).returncode == 0
+    said = _carried(folder, "use", first, "--leaving", second).stdout
+    rows = json.loads(said.removeprefix("ZEJZL-RELEASES:"))
+    assert {row["id"]: (row["is_current"], row["was_left"]) for row in rows} == {
+        first: (True, False),
+        second: (False, True),
+    }
+    assert _carried(folder, "list").stdout == said
+    refused = _carried(folder, "use", "none")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "is not installed here" in refused.stderr
+
+
+def _carried(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-I", str(folder / INSTALLER), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_where_nothing_was_carried_the_program_says_how_to_make_it(
