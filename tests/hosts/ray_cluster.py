@@ -100,7 +100,8 @@ class RayCluster:
 
     def up(self) -> Finished:
         """Run ``ray up``; it returns when the head is up, and the worker follows."""
-        return self.mainpc.run(f"ray up -y --no-config-cache {CLUSTER_FILE}", timeout_s=_UP_LIMIT_S)
+        limit_s = _UP_LIMIT_S + (_SEND_LIMIT_S if self.has_release else 0)
+        return self.mainpc.run(f"ray up -y --no-config-cache {CLUSTER_FILE}", timeout_s=limit_s)
 
     def down(self) -> Finished:
         """Run ``ray down``; it returns when the head is stopped, and the worker follows."""

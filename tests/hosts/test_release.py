@@ -29,14 +29,9 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReleaseManifest, 
 def cluster(prefix: str, release: tuple[ReleaseManifest, Path]) -> Iterator[RayCluster]:
     """Two hosts on which the steps of ``cluster.yaml`` have been done, and ``ray up`` has run once."""
     with two_hosts_with_release(f"{prefix}i", release[1]) as cluster:
-        import time
-
-        t = time.monotonic()
         cluster.prepare()
-        print("prepare", time.monotonic() - t, flush=True)
         try:
-            print(cluster.up().output)
-            print("up", time.monotonic() - t, flush=True)
+            cluster.up()
         except CommandFailed as error:
             raise AssertionError(f"{error}\n{cluster.logs()}") from None
         yield cluster
@@ -49,9 +44,6 @@ def status(cluster: RayCluster) -> dict[str, Any]:
     except AssertionError:
         last = _status(cluster)
         raise AssertionError(f"{last.output}\n{last.errors}\n{cluster.logs()}") from None
-    import time
-
-    print("ready", time.monotonic(), flush=True)
     found: dict[str, Any] = json.loads(_status(cluster).output)
     return found
 

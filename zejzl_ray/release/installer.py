@@ -316,8 +316,13 @@ def _fitting_python(manifest: Optional[Dict[str, Any]]) -> None:
     os.execv(other, [other, *sys.argv])
 
 
-def main(argv: Optional[List[str]] = None) -> int:
-    """Run one command; return the exit code."""
+def main(argv: Optional[List[str]] = None, folder: Optional[Path] = None) -> int:
+    """Run one command; return the exit code.
+
+    Args:
+        argv: the arguments; None takes those of the process.
+        folder: of the release; None takes that of this file.
+    """
     parser = argparse.ArgumentParser(
         description="Install the release beside this file, or change to another."
     )
@@ -327,7 +332,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         "--leaving", default="", help="a release that `install` shall not take again by itself"
     )
     given = parser.parse_args(argv)
-    folder = Path(__file__).absolute().parent
+    folder = folder or Path(__file__).absolute().parent
     # Beside its folder, wherever that was carried to: what `ray up` starts lies at a fixed place too.
     releases = Releases(folder.parent / "releases")
     try:

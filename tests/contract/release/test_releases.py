@@ -1,5 +1,6 @@
 """Releases are built by the real pip and installed by the program that is carried, with no way to any package."""
 
+import fcntl
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from zejzl_ray.clock import SystemClock
 from zejzl_ray.errors import InvalidInput, NotFound
 from zejzl_ray.release.build import build_release
 from zejzl_ray.release.folder import INSTALLER, ReleaseManifest, read_folder
-from zejzl_ray.release.installer import REQUIREMENTS, WHEELS, ReleaseFault, Releases
+from zejzl_ray.release.installer import REQUIREMENTS, WHEELS, ReleaseFault, Releases, _run, main
 
 
 @pytest.fixture(scope="session")
@@ -307,6 +308,51 @@ def test_the_carried_program_installs_beside_its_folder_and_lists_and_changes(
     refused = _carried(folder, "use", "none")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "is not installed here" in refused.stderr
+
+
+def test_the_program_says_what_it_did_and_why_not(
+    sources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _copy(sources / "first", tmp_path)
+    releases = Releases(tmp_path / "releases")
+    first = _manifest(folder).id
+    _take(releases, folder)
+
+    assert main([], folder) == 0
+    assert "current already" in capsys.readouterr().out
+    assert main(["use", first], folder) == main(["list"], folder) == 0
+    assert capsys.readouterr().out.count("ZEJZL-RELEASES:") == 2
+    assert main(["use", "none"], folder) == main([], tmp_path / "nowhere") == 1
+    assert capsys.readouterr().err.count("error: ") == 2
+    started: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda path, argv: started.append(argv))
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    manifest = json.loads((folder / "release.json").read_text())
+    (folder / "release.json").write_text(json.dumps({**manifest, "python": "3.99"}))
+    monkeypatch.delenv("ZEJZL_INSTALLER_AGAIN", raising=False)
+    assert main([], folder) == 0
+    assert started[0][0] == "/usr/bin/python3.99"
+    assert main([], folder) == 1  # once only: a program of that name may be another Python
+    assert "Install python3.99" in capsys.readouterr().err
+    monkeypatch.undo()
+
+
+def test_what_does_not_start_or_does_not_end_is_told() -> None:
+    with pytest.raises(ReleaseFault, match=r"Could not wait within 0\.1 s"):
+        _run([sys.executable, "-c", "import time; time.sleep(60)"], 0.1, "wait")
+    with pytest.raises(ReleaseFault, match="Could not begin: No such file"):
+        _run(["/no/such/program"], 1, "begin")
+
+
+def test_only_one_installation_runs_at_a_time(
+    sources: Path, releases: Releases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zejzl_ray.release.installer._LOCK_LIMIT_S", 0.2)
+    releases.root.mkdir(parents=True)
+    with (releases.root / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(ReleaseFault, match="Another installation"):
+            releases.install(sources / "first")
 
 
 def _carried(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

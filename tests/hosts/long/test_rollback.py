@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,8 +106,8 @@ def test_an_upgrade_and_the_way_back_lose_nothing_that_was_acknowledged(
     )
     there = set(json.loads(mainpc.run(f"{_BIN}/python -c '{program}'", timeout_s=60).output.splitlines()[-1]))
     with capsys.disabled():
-        print(
-            f"\n{len(acknowledged)} acknowledged; upgrade {upgraded_s:.0f} s, rollback {back_s:.0f} s to ready"
+        sys.stdout.write(
+            f"\n{len(acknowledged)} acknowledged; upgrade {upgraded_s:.0f} s, rollback {back_s:.0f} s to ready\n"
         )
     assert acknowledged - there == set()
     for host in (cluster.mainpc, cluster.pc2):
