@@ -313,7 +313,7 @@ def _fitting_python(manifest: Optional[Dict[str, Any]]) -> None:
             f"Install python{wanted}, the same on all machines."
         )
     os.environ["ZEJZL_INSTALLER_AGAIN"] = "1"
-    os.execv(other, [other, *sys.argv])
+    os.execv(other, [other, *sys.argv])  # nosec B606  # a Python of the machine, no shell
 
 
 def main(argv: Optional[List[str]] = None, folder: Optional[Path] = None) -> int:
