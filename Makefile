@@ -31,7 +31,7 @@ FLEET := config/fleet.yaml
 PORT_MATRIX := docs/PORT_ALLOCATION_MATRIX.md
 say := @printf '==> %s\n'
 
-.PHONY: help setup given-venv up down status check check-ports check-security audit test test-unit test-contract test-security test-cluster test-hosts \
+.PHONY: help setup given-venv up down status check check-ports check-security audit test test-unit test-contract test-security test-cluster test-hosts test-hosts-long \
 	test-gpu bench bench-bus bench-chaos soak chaos ports docs pins secrets-baseline format clean
 
 help: ## list the targets
@@ -146,7 +146,11 @@ test-cluster: $(READY) ## what only a real Ray cluster shows
 test-hosts: $(READY) ## two hosts in namespaces of this machine (root; skipped otherwise)
 	@if [ "$$(id -u)" -eq 0 ]; then sh tests/hosts/prerequisites.sh; \
 		else echo 'test-hosts: not root, so the tests of two hosts are skipped'; fi
-	@$(PY) -m pytest -q tests/hosts $(ARGS)
+	@$(PY) -m pytest -q tests/hosts --ignore=tests/hosts/long $(ARGS)
+
+test-hosts-long: $(READY) ## what takes minutes on two hosts: an upgrade and the way back under load (root)
+	@if [ "$$(id -u)" -eq 0 ]; then sh tests/hosts/prerequisites.sh; fi
+	@$(PY) -m pytest -q tests/hosts/long $(ARGS)
 
 test-gpu: $(READY) ## a real NVIDIA card (skipped where there is none)
 	@$(PY) -m pytest -q -c tests/gpu/pytest.ini --rootdir=. tests/gpu $(ARGS)

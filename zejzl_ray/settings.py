@@ -361,10 +361,15 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def setting_names() -> tuple[str, ...]:
+    """Return the variables that are settings and hold no secret."""
+    names = {f"ZEJZL_{name.upper()}" for name in Settings.model_fields if "password" not in name}
+    return tuple(sorted({*names, "ZEJZL_REDIS_PASSWORD_FILE"}))
+
+
 def settings_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of an environment that are settings and hold no secret, to be kept for a later start."""
-    names = {f"ZEJZL_{name.upper()}" for name in Settings.model_fields if "password" not in name}
-    names.add("ZEJZL_REDIS_PASSWORD_FILE")
+    names = setting_names()
     return {name: value for name, value in environment.items() if name in names}
 
 

@@ -12,6 +12,7 @@ from zejzl_ray.cli.console import output, print_json
 from zejzl_ray.cluster_file.fill_in import Values, fill_in, fill_in_redis, issue_words
 from zejzl_ray.cluster_file.model import DeclaredMachine
 from zejzl_ray.cluster_file.read import parse_cluster_file
+from zejzl_ray.cluster_file.release import without_release
 from zejzl_ray.cluster_file.start_command import parse_worker
 from zejzl_ray.cluster_file.template import CLUSTER_TEMPLATE, REDIS_TEMPLATE, read_template
 from zejzl_ray.cluster_file.values_file import ClusterValues, read_values
@@ -42,6 +43,13 @@ DataDir = Annotated[
     str,
     typer.Option(help="Data directory on the head, for Redis' configuration.", show_default="of the user"),
 ]
+Release = Annotated[
+    bool,
+    typer.Option(
+        "--release/--no-release",
+        help="Let `ray up` install the project; without, each machine has zejzl on PATH, under one path.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite files that are already there.")]
 NoInput = Annotated[bool, typer.Option("--yes", "--no-input", help="Ask nothing; take what is given.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; asks nothing.")]
@@ -57,6 +65,7 @@ def init(
     output_file: Output = Path(CLUSTER_TEMPLATE),
     redis_conf: RedisConf = None,
     data_dir: DataDir = "",
+    release: Release = True,
     force: Force = False,
     no_input: NoInput = False,
     as_json: AsJson = False,
@@ -80,7 +89,8 @@ def init(
         ssh_user=user,
         ssh_private_key=key,
     )
-    text = fill_in(read_template(CLUSTER_TEMPLATE), values)
+    template = read_template(CLUSTER_TEMPLATE)
+    text = fill_in(template if release else without_release(template), values)
     read = parse_cluster_file(text, str(output_file))
     if read.cluster is None:
         found = "\n".join(f"{finding.message}. {finding.remedy}" for finding in read.findings)
@@ -100,7 +110,7 @@ def init(
         return
     for path in files:
         output.print(f"wrote {path}", highlight=False, soft_wrap=True)
-    for line in _next_steps(values, output_file):
+    for line in _next_steps(values, output_file, has_release=release):
         output.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -132,8 +142,10 @@ def _asked_workers(ask: Callable[[str, str, str | None], str]) -> list[tuple[str
     return found
 
 
-def _next_steps(values: Values, file: Path) -> list[str]:
-    lines = ["next, on the head:", "  zejzl node token", f"  zejzl tls init --machine {values.head.name}"]
+def _next_steps(values: Values, file: Path, *, has_release: bool) -> list[str]:
+    lines = ["next, on the head:"]
+    lines += ["  zejzl release build", f"  zejzl release send {file}"] if has_release else []
+    lines += ["  zejzl node token", f"  zejzl tls init --machine {values.head.name}"]
     lines += [
         f"  zejzl tls {issue_words(worker)} --ssh {values.ssh_user}@{worker.address}"
         for worker in values.workers

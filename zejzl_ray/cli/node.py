@@ -21,6 +21,7 @@ from zejzl_ray.cli.node_purge import purge
 from zejzl_ray.cli.node_resources import resources
 from zejzl_ray.cli.node_state import state
 from zejzl_ray.cli.up import load_checked_fleet
+from zejzl_ray.cli.upgrade import back_up_before_upgrade
 from zejzl_ray.cluster.credential_file import ensure_master_key
 from zejzl_ray.cluster.gcs_store import ensure_gcs_user, remove_old_state, require_gcs_user
 from zejzl_ray.cluster.launched_node import plan_node, start_supervised, stop_supervised
@@ -43,6 +44,7 @@ from zejzl_ray.cluster_file.launched import require_launched_file
 from zejzl_ray.cluster_file.start_command import parse_worker
 from zejzl_ray.errors import ClusterError, InvalidInput
 from zejzl_ray.log import configure_logging, files_of, get_logger
+from zejzl_ray.release.used_settings import remember_settings
 from zejzl_ray.settings import Settings, load_settings, settings_environment
 from zejzl_ray.tls.policy import RAY_WITHOUT_TLS, ingress_credentials, ray_credentials
 
@@ -147,6 +149,9 @@ def start(
         services=(*_PROGRAM, "node", "services") if head and services else None,
         settings=settings_environment(os.environ),
     )
+    remember_settings(settings.data_path, plan.settings, sys.executable)
+    if plan.services is not None:
+        back_up_before_upgrade(settings)
     supervisor = (*_PROGRAM, "node", "run", "--once")
     done = start_supervised(plan, settings.data_path, supervisor, service_ports(settings))
     if done == "already up":

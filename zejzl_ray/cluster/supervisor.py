@@ -42,6 +42,7 @@ from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor_record import SupervisedState, SupervisorRecord
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.log import get_logger
+from zejzl_ray.release.running import releases_directory
 
 _SSH_LIMIT_S = 40.0
 _STOP_ATTEMPTS_S = 120.0
@@ -245,7 +246,10 @@ class Supervisor:
         return intent is None or not intent.is_wanted
 
     def _stop_workers(self, launcher: LauncherConfig) -> None:
-        command = f"{shlex.quote(sys.executable)} -m zejzl_ray.cli.main node stop"
+        # The same path on all machines; a worker that has changed its release has another one.
+        current = releases_directory(self._data_dir) / "current" / "venv" / "bin" / "python"
+        own, other = shlex.quote(sys.executable), shlex.quote(str(current))
+        command = f"p={own}; [ -x $p ] || p={other}; $p -m zejzl_ray.cli.main node stop"
         for argv in worker_stop_commands(launcher, command):
             try:
                 stop_worker(argv)
