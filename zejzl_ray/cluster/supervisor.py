@@ -20,10 +20,11 @@ import psutil
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from zejzl_ray.cluster.launcher_config import LauncherConfig, worker_stop_commands
-from zejzl_ray.cluster.node_intent import give_up_intent, read_intent
+from zejzl_ray.cluster.node_intent import change_role, give_up_intent, read_intent
 from zejzl_ray.cluster.node_restarts import (
     CONTROL_STORE,
     RAYLET,
+    ROLE,
     SERVICES,
     START,
     BackOff,
@@ -55,6 +56,18 @@ class StopAsked(BaseException):
     """SIGTERM or SIGINT has arrived; not an ``Exception``, so that nobody takes it for a failure."""
 
 
+class RoleChanged(Exception):
+    """Another machine has become the head, or this one has: the node is to run something else.
+
+    Args:
+        plan: what.
+    """
+
+    def __init__(self, plan: SupervisedPlan) -> None:
+        super().__init__(plan)
+        self.plan = plan
+
+
 class Supervisor:
     """Keeps the Ray node of this machine running until somebody asks it to stop.
 
@@ -66,6 +79,7 @@ class Supervisor:
         backoff: waits between restarts.
         sleep: waits so many seconds.
         now_s: monotonic seconds.
+        next_plan: returns at once what this machine is to run instead, since the head is another one now; else None.
     """
 
     def __init__(
@@ -78,8 +92,10 @@ class Supervisor:
         backoff: BackOff | None = None,
         sleep: Callable[[float], None] = time.sleep,
         now_s: Callable[[], float] = time.monotonic,
+        next_plan: Callable[[], SupervisedPlan | None] = lambda: None,
     ) -> None:
         self._plan = plan
+        self._next_plan = next_plan
         self._data_dir = data_dir
         self._node = node
         self._is_patient = is_patient
@@ -95,6 +111,8 @@ class Supervisor:
     def run(self) -> Ending:
         """Run the node and return when it was asked to stop and nothing of it is left.
 
+        An ending of ``ROLE`` says that it has ended to begin as something else, which is written down as the intent.
+
         Raises:
             ClusterError: the first start failed, and it is not patient; nothing of the node is left.
         """
@@ -104,6 +122,8 @@ class Supervisor:
             ending = self._keep_running()
         except StopAsked:
             ending = Ending(is_asked=True, process="", status=0)
+        except RoleChanged as change:
+            return self._change_role(change.plan)
         except ClusterError as error:
             self._node.clean_up()
             self._write("failed", str(error))
@@ -121,6 +141,24 @@ class Supervisor:
         self._write("stopped", str(ending))
         return ending
 
+    def _change_role(self, plan: SupervisedPlan) -> Ending:
+        """End the node; nobody is told to stop, and nothing of it could still write: Redis is the new head's."""
+        role = "the head" if plan.node.role is NodeRole.HEAD else f"a worker of {plan.node.head_address}"
+        ending = Ending(is_asked=False, process=ROLE, status=0, reason=f"this machine is {role} from now on")
+        log.warning(
+            "role changes", machine=plan.node.machine, role=plan.node.role, head=plan.node.head_address
+        )
+        change_role(self._data_dir, plan)
+        self._write("restarting", str(ending))
+        self._node.clean_up(_SHORT_GRACE_S)
+        remove_record(self._data_dir)
+        return ending
+
+    def _look_at_role(self) -> None:
+        plan = self._next_plan()
+        if plan is not None:
+            raise RoleChanged(plan)
+
     def _keep_running(self) -> Ending:
         self._write("starting")
         if self._is_patient:
@@ -129,6 +167,7 @@ class Supervisor:
             self._node.start()
             self._tell_up()
         while True:
+            self._look_at_role()
             ending = self._next_ending() or self._look_at_head()
             if ending is None:
                 continue
@@ -173,6 +212,7 @@ class Supervisor:
 
     def _start_until_up(self) -> None:
         while True:
+            self._look_at_role()
             self._wait_for_head()
             try:
                 self._node.start()
@@ -195,6 +235,7 @@ class Supervisor:
                 log.warning("node waits", machine=self._plan.node.machine, reason=note)
                 self._write("waiting", note)
                 is_told = True
+            self._look_at_role()
             self._sleep(_LOOK_S)
 
     def _tell_up(self) -> None:
