@@ -31,6 +31,12 @@ with connect() as client:
 """
 
 
+_READY = (
+    f'curl -s -m 8 -H "Authorization: Bearer $(cat {DATA_DIR}/token)" http://127.0.0.1:7005/readyz; '
+    "curl -s -m 5 http://127.0.0.1:7005/healthz"
+)
+
+
 class Writer:
     """A writer on a host, and what it has noted so far."""
 
@@ -165,6 +171,9 @@ def test_a_head_that_is_lost_for_good_is_taken_over_by_hand_and_joins_as_a_worke
 ) -> None:
     stage.mainpc.kill()
     killed_s = time.time()
+    time.sleep(3)
+    told = stage.pc2.run(_READY, is_checked=False)
+    show(f"pc2 says meanwhile: {told.output[:400]}")
     answer = stage.pc2.run("zejzl cluster takeover", is_checked=False, timeout_s=_COMMAND_LIMIT_S)
     assert answer.status == 1
     assert "nobody has said that mainpc is off" in answer.errors

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from zejzl_ray.cluster.head_record import HeadRecord
-from zejzl_ray.cluster.node_intent import read_intent
+from zejzl_ray.cluster.node_intent import is_stand_in, read_intent
 from zejzl_ray.cluster.node_start import NodeRole
 from zejzl_ray.cluster.redis_address import RedisAddress
 from zejzl_ray.cluster.redis_peer import RedisPeer
@@ -67,7 +67,7 @@ def require_own_turn(settings: Settings, plan: SupervisedPlan) -> None:
     node = plan.node
     before = read_intent(settings.data_path)
     is_head = node.role is NodeRole.HEAD
-    if not is_head and before is not None and before.is_wanted and before.plan.overrides:
+    if not is_head and before is not None and before.is_wanted and is_stand_in(settings.data_path):
         raise ClusterError(
             f"{node.machine} is the head since its takeover.",
             "`zejzl cluster handback` makes it a worker again; `zejzl node stop` stops it.",

@@ -63,6 +63,16 @@ def give_up_intent(data_dir: Path) -> None:
         intent.model_copy(update={"is_wanted": False}).write(data_dir)
 
 
+def is_stand_in(data_dir: Path) -> bool:
+    """Return whether this machine is the head by a takeover, and was not started as it.
+
+    Raises:
+        ClusterError: the file cannot be read.
+    """
+    intent = read_intent(data_dir)
+    return intent is not None and bool(intent.plan.overrides)
+
+
 def change_role(data_dir: Path, plan: SupervisedPlan) -> None:
     """Write down that this machine runs another plan from now on: as the head, or as a worker of another one.
 

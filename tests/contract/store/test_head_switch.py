@@ -1,108 +1,16 @@
 """The head goes to another machine: two real Redis over TLS, set up as ``deploy/redis.conf`` does."""
 
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-
 import pytest
 
-from tests.contract.store.redis_over_tls import certified, has_tls, tls_settings
-from zejzl_ray.cluster.gcs_store import ensure_gcs_user
-from zejzl_ray.cluster.head_record import HeadRecord
-from zejzl_ray.cluster.head_switch import HeadSwitch
-from zejzl_ray.cluster.ports import free_ports
-from zejzl_ray.cluster.redis_address import RedisAddress
-from zejzl_ray.cluster.redis_peer import RedisPeer, Standing
-from zejzl_ray.cluster.redis_role import write_role
-from zejzl_ray.cluster.shared_store import ensure_redis_password
+from tests.contract.store.redis_over_tls import has_tls
+from tests.contract.store.redis_pair import Pair, first_record, pair
+from zejzl_ray.cluster.redis_peer import Standing
 from zejzl_ray.errors import ClusterError
-from zejzl_ray.settings import Settings
-from zejzl_ray.testing.redis_server import RedisServer
 
 pytestmark = pytest.mark.skipif(
     not has_tls(), reason="this redis-server has no TLS: install one that has (apt-get install redis-server)"
 )
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A primary and its replica."""
-
-    settings: Settings
-    first: RedisAddress
-    second: RedisAddress
-    servers: dict[RedisAddress, RedisServer]
-
-    def peer(self, address: RedisAddress) -> RedisPeer:
-        """Return a way to one of them."""
-        return RedisPeer(self.settings, address)
-
-    def standing(self, address: RedisAddress) -> Standing:
-        """Return what one of them says of itself."""
-        peer = self.peer(address)
-        try:
-            found = peer.look()
-        finally:
-            peer.close()
-        assert found is not None
-        return found
-
-    def switch(self, machine: str) -> HeadSwitch:
-        """Return the switch to a machine."""
-        return HeadSwitch(
-            self.settings, machine, "127.0.0.1", self.first if machine == "mainpc" else self.second
-        )
-
-    def wait_linked(self, address: RedisAddress) -> None:
-        """Wait until a replica has caught up, and its primary knows it."""
-        deadline_s = time.monotonic() + 20
-        while time.monotonic() < deadline_s:
-            found = self.standing(address)
-            if found.is_linked and found.primary is not None:
-                primary = self.standing(found.primary)
-                if primary.replicas and primary.record == found.record:
-                    return
-            time.sleep(0.05)
-        raise AssertionError("the replica has not caught up within 20 s")
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Pair]:
-    data_dir = tmp_path / "data"
-    data_dir.mkdir(mode=0o700)
-    certified(data_dir)
-    password, auth = ensure_redis_password(data_dir)
-    user = ensure_gcs_user(data_dir)
-    first, second = (RedisAddress(host="127.0.0.1", port=port) for port in free_ports(2))
-    lines = [f"include {auth}", f"include {user}"]
-    follower = tmp_path / "second"
-    follower.mkdir()
-    role = write_role(follower, first)
-    secret = password.read_text()
-    one = RedisServer(settings=(*tls_settings(data_dir, first.port), *lines), password=secret)
-    other = RedisServer(
-        settings=(*tls_settings(data_dir, second.port), *lines, f"include {role}"), password=secret
-    )
-    settings = Settings(data_dir=data_dir, store_url=f"rediss://{first}")
-    with one, other:
-        pair = Pair(settings, first, second, {first: one, second: other})
-        peer = pair.peer(first)
-        assert peer.claim(_first_record(pair), None)
-        peer.close()
-        pair.wait_linked(second)
-        yield pair
-
-
-def _first_record(pair: Pair) -> HeadRecord:
-    return HeadRecord(
-        term=1,
-        machine="mainpc",
-        head_address="127.0.0.2:6379",
-        store=pair.first,
-        store_url=f"rediss://{pair.first}",
-        stores=(pair.first, pair.second),
-    )
+__all__ = ["pair"]
 
 
 def test_roles_are_swapped_and_swapped_back_and_both_know_the_term(pair: Pair) -> None:
@@ -158,7 +66,7 @@ def test_a_switch_that_was_interrupted_is_finished_by_the_next(pair: Pair) -> No
 
 
 def test_a_record_that_has_changed_meanwhile_is_not_overwritten(pair: Pair) -> None:
-    known = _first_record(pair)
+    known = first_record(pair)
     peer = pair.peer(pair.first)
     assert peer.claim(known, None)
     assert not peer.claim(known.model_copy(update={"term": 5}), None)
@@ -190,5 +98,5 @@ def test_a_redis_that_refuses_says_so(pair: Pair) -> None:
     with pytest.raises(ClusterError, match="did not hand over"):
         peer.hand_over(pair.first)
     with pytest.raises(ClusterError, match="did not take the record"):
-        peer.claim(_first_record(pair).model_copy(update={"term": 2}), _first_record(pair))
+        peer.claim(first_record(pair).model_copy(update={"term": 2}), first_record(pair))
     peer.close()
