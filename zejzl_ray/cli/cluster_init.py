@@ -81,9 +81,9 @@ def init(
         home = data_dir or (f"/home/{user}" if user != "root" else "/root") + "/.local/share/zejzl"
         template = read_template(REDIS_TEMPLATE)
         files[redis_conf] = fill_in_redis(template, values.head, home)
-        for worker in values.workers:
-            beside = redis_conf.with_name(f"{redis_conf.stem}-{worker.name}{redis_conf.suffix}")
-            files[beside] = fill_in_redis(template, worker, home)
+        for machine in values.workers:
+            beside = redis_conf.with_name(f"{redis_conf.stem}-{machine.name}{redis_conf.suffix}")
+            files[beside] = fill_in_redis(template, machine, home)
     write_files(files, is_overwriting=force)
     if as_json:
         print_json(

@@ -82,8 +82,9 @@ def require_own_turn(settings: Settings, plan: SupervisedPlan) -> None:
     if record is not None and record.machine != node.machine:
         raise ClusterError(
             f"{record.machine} is the head since its takeover (term {record.term}).",
-            f"Start this machine as a worker: `zejzl node run`, or `zejzl node start --machine {node.machine} "
-            f"--address {record.head_address}`; then `zejzl cluster handback` makes it the head again.",
+            f"Start this machine as a worker: `zejzl node start --machine {node.machine} --address "
+            f"{record.head_address}`; then `zejzl cluster handback` makes it the head again. Where the nodes are stopped "
+            "and both Redis run: `zejzl cluster takeover` here.",
         )
 
 

@@ -41,8 +41,8 @@ class Survey:
 
     @property
     def is_planned(self) -> bool:
-        """Whether nothing can be lost: the primary answers, and hands over."""
-        return self.primary is not None and self.primary.primary is None
+        """Whether nothing can be lost: the primary answers and hands over, or has done so already."""
+        return self.primary is not None and self.primary.primary in (None, self.target)
 
 
 class HeadSwitch:
@@ -103,7 +103,7 @@ class HeadSwitch:
                     f"Redis of {self._machine} is of an old term and has not what {record.machine} has.",
                     "Start the node of this machine, which makes it a replica, and wait until it has caught up.",
                 )
-            if survey.is_planned:
+            if primary is not None and primary.primary is None:
                 raise ClusterError(
                     f"Redis of {self._machine} and that of {record.machine} are both primaries.",
                     f"Write `replicaof {record.store.host} {record.store.port}` into {ROLE_FILE} of the data directory "

@@ -42,10 +42,11 @@ def head_plan(record: HeadRecord, intent: NodeIntent, redis_tls: TlsFiles | None
 
     Ray begins with nothing: its actors were those of a cluster that has ended.
     """
-    if intent.head_plan is not None:
-        node = intent.head_plan.node.model_copy(update={"redis_namespace": None})
-        return intent.head_plan.model_copy(update={"node": node})
     plan = intent.plan
+    was_head = plan.node.role is NodeRole.HEAD and not plan.overrides
+    former = plan if was_head else intent.head_plan
+    if former is not None:
+        return former.model_copy(update={"node": former.node.model_copy(update={"redis_namespace": None})})
     node = plan.node.model_copy(
         update={
             "role": NodeRole.HEAD,

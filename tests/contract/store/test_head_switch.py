@@ -65,6 +65,19 @@ def test_a_switch_that_was_interrupted_is_finished_by_the_next(pair: Pair) -> No
     switch.close()
 
 
+def test_a_switch_whose_command_was_killed_half_way_is_finished_without_a_question(pair: Pair) -> None:
+    peer = pair.peer(pair.first)
+    peer.hand_over(pair.second)
+    peer.close()
+    pair.wait_linked(pair.first)
+
+    switch = pair.switch("pc2")
+    survey = switch.survey()
+    assert survey.is_planned
+    assert switch.do(survey).term == 2
+    switch.close()
+
+
 def test_a_record_that_has_changed_meanwhile_is_not_overwritten(pair: Pair) -> None:
     known = first_record(pair)
     peer = pair.peer(pair.first)
