@@ -83,8 +83,8 @@ def require_own_turn(settings: Settings, plan: SupervisedPlan) -> None:
         raise ClusterError(
             f"{record.machine} is the head since its takeover (term {record.term}).",
             f"Start this machine as a worker: `zejzl node start --machine {node.machine} --address "
-            f"{record.head_address}`; then `zejzl cluster handback` makes it the head again. Where the nodes are stopped "
-            "and both Redis run: `zejzl cluster takeover` here.",
+            f"{record.head_address}`; then `zejzl cluster handback` makes it the head again. "
+            "Where both nodes are stopped and both Redis run: `zejzl cluster takeover` here.",
         )
 
 
