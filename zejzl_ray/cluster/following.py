@@ -11,7 +11,7 @@ from zejzl_ray.cluster.node_start import NodeRole
 from zejzl_ray.cluster.redis_address import RedisAddress
 from zejzl_ray.cluster.redis_peer import RedisPeer
 from zejzl_ray.cluster.role_watch import RoleWatch
-from zejzl_ray.cluster.roles import first_record, next_plan, stores_of
+from zejzl_ray.cluster.roles import first_record, next_plan, stores_of, succession
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.errors import ClusterError, ZejzlError
 from zejzl_ray.log import get_logger
@@ -100,8 +100,13 @@ def _watch(settings: Settings, plan: SupervisedPlan) -> RoleWatch | None:
     stores = stores_of(plan, settings.resolved_store_url())
     if not stores:
         return None
+    node, own = plan.node, stores[0]
     return RoleWatch(
-        plan.node.machine, stores, settings.data_path, lambda address: RedisPeer(settings, address)
+        node.machine,
+        stores,
+        settings.data_path,
+        lambda address: RedisPeer(settings, address),
+        lambda before: succession(before, node.machine, node.node_ip, own),
     )
 
 

@@ -36,6 +36,13 @@ class Peer(Protocol):
             ClusterError: it does not answer or refuses.
         """
 
+    def claim(self, record: HeadRecord, instead_of: HeadRecord | None) -> bool:
+        """Write the record unless another one has come meanwhile; return whether it stands there.
+
+        Raises:
+            ClusterError: it does not answer, or is a replica.
+        """
+
     def close(self) -> None:
         """Close its connections."""
 
@@ -71,6 +78,26 @@ def judge(machine: str, own: RedisAddress, found: Mapping[RedisAddress, Standing
     return Seen(record, record.store)
 
 
+def is_promoted(machine: str, own: RedisAddress, found: Mapping[RedisAddress, Standing]) -> bool:
+    """Return whether the own Redis, a replica until now, was made the primary in the place of the head's.
+
+    That is what Sentinel does when a majority misses the head, and what a handover is whose command was cut short.
+
+    Args:
+        machine: this one.
+        own: its Redis.
+        found: whoever has answered.
+    """
+    record = newest(standing.record for standing in found.values())
+    mine = found.get(own)
+    if record is None or mine is None or mine.primary is not None:
+        return False
+    if machine == record.machine or own == record.store or mine.record != record:
+        return False
+    its = found.get(record.store)
+    return its is None or its.primary is not None
+
+
 class RoleWatch:
     """The record that counts, as far as this machine can see.
 
@@ -79,6 +106,7 @@ class RoleWatch:
         stores: where Redis may be, this machine's own first; further ones are learned from the records.
         data_dir: where the role of the own Redis is written down.
         connect: makes a peer.
+        succeed: returns the record with which this machine becomes the head; None: it never does by itself.
     """
 
     def __init__(
@@ -87,7 +115,10 @@ class RoleWatch:
         stores: Sequence[RedisAddress],
         data_dir: Path,
         connect: Callable[[RedisAddress], Peer],
+        succeed: Callable[[HeadRecord], HeadRecord] | None = None,
     ) -> None:
+        self._succeed = succeed
+        self._was_replica = False
         self._machine = machine
         self._own = stores[0]
         self._data_dir = data_dir
@@ -110,6 +141,13 @@ class RoleWatch:
                 write_role(self._data_dir, seen.to_follow)
             elif (mine := found.get(self._own)) is not None:
                 write_role(self._data_dir, mine.primary)
+                if (
+                    self._was_replica
+                    and self._succeed is not None
+                    and is_promoted(self._machine, self._own, found)
+                ):
+                    seen = self._become_head(self._succeed, seen)
+                self._was_replica = self._was_replica or mine.primary is not None
         except ClusterError as error:
             log.error("the role of Redis could not be changed", reason=str(error))
         record = newest((self.record, seen.record))
@@ -130,6 +168,16 @@ class RoleWatch:
             self._thread.join(_JOIN_LIMIT_S)
         for peer in self._peers.values():
             peer.close()
+
+    def _become_head(self, succeed: Callable[[HeadRecord], HeadRecord], seen: Seen) -> Seen:
+        assert seen.record is not None
+        record = succeed(seen.record)
+        log.warning(
+            "Redis of this machine was made the primary: it becomes the head", instead_of=seen.record.machine
+        )
+        is_taken = self._peers[self._own].claim(record, seen.record)
+        self._was_replica = not is_taken
+        return Seen(record if is_taken else seen.record, None)
 
     def _run(self) -> None:
         while not self._ending.wait(_LOOK_EVERY_S):

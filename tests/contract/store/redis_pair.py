@@ -35,13 +35,16 @@ class Pair:
 
     def standing(self, address: RedisAddress) -> Standing:
         """Return what one of them says of itself."""
-        peer = self.peer(address)
-        try:
-            found = peer.look()
-        finally:
-            peer.close()
+        found = self._look(address)
         assert found is not None
         return found
+
+    def _look(self, address: RedisAddress) -> Standing | None:
+        peer = self.peer(address)
+        try:
+            return peer.look()
+        finally:
+            peer.close()
 
     def switch(self, machine: str) -> HeadSwitch:
         """Return the switch to a machine."""
@@ -53,11 +56,16 @@ class Pair:
         """Wait until a replica has caught up, and its primary knows it."""
         deadline_s = time.monotonic() + 20
         while time.monotonic() < deadline_s:
-            found = self.standing(address)
-            if found.is_linked and found.primary is not None:
-                primary = self.standing(found.primary)
-                if primary.replicas and primary.record == found.record:
-                    return
+            found = self._look(address)
+            primary = self._look(found.primary) if found is not None and found.primary is not None else None
+            if (
+                found is not None
+                and found.is_linked
+                and primary is not None
+                and primary.replicas
+                and primary.record == found.record
+            ):
+                return
             time.sleep(0.05)
         raise AssertionError("the replica has not caught up within 20 s")
 

@@ -55,6 +55,12 @@ class FakePeer:
         assert self.standing is not None
         self.standing = replica(primary, self.standing.record)
 
+    def claim(self, record: HeadRecord, instead_of: HeadRecord | None) -> bool:
+        if self.standing is None or self.standing.record != instead_of or self.is_refusing:
+            return False
+        self.standing = primary(record)
+        return True
+
     def close(self) -> None:
         self.is_closed = True
 
@@ -62,6 +68,11 @@ class FakePeer:
 def watch(tmp_path: Path, peers: dict[RedisAddress, FakePeer], *known: RedisAddress) -> RoleWatch:
     """The watch of mainpc."""
     return RoleWatch("mainpc", known or (MAINPC, PC2), tmp_path, lambda address: peers[address])
+
+
+def watch_of_pc2(tmp_path: Path, peers: dict[RedisAddress, FakePeer]) -> RoleWatch:
+    """The watch of pc2, which may become the head."""
+    return RoleWatch("pc2", (PC2, MAINPC), tmp_path, lambda address: peers[address], lambda before: SECOND)
 
 
 def test_an_old_primary_follows_the_one_of_a_newer_term() -> None:
@@ -146,3 +157,38 @@ def test_a_role_that_is_written_down_is_not_taken_back(tmp_path: Path) -> None:
     path.write_text("replicaof 10.0.0.2 6380\n")
 
     assert ensure_role_file(tmp_path).read_text() == "replicaof 10.0.0.2 6380\n"
+
+
+def test_a_replica_that_was_made_the_primary_of_a_lost_head_makes_its_machine_the_head(
+    tmp_path: Path,
+) -> None:
+    peers = {MAINPC: FakePeer(primary(FIRST)), PC2: FakePeer(replica(MAINPC, FIRST))}
+    watching = watch_of_pc2(tmp_path, peers)
+    assert watching.look() == FIRST
+    peers[MAINPC].standing, peers[PC2].standing = None, primary(FIRST)
+
+    assert watching.look() == SECOND
+    assert peers[PC2].standing == primary(SECOND)
+
+
+def test_who_was_never_a_replica_or_sees_the_head_becomes_nothing(tmp_path: Path) -> None:
+    peers = {MAINPC: FakePeer(None), PC2: FakePeer(primary(FIRST))}
+    watching = watch_of_pc2(tmp_path, peers)
+    assert watching.look() == FIRST
+    peers[PC2].standing = replica(MAINPC, FIRST)
+    watching.look()
+    peers[PC2].standing, peers[MAINPC].standing = primary(FIRST), primary(FIRST)
+
+    assert watching.look() == FIRST
+
+
+def test_a_record_that_somebody_else_has_written_meanwhile_stays(tmp_path: Path) -> None:
+    peers = {MAINPC: FakePeer(primary(FIRST)), PC2: FakePeer(replica(MAINPC, FIRST))}
+    watching = watch_of_pc2(tmp_path, peers)
+    watching.look()
+    peers[MAINPC].standing = replica(PC2, FIRST)
+    peers[PC2].standing, peers[PC2].is_refusing = primary(FIRST), True
+
+    assert watching.look() == FIRST
+    peers[PC2].is_refusing = False
+    assert watching.look() == SECOND
