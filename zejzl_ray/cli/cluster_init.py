@@ -38,7 +38,10 @@ Workers = Annotated[
 User = Annotated[str, typer.Option(help="User that ssh logs in as on all machines.", show_default="you")]
 Key = Annotated[str, typer.Option(help="Private key of ssh, without passphrase.", show_default=_KEY)]
 Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
-RedisConf = Annotated[Path | None, typer.Option(help="Write Redis' configuration for the head here too.")]
+RedisConf = Annotated[
+    Path | None,
+    typer.Option(help="Write Redis' configuration for the head here too, and beside it one for each worker."),
+]
 DataDir = Annotated[
     str,
     typer.Option(help="Data directory on the head, for Redis' configuration.", show_default="of the user"),
@@ -98,7 +101,11 @@ def init(
     files = {output_file: text}
     if redis_conf is not None:
         home = data_dir or (f"/home/{user}" if user != "root" else "/root") + "/.local/share/zejzl"
-        files[redis_conf] = fill_in_redis(read_template(REDIS_TEMPLATE), values.head, home)
+        template = read_template(REDIS_TEMPLATE)
+        files[redis_conf] = fill_in_redis(template, values.head, home)
+        for machine in values.workers:
+            beside = redis_conf.with_name(f"{redis_conf.stem}-{machine.name}{redis_conf.suffix}")
+            files[beside] = fill_in_redis(template, machine, home)
     write_files(files, is_overwriting=force)
     if as_json:
         print_json(

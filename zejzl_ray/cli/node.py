@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -22,21 +22,25 @@ from zejzl_ray.cli.node_resources import resources
 from zejzl_ray.cli.node_state import state
 from zejzl_ray.cli.up import load_checked_fleet
 from zejzl_ray.cli.upgrade import back_up_before_upgrade
-from zejzl_ray.cluster.credential_file import ensure_master_key
+from zejzl_ray.cluster.credential_file import ensure_credential_file, ensure_master_key
+from zejzl_ray.cluster.following import following_head, require_own_turn
 from zejzl_ray.cluster.gcs_store import ensure_gcs_user, remove_old_state, require_gcs_user
 from zejzl_ray.cluster.launched_node import plan_node, start_supervised, stop_supervised
 from zejzl_ray.cluster.launcher_config import read_launcher_config
-from zejzl_ray.cluster.local_plan import MASTER_KEY_FILE, RAY_TOKEN_FILE, service_ports
-from zejzl_ray.cluster.node_intent import read_intent
+from zejzl_ray.cluster.local_plan import MASTER_KEY_FILE, RAY_TOKEN_FILE, TOKEN_FILE, service_ports
+from zejzl_ray.cluster.node_intent import NodeIntent, change_role, read_intent
 from zejzl_ray.cluster.node_ports import GCS_PORT
+from zejzl_ray.cluster.node_restarts import ROLE, Ending
 from zejzl_ray.cluster.node_stand_by import wait_for_intent
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.ray_node import SERVICES_LOG_FILE, RayNode, start_services
+from zejzl_ray.cluster.redis_address import parse_redis_address
+from zejzl_ray.cluster.redis_role import ensure_role_file, write_role
 from zejzl_ray.cluster.secret_file import ensure_token
 from zejzl_ray.cluster.shared_store import ensure_redis_password, require_shared_store
 from zejzl_ray.cluster.stop_mark import mark_stop_of_orphan, stop_mark
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
-from zejzl_ray.cluster.supervisor import Supervisor
+from zejzl_ray.cluster.supervisor import StopAsked, Supervisor
 from zejzl_ray.cluster.supervisor_record import read_supervisor_record
 from zejzl_ray.cluster.this_machine import address_towards, own_addresses, require_own_address, resolve
 from zejzl_ray.cluster_file.addresses import same_address
@@ -70,6 +74,10 @@ Workers = Annotated[
 NodeIp = Annotated[str, typer.Option(help="Address of this machine; unset: found.")]
 ClusterFile = Annotated[Path | None, typer.Option(help="At the head: the file that `ray up` has put there.")]
 Cpus = Annotated[int | None, typer.Option(min=1, envvar="ZEJZL_CPUS", help="CPUs for Ray; unset: all.")]
+ReplicaOf = Annotated[
+    str,
+    typer.Option(help="HOST or HOST:PORT of the head's Redis, which that of this machine follows."),
+]
 IsOnce = Annotated[
     bool, typer.Option("--once", hidden=True, help="End when the first start fails, or the node was stopped.")
 ]
@@ -79,18 +87,24 @@ IsWithServices = Annotated[
 
 
 @app.command()
-def token() -> None:
+def token(replica_of: ReplicaOf = "") -> None:
     """Make the cluster's Ray token, security key and Redis password if there are none, and print where they lie.
 
-    All machines need a copy of them, which `ray up` brings them. Two further files are for Redis' configuration, on the
-    machine where it runs: the password, and the user under which Ray keeps its own state there.
+    All machines need a copy of them, which `ray up` brings them. Three further files are for Redis' configuration, on
+    each machine where it runs: the password, the user under which Ray keeps its own state there, and whether it is the
+    primary or a replica. Redis reads them when it starts.
     """
     data_dir = load_settings().data_path
     ray_token = data_dir / RAY_TOKEN_FILE
     security_key = data_dir / MASTER_KEY_FILE
+    administrator = data_dir / TOKEN_FILE
     ensure_token(ray_token)
     ensure_master_key(security_key)
-    for path in (ray_token, security_key, *ensure_redis_password(data_dir), ensure_gcs_user(data_dir)):
+    ensure_credential_file(administrator)
+    if replica_of:
+        write_role(data_dir, parse_redis_address(replica_of))
+    redis_files = (*ensure_redis_password(data_dir), ensure_gcs_user(data_dir), ensure_role_file(data_dir))
+    for path in (ray_token, security_key, administrator, *redis_files):
         output.print(str(path), highlight=False, soft_wrap=True)
 
 
@@ -149,6 +163,7 @@ def start(
         services=(*_PROGRAM, "node", "services") if head and services else None,
         settings=settings_environment(os.environ),
     )
+    require_own_turn(settings, plan)
     remember_settings(settings.data_path, plan.settings, sys.executable)
     if plan.services is not None:
         back_up_before_upgrade(settings)
@@ -188,30 +203,46 @@ def run(once: IsOnce = False) -> None:
     settings = load_settings()
     configure_logging(settings.log_level, service="supervisor")
     intent = read_intent(settings.data_path) if once else wait_for_intent(settings.data_path)
+    environment = dict(os.environ)
+    is_patient = not once
+    try:
+        while intent is not None and _supervise(intent, environment, is_patient=is_patient).process == ROLE:
+            intent = read_intent(settings.data_path)
+            is_patient = True
+    except StopAsked:  # between two roles, when nothing runs
+        return
     if intent is None:
         raise ClusterError("No node was started here yet.", "Run `ray up`, or `zejzl node start`.")
-    _supervise(intent.plan, is_patient=not once)
 
 
-def _supervise(plan: SupervisedPlan, *, is_patient: bool) -> None:
+def _supervise(intent: NodeIntent, environment: Mapping[str, str], *, is_patient: bool) -> Ending:
     from actors.launched_system import node_environment, node_leftovers
 
-    for name, value in plan.settings.items():
-        os.environ.setdefault(name, value)
+    os.environ.clear()
+    os.environ.update({**intent.plan.settings, **environment, **intent.plan.overrides})
     settings = load_settings()
-    machine = plan.node.machine
+    data_dir, machine = settings.data_path, intent.plan.node.machine
     files = files_of(settings.logs, machine)
     configure_logging(settings.log_level, service="supervisor", machine=machine, files=files)
-    if plan.node.redis_namespace is not None:
-        removed = remove_old_state(settings, plan.node.cluster_id, plan.node.redis_namespace)
-        log.info("old state of the control store removed", keys=removed)
-    # Made here and not by `start`: the node before this one removes its own directories while it ends.
-    environment = node_environment(settings, plan.node.role)
-    own = {"environment": environment, "leftovers": node_leftovers(settings)}
-    plan = plan.model_copy(update=own)
-    node = RayNode(plan, settings.data_path)
-    mark = stop_mark(settings, plan.node)
-    Supervisor(plan, settings.data_path, node, is_patient=is_patient, mark=mark).run()
+    with following_head(settings, intent.plan) as next_plan:
+        plan = next_plan()
+        if plan is not None:  # as when an old head comes back: it is not even started as one
+            change_role(data_dir, plan)
+            return Ending(is_asked=False, process=ROLE, status=0)
+        plan = intent.plan
+        if plan.node.redis_namespace is not None:
+            removed = remove_old_state(settings, plan.node.cluster_id, plan.node.redis_namespace)
+            log.info("old state of the control store removed", keys=removed)
+        # Made here and not by `start`: the node before this one removes its own directories while it ends.
+        own = {
+            "environment": node_environment(settings, plan.node.role),
+            "leftovers": node_leftovers(settings),
+        }
+        plan = plan.model_copy(update=own)
+        node = RayNode(plan, data_dir)
+        mark = stop_mark(settings, plan.node)
+        supervisor = Supervisor(plan, data_dir, node, is_patient=is_patient, mark=mark, next_plan=next_plan)
+        return supervisor.run()
 
 
 @app.command(hidden=True)

@@ -8,8 +8,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from zejzl_ray.cli.console import output, print_json
+from zejzl_ray.cli.console import errors, output, print_json
 from zejzl_ray.cluster.names import SERVICES
+from zejzl_ray.cluster.node_start import NodeRole
+from zejzl_ray.cluster.supervisor_record import read_supervisor_record
 from zejzl_ray.contracts.health import Check, CheckStatus, ServiceHealth
 from zejzl_ray.contracts.machines import Machine
 from zejzl_ray.contracts.orchestrator import RegistryStatus
@@ -44,6 +46,7 @@ def status(
         services = [_health(client, service) for service in SERVICES]
         is_auth_off = client.is_auth_off
     if trouble is not None and not any(service.is_alive for service in services):
+        _say_where_the_head_is()
         raise trouble  # nobody answers: five rows would say the same
     if as_json:
         print_json(
@@ -62,6 +65,19 @@ def status(
         raise trouble
     if not all(service.is_ready for service in services):
         raise typer.Exit(1)
+
+
+def _say_where_the_head_is() -> None:
+    """On a worker of a cluster of several machines the ingress is elsewhere, after a takeover too: say where."""
+    record = read_supervisor_record(load_settings().data_path)
+    if record is None or record.node.role is NodeRole.HEAD:
+        return
+    node = record.node
+    errors.print(
+        f"This machine, {node.machine}, is a worker ({record.state}); the head is at {node.head_address}, and "
+        f"`zejzl status` is asked there. {record.note}",
+        style="yellow", markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 def _registry(client: Client) -> tuple[list[Machine], RegistryStatus | None, ZejzlError | None]:

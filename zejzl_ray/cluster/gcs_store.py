@@ -16,6 +16,7 @@ from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.cluster.shared_store import service_store_url
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.settings import Settings
+from zejzl_ray.store.redis_connection import split_options
 
 GCS_USER_FILE: Final = "redis_gcs_user.conf"
 KEY_PREFIX: Final = "RAY"
@@ -58,7 +59,7 @@ def require_gcs_user(settings: Settings) -> None:
     Raises:
         ClusterError: it does not; says what to do.
     """
-    url = service_store_url(settings).get_secret_value()
+    url, _ = split_options(service_store_url(settings).get_secret_value())
     try:
         with redis.Redis.from_url(url, socket_timeout=_LIMIT_S, socket_connect_timeout=_LIMIT_S) as client:
             client.ping()
@@ -83,7 +84,7 @@ def remove_old_state(settings: Settings, cluster_id: str, kept_namespace: str) -
     Raises:
         ClusterError: Redis does not answer.
     """
-    url = service_store_url(settings).get_secret_value()
+    url, _ = split_options(service_store_url(settings).get_secret_value())
     kept = f"{KEY_PREFIX}{kept_namespace}@".encode()
     try:
         with redis.Redis.from_url(url, socket_timeout=_LIMIT_S, socket_connect_timeout=_LIMIT_S) as client:

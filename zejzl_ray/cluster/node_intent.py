@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import Field, ValidationError
 
-from zejzl_ray.cluster.node_start import NodeStart
+from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.contracts.base import Contract
@@ -24,6 +24,10 @@ class NodeIntent(Contract):
 
     plan: SupervisedPlan
     is_wanted: bool = Field(description="false: stopped on purpose")
+    head_plan: SupervisedPlan | None = Field(
+        default=None,
+        description="a head that is a worker now, since another machine has taken over: what it ran",
+    )
 
     def write(self, data_dir: Path) -> None:
         """Replace what is written down, atomically and durably: a power cut is one of the things that it is for.
@@ -57,6 +61,31 @@ def give_up_intent(data_dir: Path) -> None:
     intent = read_intent(data_dir)
     if intent is not None and intent.is_wanted:
         intent.model_copy(update={"is_wanted": False}).write(data_dir)
+
+
+def is_stand_in(data_dir: Path) -> bool:
+    """Return whether this machine is the head by a takeover, and was not started as it.
+
+    Raises:
+        ClusterError: the file cannot be read.
+    """
+    intent = read_intent(data_dir)
+    return intent is not None and bool(intent.plan.overrides)
+
+
+def change_role(data_dir: Path, plan: SupervisedPlan) -> None:
+    """Write down that this machine runs another plan from now on: as the head, or as a worker of another one.
+
+    Raises:
+        ClusterError: the directory cannot be read or written.
+    """
+    before = read_intent(data_dir)
+    kept = before.head_plan if before is not None else None
+    if before is not None and before.plan.node.role is NodeRole.HEAD and not before.plan.overrides:
+        kept = before.plan
+    placed = plan.model_copy(update={"node": with_namespace(plan.node, None)})
+    is_head = plan.node.role is NodeRole.HEAD
+    NodeIntent(plan=placed, is_wanted=True, head_plan=None if is_head else kept).write(data_dir)
 
 
 def with_namespace(node: NodeStart, intent: NodeIntent | None) -> NodeStart:

@@ -12,6 +12,7 @@ CONTROL_STORE: Final = "gcs_server"
 DASHBOARD: Final = "dashboard"
 START: Final = "ray start"
 SERVICES: Final = "services"
+ROLE: Final = "role"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +21,8 @@ class Ending:
 
     Attributes:
         is_asked: Ray was told to stop, by ``ray stop`` or a signal to the supervisor.
-        process: which of its processes ended first; ``ray start`` for a start that failed; empty when it was the
-            supervisor that was told.
+        process: which of its processes ended first; ``ray start`` for a start that failed; ``role`` when it ends
+            to begin as something else; empty when it was the supervisor that was told.
         status: exit status of that process; negative is the number of a signal.
         reason: in words, where there is more to say than the status.
     """

@@ -21,4 +21,7 @@ class SupervisedPlan(Contract):
     settings: dict[str, str] = Field(
         default_factory=dict, description="ZEJZL_* variables of whoever started it, none of them a secret"
     )
+    overrides: dict[str, str] = Field(
+        default_factory=dict, description="ZEJZL_* variables that count whatever the environment says"
+    )
     environment: dict[str, str] = Field(default_factory=dict, description="laid over that of Ray's processes")

@@ -21,10 +21,11 @@ import psutil
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from zejzl_ray.cluster.launcher_config import LauncherConfig, worker_stop_commands
-from zejzl_ray.cluster.node_intent import give_up_intent, read_intent
+from zejzl_ray.cluster.node_intent import change_role, give_up_intent, read_intent
 from zejzl_ray.cluster.node_restarts import (
     CONTROL_STORE,
     RAYLET,
+    ROLE,
     SERVICES,
     START,
     BackOff,
@@ -63,6 +64,18 @@ class ClusterStopped(Exception):
     """A worker that waits for its head has found that the cluster was stopped on purpose."""
 
 
+class RoleChanged(Exception):
+    """Another machine has become the head, or this one has: the node is to run something else.
+
+    Args:
+        plan: what.
+    """
+
+    def __init__(self, plan: SupervisedPlan) -> None:
+        super().__init__(plan)
+        self.plan = plan
+
+
 class Supervisor:
     """Keeps the Ray node of this machine running until somebody asks it to stop.
 
@@ -75,6 +88,7 @@ class Supervisor:
         sleep: waits so many seconds.
         now_s: monotonic seconds.
         mark: says to whom the head could not tell it that the cluster was stopped.
+        next_plan: returns at once what this machine is to run instead, since the head is another one now; else None.
     """
 
     def __init__(
@@ -88,9 +102,11 @@ class Supervisor:
         sleep: Callable[[float], None] = time.sleep,
         now_s: Callable[[], float] = time.monotonic,
         mark: StopMark | None = None,
+        next_plan: Callable[[], SupervisedPlan | None] = lambda: None,
     ) -> None:
         self._plan = plan
         self._mark: StopMark = mark or NoMark()
+        self._next_plan = next_plan
         self._data_dir = data_dir
         self._node = node
         self._is_patient = is_patient
@@ -106,6 +122,8 @@ class Supervisor:
     def run(self) -> Ending:
         """Run the node and return when it was asked to stop and nothing of it is left.
 
+        An ending of ``ROLE`` says that it has ended to begin as something else, which is written down as the intent.
+
         Raises:
             ClusterError: the first start failed, and it is not patient; nothing of the node is left.
         """
@@ -117,6 +135,8 @@ class Supervisor:
             ending = Ending(is_asked=True, process="", status=0)
         except ClusterStopped:
             ending = Ending(is_asked=True, process=STOP_MARK, status=0, reason="the cluster was stopped")
+        except RoleChanged as change:
+            return self._change_role(change.plan)
         except ClusterError as error:
             self._node.clean_up()
             self._write("failed", str(error))
@@ -137,6 +157,24 @@ class Supervisor:
         self._write("stopped", str(ending))
         return ending
 
+    def _change_role(self, plan: SupervisedPlan) -> Ending:
+        """End the node; nobody is told to stop, and nothing of it could still write: Redis is the new head's."""
+        role = "the head" if plan.node.role is NodeRole.HEAD else f"a worker of {plan.node.head_address}"
+        ending = Ending(is_asked=False, process=ROLE, status=0, reason=f"this machine is {role} from now on")
+        log.warning(
+            "role changes", machine=plan.node.machine, role=plan.node.role, head=plan.node.head_address
+        )
+        change_role(self._data_dir, plan)
+        self._write("restarting", str(ending))
+        self._node.clean_up(_SHORT_GRACE_S)
+        remove_record(self._data_dir)
+        return ending
+
+    def _look_at_role(self) -> None:
+        plan = self._next_plan()
+        if plan is not None:
+            raise RoleChanged(plan)
+
     def _keep_running(self) -> Ending:
         self._write("starting")
         if self._plan.node.role is NodeRole.HEAD:
@@ -147,6 +185,7 @@ class Supervisor:
             self._node.start()
             self._tell_up()
         while True:
+            self._look_at_role()
             ending = self._next_ending() or self._look_at_head()
             if ending is None:
                 continue
@@ -193,6 +232,7 @@ class Supervisor:
 
     def _start_until_up(self) -> None:
         while True:
+            self._look_at_role()
             self._wait_for_head()
             try:
                 self._node.start()
@@ -216,6 +256,7 @@ class Supervisor:
                 self._write("waiting", note)
                 is_told = True
             self._leave_if_stopped()
+            self._look_at_role()
             self._sleep(_LOOK_S)
 
     def _leave_if_stopped(self) -> None:

@@ -38,6 +38,18 @@ START_ORDER: Final = (
 PLACES: Final = {place.service: place for row in START_ORDER for place in row}
 
 
+def taken_over(place: ServicePlace, machine: str) -> ServicePlace:
+    """Return where a service lives while a machine stands in for the head, which may be switched off at any time.
+
+    Args:
+        place: where it lives otherwise.
+        machine: the one that stands in; empty: nobody does.
+    """
+    if not machine or place.home == machine:
+        return place
+    return ServicePlace(place.service, home=machine, fallback=place.home)
+
+
 def scheduling_options(place: ServicePlace) -> dict[str, object]:
     """Return the Ray options that put an actor at its home, or at the fallback when home cannot take it."""
     return {

@@ -83,11 +83,11 @@ def issue_words(worker: DeclaredMachine) -> str:
     return f"issue {worker.name} --address {address}"
 
 
-def fill_in_redis(template: str, head: DeclaredMachine, data_dir: str) -> str:
-    """Return Redis' configuration for the head: its address, its certificate, its data directory."""
-    text = re.sub(r"(?m)^bind \S+", f"bind {head.address}", template)
+def fill_in_redis(template: str, machine: DeclaredMachine, data_dir: str) -> str:
+    """Return Redis' configuration for the head or a replica: its address, its certificate, its data directory."""
+    text = re.sub(r"(?m)^bind \S+", f"bind {machine.address}", template)
     text = re.sub(r"/home/zejzl/\.local/share/zejzl(?=/)", lambda _: data_dir, text)
-    return re.sub(r"(?m)(/tls/)mainpc(\.(?:pem|key))$", rf"\g<1>{head.name}\g<2>", text)
+    return re.sub(r"(?m)(/tls/)mainpc(\.(?:pem|key))$", rf"\g<1>{machine.name}\g<2>", text)
 
 
 def _node(root: Any, *path: str) -> Any:

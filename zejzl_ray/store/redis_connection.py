@@ -35,6 +35,7 @@ MAX_CONNECTIONS = 16
 CONNECT_TIMEOUT_S = 3.0
 SCHEMES = ("redis", "rediss", "redis+sentinel")
 _URL_REMEDY = "Write it as redis://host:6380/0 or redis+sentinel://host:26379,host:26379/primary_name/0."
+_HANDED_OVER = ("READONLY", "UNBLOCKED", "WAIT cannot be used")
 OWN_OPTIONS = ("replicas", "when_away", "timeout_s")
 
 
@@ -131,8 +132,9 @@ def is_passing(error: Exception) -> bool:
         | OSError,
     ):
         return True
-    # Redis 6 reports what a command inside a script met as a plain error with the original text in it.
-    return isinstance(error, ResponseError) and "READONLY" in str(error)
+    # Redis 6 reports what a command inside a script met as a plain error with the original text in it; a primary that
+    # hands over says the others to whoever waits for its replicas.
+    return isinstance(error, ResponseError) and any(text in str(error) for text in _HANDED_OVER)
 
 
 def say(error: Exception) -> str:

@@ -1,12 +1,11 @@
 """The store over TLS, against a real Redis that wants a certificate from whoever comes; skipped without one."""
 
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.contract.store.redis_over_tls import certified, has_tls, tls_settings
 from zejzl_ray.clock import SystemClock
 from zejzl_ray.cluster.ports import free_ports
 from zejzl_ray.cluster.shared_store import ensure_redis_password, service_store_url
@@ -14,51 +13,28 @@ from zejzl_ray.errors import StoreUnavailable
 from zejzl_ray.settings import Settings
 from zejzl_ray.store import Put
 from zejzl_ray.store.open import open_store
-from zejzl_ray.testing.redis_server import RedisServer, find_redis_server
+from zejzl_ray.testing.redis_server import RedisServer
 from zejzl_ray.tls.credentials import tls_directory
-from zejzl_ray.tls.directory import TlsDirectory
-from zejzl_ray.tls.names import certificate_names
-
-
-def _has_tls() -> bool:
-    library = subprocess.run(
-        ["ldd", str(find_redis_server())], capture_output=True, text=True, check=False
-    ).stdout
-    return "libssl" in library
-
 
 pytestmark = pytest.mark.skipif(
-    not _has_tls(), reason="this redis-server has no TLS: install one that has (apt-get install redis-server)"
+    not has_tls(), reason="this redis-server has no TLS: install one that has (apt-get install redis-server)"
 )
-
-
-def _certified(data_dir: Path) -> Path:
-    directory = tls_directory(data_dir)
-    TlsDirectory(directory).init(certificate_names("mainpc", (), ()), time.time())
-    return directory
 
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
     directory = tmp_path / "data"
     directory.mkdir(mode=0o700)
-    _certified(directory)
+    certified(directory)
     return directory
 
 
 @pytest.fixture
 def url(data_dir: Path) -> Iterator[str]:
     """Address of a server set up as ``deploy/redis.conf`` does, with its password."""
-    directory = tls_directory(data_dir)
     password_file, auth_file = ensure_redis_password(data_dir)
     (port,) = free_ports(1)
-    lines = [
-        line
-        for line in (Path(__file__).parents[3] / "deploy" / "redis.conf").read_text().splitlines()
-        if line.startswith("tls-")
-    ]
-    edited = "\n".join(lines).replace("/home/zejzl/.local/share/zejzl/tls", str(directory))
-    settings = (*edited.replace("tls-port 6380", f"tls-port {port}").splitlines(), "protected-mode yes")
+    settings = (*tls_settings(data_dir, port), "protected-mode yes")
     assert auth_file.exists()
     with RedisServer(settings=settings, password=password_file.read_text()):
         yield f"rediss://127.0.0.1:{port}"
@@ -91,7 +67,7 @@ async def test_a_server_of_another_authority_is_not_trusted(url: str, data_dir: 
             Settings(
                 data_dir=data_dir,
                 store_url=url,
-                ca_file=_certified(other) / "ca.pem",
+                ca_file=certified(other) / "ca.pem",
                 redis_password_file=data_dir / "redis_password",
             )
         )

@@ -58,6 +58,8 @@ def test_init_writes_a_file_that_check_takes(run: Run, key: Path, tmp_path: Path
     assert data["provider"]["worker_ips"] == [ADDRESSES["pc2"], "pc3.lan"]
     assert f"bind {ADDRESSES['mainpc']} " in (tmp_path / "redis.conf").read_text()
     assert "/home/me/.local/share/zejzl/tls/mainpc.pem" in (tmp_path / "redis.conf").read_text()
+    assert "bind pc3.lan " in (tmp_path / "redis-pc3.conf").read_text()
+    assert "/home/me/.local/share/zejzl/tls/pc3.pem" in (tmp_path / "redis-pc3.conf").read_text()
     assert f"zejzl tls issue pc2 --address {ADDRESSES['pc2']} --ssh me@{ADDRESSES['pc2']}" in done.output
     assert "ray up -y cluster.yaml" in done.output
 

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from typer.testing import CliRunner, Result
 
 from zejzl_ray.cli import node, node_purge
 from zejzl_ray.cluster.node_intent import NodeIntent
+from zejzl_ray.cluster.node_restarts import ROLE, Ending
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
+from zejzl_ray.cluster.supervisor import StopAsked
 from zejzl_ray.cluster.supervisor_record import SupervisorRecord
 from zejzl_ray.errors import ClusterError, InvalidInput, MachineNotFound, Unauthenticated
 from zejzl_ray.settings import Settings
@@ -69,7 +72,7 @@ def _launched(tmp_path: Path, **changed: object) -> Path:
     return file
 
 
-@pytest.mark.parametrize("name", ["ray_token", "redis_password", "security_key"])
+@pytest.mark.parametrize("name", ["ray_token", "redis_password", "security_key", "token"])
 def test_the_secrets_are_made_once_and_only_their_paths_are_printed(data_dir: Path, name: str) -> None:
     first = _run("token")
     secret = (data_dir / name).read_text()
@@ -182,26 +185,46 @@ def test_a_stop_removes_what_the_proxy_left_outside_the_data_directory(
     assert _run("stop").exit_code == 0
 
 
-@pytest.mark.parametrize("option", [[], ["--once"]])
-def test_the_supervisor_makes_the_environment_and_knows_what_to_remove(
-    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: list[str]
+def test_a_supervisor_whose_role_has_changed_runs_what_was_written_down_meanwhile(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plans: list[SupervisedPlan] = []
+    seen: list[tuple[str, str, bool]] = []
 
-    class Watching:
-        def __init__(self, plan: SupervisedPlan, *_: Any, is_patient: bool, mark: object) -> None:
-            assert is_patient is (option == [])
-            plans.append(plan)
+    class Changing:
+        def __init__(
+            self,
+            plan: SupervisedPlan,
+            *_: Any,
+            is_patient: bool,
+            mark: object,
+            next_plan: Callable[[], SupervisedPlan | None],
+        ) -> None:
+            assert next_plan() is None
+            seen.append((plan.node.machine, os.environ.get("ZEJZL_HOME_WAIT_S", ""), is_patient))
 
-        def run(self) -> None:
-            pass
+        def run(self) -> Ending:
+            if len(seen) == 3:
+                raise StopAsked
+            overrides = {"ZEJZL_HOME_WAIT_S": "0"} if len(seen) == 1 else {}
+            NodeIntent(plan=wanted.model_copy(update={"overrides": overrides}), is_wanted=True).write(
+                data_dir
+            )
+            return Ending(is_asked=False, process=ROLE, status=0)
 
-    monkeypatch.setattr(node, "Supervisor", Watching)
+    monkeypatch.setattr(node, "Supervisor", Changing)
     monkeypatch.setattr(node, "RayNode", lambda plan, data_dir: None)
-    monkeypatch.setattr(os, "environ", dict(os.environ))
-    monkeypatch.setattr("actors.launched_system.ingress_environment", lambda settings: {"A": "1"})
-    monkeypatch.setattr("actors.launched_system.haproxy_directory", lambda data_dir: tmp_path / "proxy")
-    wanted = SupervisedPlan(
+    monkeypatch.setattr(os, "environ", dict(os.environ) | {"ZEJZL_HOME_WAIT_S": "30"})
+    monkeypatch.setattr("actors.launched_system.ingress_environment", lambda settings: {})
+    wanted = _wanted(tmp_path)
+    data_dir.mkdir()
+    NodeIntent(plan=wanted, is_wanted=True).write(data_dir)
+
+    assert _run("run", "--once").exit_code == 0
+    assert seen == [("mainpc", "30", False), ("mainpc", "0", True), ("mainpc", "30", True)]
+
+
+def _wanted(tmp_path: Path) -> SupervisedPlan:
+    return SupervisedPlan(
         node=NodeStart(
             cluster_id="zejzl-1",
             machine="mainpc",
@@ -214,6 +237,28 @@ def test_the_supervisor_makes_the_environment_and_knows_what_to_remove(
         ),
         settings={"ZEJZL_HTTP_PORT": "7010"},
     )
+
+
+@pytest.mark.parametrize("option", [[], ["--once"]])
+def test_the_supervisor_makes_the_environment_and_knows_what_to_remove(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: list[str]
+) -> None:
+    plans: list[SupervisedPlan] = []
+
+    class Watching:
+        def __init__(self, plan: SupervisedPlan, *_: Any, is_patient: bool, **__: Any) -> None:
+            assert is_patient is (option == [])
+            plans.append(plan)
+
+        def run(self) -> Ending:
+            return Ending(is_asked=True, process="", status=0)
+
+    monkeypatch.setattr(node, "Supervisor", Watching)
+    monkeypatch.setattr(node, "RayNode", lambda plan, data_dir: None)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr("actors.launched_system.ingress_environment", lambda settings: {"A": "1"})
+    monkeypatch.setattr("actors.launched_system.haproxy_directory", lambda data_dir: tmp_path / "proxy")
+    wanted = _wanted(tmp_path)
     data_dir.mkdir()
     NodeIntent(plan=wanted, is_wanted=True).write(data_dir)
 

@@ -3,6 +3,7 @@
 import io
 import json
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from typer.testing import CliRunner, Result
 from zejzl_ray.cli import status
 from zejzl_ray.cli.main import app
 from zejzl_ray.cluster.names import SERVICES
+from zejzl_ray.cluster.node_start import NodeRole, NodeStart
+from zejzl_ray.cluster.supervisor_record import SupervisorRecord
 from zejzl_ray.cluster.vram_placement import PlacedActor
 from zejzl_ray.contracts.health import Check, CheckStatus, ServiceHealth
 from zejzl_ray.contracts.machines import Gpu, Machine, MachineCondition, MachineSnapshot
@@ -148,6 +151,30 @@ def test_when_nobody_answers_one_error_says_so(client: FakeClient) -> None:
     result = run()
     assert result.exception is client.registry_error
     assert result.stdout == ""
+
+
+def test_on_a_worker_where_nobody_answers_it_says_where_the_head_is(
+    client: FakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZEJZL_DATA_DIR", str(tmp_path))
+    node = NodeStart(
+        cluster_id="c1",
+        machine="mainpc",
+        role=NodeRole.WORKER,
+        head_address="10.0.0.2:6379",
+        node_ip="10.0.0.1",
+        temp_dir=Path("/tmp/c1"),
+        token_path=Path("/home/me/ray_token"),
+        cpus=1,
+    )
+    SupervisorRecord(node=node, pid=1, started_at_s=0.0, state="up").write(tmp_path)
+    client.registry_error = ServiceUnavailable("nothing answers")
+    client.health = dict.fromkeys(SERVICES, ServiceUnavailable("nothing answers"))
+
+    result = run()
+
+    assert result.exception is client.registry_error
+    assert "mainpc, is a worker (up); the head is at 10.0.0.2:6379" in result.stderr
 
 
 def test_json_is_complete_also_when_a_service_is_away(client: FakeClient) -> None:

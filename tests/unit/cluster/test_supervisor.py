@@ -8,7 +8,7 @@ import pytest
 
 from zejzl_ray.cluster.launcher_config import LauncherConfig
 from zejzl_ray.cluster.node_intent import NodeIntent, read_intent
-from zejzl_ray.cluster.node_restarts import CONTROL_STORE, RAYLET, SERVICES, Ending
+from zejzl_ray.cluster.node_restarts import CONTROL_STORE, RAYLET, ROLE, SERVICES, Ending
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor import StopAsked, Supervisor
@@ -105,7 +105,13 @@ class Bench:
     def want(self) -> None:
         NodeIntent(plan=self.plan, is_wanted=True).write(self.data_dir)
 
-    def run(self, node: FakeNode, *, is_patient: bool = False) -> Ending:
+    def run(
+        self,
+        node: FakeNode,
+        *,
+        is_patient: bool = False,
+        next_plans: Iterator[SupervisedPlan | None] | None = None,
+    ) -> Ending:
         def sleep(wait_s: float) -> None:
             self.waits_s.append(wait_s)
             self.seen.append(read_supervisor_record(self.data_dir))
@@ -119,6 +125,7 @@ class Bench:
             sleep=sleep,
             now_s=lambda: float(next(clock)),
             mark=self.mark,
+            next_plan=lambda: next(next_plans, None) if next_plans is not None else None,
         )
         return supervisor.run()
 
@@ -324,3 +331,40 @@ def test_the_head_takes_the_mark_away_and_sets_it_when_the_stop_is_meant_to_last
     assert bench.mark.done == ["clear"]
     bench.run(FakeNode(ASKED))
     assert bench.mark.done == ["clear", "clear", "set"]
+
+
+def test_a_machine_that_becomes_the_head_ends_its_node_and_writes_down_what_it_runs_next(
+    bench: Bench,
+) -> None:
+    node = FakeNode(None, None)
+    head = bench.plan.model_copy(
+        update={
+            "node": bench.plan.node.model_copy(
+                update={"role": NodeRole.HEAD, "redis_address": "rediss://10.0.0.2:6380"}
+            )
+        }
+    )
+
+    ending = bench.run(node, next_plans=iter([None, None, head]))
+
+    assert ending.process == ROLE
+    assert node.done == ["start", SERVICES, "clean up"]
+    assert (bench.record.state, bench.record.note) == ("restarting", "this machine is the head from now on")
+    intent = read_intent(bench.data_dir)
+    assert intent is not None
+    assert intent.is_wanted
+    assert intent.plan.node.role is NodeRole.HEAD
+    assert intent.plan.node.redis_namespace is not None
+
+
+def test_a_worker_that_waits_for_a_lost_head_learns_of_the_next_one(bench: Bench) -> None:
+    node = FakeNode()
+    node.looks = [False] * 20
+    other = bench.plan.model_copy(
+        update={"node": bench.plan.node.model_copy(update={"head_address": "10.0.0.3:6379"})}
+    )
+
+    ending = bench.run(node, is_patient=True, next_plans=iter([None, None, other]))
+
+    assert ending.reason == "this machine is a worker of 10.0.0.3:6379 from now on"
+    assert node.done == ["clean up"]

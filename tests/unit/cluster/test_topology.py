@@ -7,7 +7,7 @@ from zejzl_ray.cluster.names import (
     SERVICES,
     node_agent_name,
 )
-from zejzl_ray.cluster.topology import PLACES, START_ORDER, scheduling_options
+from zejzl_ray.cluster.topology import PLACES, START_ORDER, scheduling_options, taken_over
 
 
 def test_every_service_has_one_place_and_a_fallback_elsewhere() -> None:
@@ -31,3 +31,10 @@ def test_an_actor_asks_for_its_home_and_falls_back() -> None:
 
 def test_node_agents_are_named_for_their_machine() -> None:
     assert node_agent_name("pc2") == "node_agent:pc2"
+
+
+def test_everybody_lives_with_the_machine_that_stands_in_for_the_head() -> None:
+    place = PLACES[CORE_ORCHESTRATOR]
+
+    assert (taken_over(place, "pc2").home, taken_over(place, "pc2").fallback) == ("pc2", "mainpc")
+    assert taken_over(place, "mainpc") == taken_over(place, "") == place

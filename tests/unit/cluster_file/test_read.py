@@ -42,7 +42,8 @@ def test_the_projects_own_file_is_read(text: str) -> None:
     assert cluster.ssh_user == "zejzl"
     assert cluster.environment == {"ZEJZL_STORE_URL": "rediss://192.168.1.10:6380"}
     assert set(cluster.copied) == {
-        f"~/.local/share/zejzl/{name}" for name in ("release", "ray_token", "redis_password", "security_key")
+        f"~/.local/share/zejzl/{name}"
+        for name in ("release", "ray_token", "redis_password", "security_key", "token")
     }
     assert cluster.carried_release is not None
     assert cluster.carried_release.there == "~/.local/share/zejzl/release"

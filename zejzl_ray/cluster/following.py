@@ -1,0 +1,142 @@
+"""How a supervisor, and a start, learn who is the head: by the watch over the Redis of all machines."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from zejzl_ray.cluster.head_record import HeadRecord
+from zejzl_ray.cluster.node_intent import is_stand_in, read_intent
+from zejzl_ray.cluster.node_start import NodeRole
+from zejzl_ray.cluster.redis_address import RedisAddress
+from zejzl_ray.cluster.redis_peer import RedisPeer
+from zejzl_ray.cluster.role_watch import RoleWatch
+from zejzl_ray.cluster.roles import first_record, next_plan, stores_of, succession
+from zejzl_ray.cluster.supervised_plan import SupervisedPlan
+from zejzl_ray.errors import ClusterError, ZejzlError
+from zejzl_ray.log import get_logger
+from zejzl_ray.settings import Settings
+from zejzl_ray.tls.credentials import TlsFiles, load_credentials, own_machine, tls_directory
+
+_PATIENCE_S: Final = 4.0
+
+log = get_logger("zejzl.roles")
+
+
+@contextmanager
+def following_head(settings: Settings, plan: SupervisedPlan) -> Iterator[Callable[[], SupervisedPlan | None]]:
+    """Follow who is the head for as long as the context lasts; a head that nobody has replaced says that it is it.
+
+    Without Redis over TLS there is nothing to follow, and the machine stays what it was started as.
+
+    Args:
+        settings: of this machine, as its node has them.
+        plan: what it runs.
+
+    Yields:
+        Returns at once what it is to run instead; None while that is the same.
+    """
+    watch = _watch(settings, plan)
+    if watch is None:
+        yield lambda: None
+        return
+    tls = _redis_tls(settings)
+    try:
+        record = watch.look()
+        if plan.node.role is NodeRole.HEAD and (record is None or record.machine == plan.node.machine):
+            _claim(settings, plan, watch)
+        watch.start()
+
+        def look() -> SupervisedPlan | None:
+            intent = read_intent(settings.data_path)
+            if watch.record is None or intent is None or not intent.is_wanted:
+                return None
+            return next_plan(watch.record, intent, tls)
+
+        yield look
+    finally:
+        watch.close()
+
+
+def require_own_turn(settings: Settings, plan: SupervisedPlan) -> None:
+    """Refuse a start in a role that a takeover has given to another machine.
+
+    Raises:
+        ClusterError: another machine is the head now, or this one is and should become a worker; says what to do.
+    """
+    node = plan.node
+    before = read_intent(settings.data_path)
+    is_head = node.role is NodeRole.HEAD
+    if not is_head and before is not None and before.is_wanted and is_stand_in(settings.data_path):
+        raise ClusterError(
+            f"{node.machine} is the head since its takeover.",
+            "`zejzl cluster handback` makes it a worker again; `zejzl node stop` stops it.",
+        )
+    watch = _watch(settings, plan) if is_head else None
+    if watch is None:
+        return
+    try:
+        record = watch.look()
+    finally:
+        watch.close()
+    if record is not None and record.machine != node.machine:
+        raise ClusterError(
+            f"{record.machine} is the head since its takeover (term {record.term}).",
+            f"Start this machine as a worker: `zejzl node start --machine {node.machine} --address "
+            f"{record.head_address}`; then `zejzl cluster handback` makes it the head again. "
+            "Where both nodes are stopped and both Redis run: `zejzl cluster takeover` here.",
+        )
+
+
+def own_store(settings: Settings, plan: SupervisedPlan) -> RedisAddress | None:
+    """Return where Redis of this machine is to be found; None where the cluster's has no TLS."""
+    stores = stores_of(plan, settings.resolved_store_url())
+    return stores[0] if stores else None
+
+
+def _watch(settings: Settings, plan: SupervisedPlan) -> RoleWatch | None:
+    if own_machine(tls_directory(settings.data_path)) is None:
+        return None
+    stores = stores_of(plan, settings.resolved_store_url())
+    if not stores:
+        return None
+    node, own = plan.node, stores[0]
+    return RoleWatch(
+        node.machine,
+        stores,
+        settings.data_path,
+        lambda address: RedisPeer(settings, address),
+        lambda before: succession(before, node.machine, node.node_ip, own),
+    )
+
+
+def _claim(settings: Settings, plan: SupervisedPlan, watch: RoleWatch) -> None:
+    """Write the record of a head where it was started; whoever takes over needs it."""
+    known = watch.record
+    record = _kept(known) or first_record(plan, settings.resolved_store_url(), known)
+    if record == known:
+        return
+    peer = RedisPeer(settings, record.store)
+    try:
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while not peer.claim(record, known):
+            if time.monotonic() > deadline_s:
+                log.warning("the record of the head was not written", reason="it changes all the time")
+                return
+            known = watch.look()
+        watch.look()
+    except ZejzlError as error:
+        log.warning("the record of the head was not written", reason=str(error))
+    finally:
+        peer.close()
+
+
+def _kept(known: HeadRecord | None) -> HeadRecord | None:
+    """A record that a takeover has made knows more than this machine's plan."""
+    return known if known is not None and known.home is not None else None
+
+
+def _redis_tls(settings: Settings) -> TlsFiles | None:
+    directory = tls_directory(settings.data_path)
+    machine = own_machine(directory)
+    return load_credentials(directory, machine, time.time()).files if machine is not None else None

@@ -1,0 +1,164 @@
+"""One Redis of the cluster, asked about its role and told to change it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis
+from pydantic import ValidationError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from zejzl_ray.cluster.head_record import KEY, HeadRecord
+from zejzl_ray.cluster.redis_address import RedisAddress
+from zejzl_ray.cluster.shared_store import service_store_url
+from zejzl_ray.errors import ClusterError
+from zejzl_ray.settings import Settings
+
+LOOK_LIMIT_S: Final = 1.0
+_SWITCH_LIMIT_S: Final = 10.0
+_POLL_S: Final = 0.05
+_CLAIM: Final = """
+local known = redis.call('GET', KEYS[1])
+if (known or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What one Redis says of itself.
+
+    Attributes:
+        primary: whose replica it is; None: it is a primary.
+        is_linked: a replica that has its primary's state and hears from it.
+        replicas: who follows it, as it sees them.
+        record: the head of the newest term that it knows.
+    """
+
+    primary: RedisAddress | None
+    is_linked: bool
+    replicas: tuple[RedisAddress, ...]
+    record: HeadRecord | None
+
+
+class RedisPeer:
+    """A Redis at an address of the cluster; every call ends within seconds, connections are kept.
+
+    Args:
+        settings: of this machine: password and certificates are those of its store.
+        address: where it listens, with TLS.
+        limit_s: for connecting, and for each answer.
+    """
+
+    def __init__(self, settings: Settings, address: RedisAddress, *, limit_s: float = LOOK_LIMIT_S) -> None:
+        self.address = address
+        own = settings.model_copy(update={"store_url": f"rediss://{address}"})
+        self._client: Any = redis.Redis.from_url(
+            service_store_url(own).get_secret_value(),
+            socket_timeout=limit_s,
+            socket_connect_timeout=limit_s,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=True,
+        )
+
+    def look(self) -> Standing | None:
+        """Return what it is; None when it does not answer."""
+        try:
+            told, text = self._client.info("replication"), self._client.get(KEY)
+        except (redis.RedisError, OSError):
+            return None
+        is_primary = told["role"] == "master"
+        return Standing(
+            primary=None
+            if is_primary
+            else RedisAddress(host=told["master_host"], port=int(told["master_port"])),
+            is_linked=told.get("master_link_status") == "up",
+            replicas=tuple(
+                RedisAddress(host=found["ip"], port=int(found["port"]))
+                for name, found in told.items()
+                if name.startswith("slave") and isinstance(found, dict) and found.get("state") == "online"
+            ),
+            record=_parsed(text),
+        )
+
+    def follow(self, primary: RedisAddress) -> None:
+        """Make it a replica: what it has and the other has not is dropped.
+
+        Raises:
+            ClusterError: it does not answer or refuses.
+        """
+        self._do("become a replica", lambda: self._client.replicaof(primary.host, primary.port))
+
+    def promote(self) -> None:
+        """Make it a primary with what it has.
+
+        Raises:
+            ClusterError: it does not answer or refuses.
+        """
+        self._do("become the primary", lambda: self._client.replicaof("NO", "ONE"))
+
+    def hand_over(self, to: RedisAddress) -> None:
+        """Swap roles with one of its replicas: writers wait until that has everything, and nothing is lost.
+
+        Raises:
+            ClusterError: it did not happen within 10 s, and then nothing has changed.
+        """
+        ms = int(_SWITCH_LIMIT_S * 1000)
+        self._do(
+            f"hand over to {to}",
+            lambda: self._client.execute_command("FAILOVER", "TO", to.host, to.port, "TIMEOUT", ms),
+        )
+        deadline_s = time.monotonic() + _SWITCH_LIMIT_S + 1
+        while time.monotonic() < deadline_s:
+            told = self._do("say how far it is", lambda: self._client.info("replication"))
+            if told.get("master_failover_state", "no-failover") == "no-failover":
+                if told["role"] != "master":
+                    return
+                break
+            time.sleep(_POLL_S)
+        raise ClusterError(
+            f"Redis at {self.address} did not hand over to {to}; nothing has changed.",
+            "Is the replica there, and close behind? Look at both logs, then try again.",
+        )
+
+    def claim(self, record: HeadRecord, instead_of: HeadRecord | None) -> bool:
+        """Write the record unless another one has come meanwhile; return whether it stands there.
+
+        Raises:
+            ClusterError: it does not answer, or is a replica.
+        """
+        known = self._do("say who is the head", lambda: self._client.get(KEY))
+        if _parsed(known) == record:
+            return True
+        if _parsed(known) != instead_of:
+            return False
+        text = record.model_dump_json()
+        done = self._do("take the record", lambda: self._client.eval(_CLAIM, 1, KEY, known or "", text))
+        return bool(done)
+
+    def close(self) -> None:
+        """Close its connections; safe to repeat."""
+        self._client.close()
+
+    def _do(self, what: str, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except (redis.RedisError, OSError) as error:
+            raise ClusterError(
+                f"Redis at {self.address} did not {what} ({_said(error)}).", "Look at its log."
+            ) from None
+
+
+def _parsed(text: str | None) -> HeadRecord | None:
+    try:
+        return HeadRecord.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says in one line; Redis names no secrets in its own."""
+    return str(error).partition("\n")[0] if isinstance(error, redis.ResponseError) else type(error).__name__
