@@ -31,8 +31,8 @@ FLEET := config/fleet.yaml
 PORT_MATRIX := docs/PORT_ALLOCATION_MATRIX.md
 say := @printf '==> %s\n'
 
-.PHONY: help setup given-venv up down status check check-ports check-security audit test test-unit test-contract test-security test-cluster test-hosts \
-	test-gpu bench bench-bus bench-chaos soak ports docs pins secrets-baseline format clean
+.PHONY: help setup given-venv up down status check check-ports check-security audit test test-unit test-contract test-security test-cluster test-hosts test-hosts-long \
+	test-gpu bench bench-bus bench-chaos soak chaos ports docs pins secrets-baseline format clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,7 @@ check: $(READY) ## everything that is checked without running the tests
 		echo "$$report" | grep -E 'KEPT|BROKEN|^Contracts:'
 	$(say) 'documentation: generated pages are not stale'
 	@$(PY) tools/generate_docs.py --check
+	@$(PY) -m tools.generate_deploy --check
 	@$(MAKE) check-ports VENV='$(VENV)'
 	@$(MAKE) check-security VENV='$(VENV)'
 	$(say) 'house: names, sizes, links, preservation table'
@@ -145,13 +146,17 @@ test-cluster: $(READY) ## what only a real Ray cluster shows
 test-hosts: $(READY) ## two hosts in namespaces of this machine (root; skipped otherwise)
 	@if [ "$$(id -u)" -eq 0 ]; then sh tests/hosts/prerequisites.sh; \
 		else echo 'test-hosts: not root, so the tests of two hosts are skipped'; fi
-	@$(PY) -m pytest -q tests/hosts $(ARGS)
+	@$(PY) -m pytest -q tests/hosts --ignore=tests/hosts/long $(ARGS)
+
+test-hosts-long: $(READY) ## what takes minutes on two hosts: an upgrade and the way back under load (root)
+	@if [ "$$(id -u)" -eq 0 ]; then sh tests/hosts/prerequisites.sh; fi
+	@$(PY) -m pytest -q tests/hosts/long $(ARGS)
 
 test-gpu: $(READY) ## a real NVIDIA card (skipped where there is none)
 	@$(PY) -m pytest -q -c tests/gpu/pytest.ini --rootdir=. tests/gpu $(ARGS)
 
 bench: $(READY) ## the numbers of the README
-	@for file in $$(grep -l '__main__' benchmarks/*.py | grep -vE '/(soak|bus_chaos).py$$'); do \
+	@for file in $$(grep -l '__main__' benchmarks/*.py | grep -vE '/(soak|bus_chaos|cluster_chaos|full_cpu|failover).py$$'); do \
 		name=$$(basename $$file .py); printf '==> benchmark: %s\n' $$name; $(PY) -m benchmarks.$$name $(ARGS); \
 	done
 
@@ -164,10 +169,15 @@ bench-chaos: $(READY) ## mail while processes are killed, and an account of ever
 soak: $(READY) ## an hour of mixed mail, and the memory of every process; ARGS='--minutes 5'
 	@$(PY) -m benchmarks.soak $(ARGS)
 
+chaos: $(READY) ## random kills on two hosts while clients write, for 30 minutes (root); MINUTES=3 for less
+	@sh tests/hosts/prerequisites.sh
+	@$(PY) -m benchmarks.cluster_chaos --minutes $(or $(MINUTES),30) $(ARGS)
+
 # --- generated files -------------------------------------------------------------------------------------------------
 
 docs: $(READY) ## write the generated references and the port matrix
 	@$(PY) tools/generate_docs.py
+	@$(PY) -m tools.generate_deploy
 	@$(ZEJZL) fleet ports $(FLEET) > $(PORT_MATRIX).new && mv $(PORT_MATRIX).new $(PORT_MATRIX)
 
 ports: $(READY) ## show the port matrix

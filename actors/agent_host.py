@@ -2,7 +2,7 @@
 
 import gc
 import sys
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import ray
 from ray.actor import ActorHandle
@@ -10,6 +10,7 @@ from ray.actor import ActorHandle
 from actors.closed import closed
 from actors.place import MAX_CONCURRENCY, prepare_process
 from zejzl_ray.cluster.agent_host import AgentHost, AgentHostOptions
+from zejzl_ray.cluster.mail_door import Deliver
 from zejzl_ray.cluster.names import MACHINE_LABEL, agent_host_name
 from zejzl_ray.contracts import agent_host as wire
 from zejzl_ray.contracts.agent_life import AgentInfo
@@ -37,7 +38,9 @@ class AgentHostActor:
     def __init__(self, options: AgentHostOptions) -> None:
         prepare_process(agent_host_name(options.name), options.settings, options.machine)
         sys.path[:0] = [folder for folder in options.path if folder not in sys.path]
-        self._host = AgentHost(options, ray.util.get_node_ip_address())
+        # Closed, like every method of this class; its type is that of a handle's method, which it is not in here.
+        deliver = cast(Deliver, self.deliver_mail)
+        self._host = AgentHost(options, ray.util.get_node_ip_address(), deliver)
         self._security = self._host.security
         self._host.launch()
         gc.collect()
@@ -51,13 +54,8 @@ class AgentHostActor:
         return await self._host.open_mail(request, call)
 
     @ray.method
-    async def deliver_mail(
-        self, request: wire.DeliverMail, call: CallContext, *_pieces: bytes
-    ) -> wire.MailDelivered:
-        """Take a batch of another host, and give it what is there for it.
-
-        A long one comes in pieces, which are put together before this runs; Ray goes by the signature.
-        """
+    async def deliver_mail(self, request: wire.DeliverMail, call: CallContext) -> wire.MailDelivered:
+        """Take a batch of another host, and give it what is there for it."""
         return await self._host.deliver_mail(request, call)
 
     @ray.method

@@ -7,7 +7,6 @@ from typing import Any, Protocol, TypeVar
 
 from zejzl_ray.contracts.access import AuthenticatedCall
 from zejzl_ray.contracts.base import Contract
-from zejzl_ray.contracts.beside import together
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.contracts.services import BY_SERVICE
@@ -54,8 +53,6 @@ def closed(service: str) -> Callable[[A], A]:
                 f"operations without a method: {', '.join(missing) or 'none'}."
             )
         for name, method in methods.items():
-            if operations[name].beside and inspect.getfullargspec(method).varargs is None:
-                raise TypeError(f"{actor.__name__}.{name} takes no pieces of {operations[name].beside}.")
             setattr(actor, name, _checked(operations[name], method))
         return actor
 
@@ -64,7 +61,7 @@ def closed(service: str) -> Callable[[A], A]:
 
 def _checked(operation: Operation, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(method)
-    async def checked(self: Any, request: Contract, call: CallContext, *pieces: bytes) -> Any:
+    async def checked(self: Any, request: Contract, call: CallContext) -> Any:
         if type(request) is not operation.request or not isinstance(call, CallContext):
             raise InvalidInput(
                 f"{operation.key} takes a {operation.request.__name__} and a CallContext.",
@@ -72,10 +69,6 @@ def _checked(operation: Operation, method: Callable[..., Awaitable[Any]]) -> Cal
             )
         door: Door = getattr(self, DOOR)
         with bind_call(call.request_id, call.caused_by):  # refusals are logged with them too
-            admitted = await door.admit(operation, request, call)
-            whole = (
-                together(operation, request, pieces) if pieces else request
-            )  # after who may do this is known
-            return await method(self, whole, admitted)
+            return await method(self, request, await door.admit(operation, request, call))
 
     return checked

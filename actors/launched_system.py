@@ -19,7 +19,7 @@ from serve_apps.haproxy.environment import haproxy_directory
 from zejzl_ray.cluster.local_nodes import exclusive
 from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, ingress_url, node_agent_settings
 from zejzl_ray.cluster.node_intent import is_stand_in
-from zejzl_ray.cluster.node_start import NodeStart, client_environment
+from zejzl_ray.cluster.node_start import NodeRole, NodeStart, client_environment
 from zejzl_ray.cluster.record import ClusterRecord
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.fleet.declare import declare_command
@@ -32,8 +32,17 @@ if TYPE_CHECKING:
 Report = Callable[[str], None]
 
 
-def node_environment(settings: Settings) -> dict[str, str]:
-    """Return what Ray's processes need in their environment on this machine, beside what starts the node."""
+def node_environment(settings: Settings, role: NodeRole) -> dict[str, str]:
+    """Return what Ray's processes need in their environment on this machine, beside what starts the node.
+
+    The ingress listens at the head only. Settings are the same on all machines, and an address in them is the head's: a
+    worker has no certificate that names it, and needs none.
+
+    Raises:
+        ClusterError: the ingress would listen beyond loopback without a certificate.
+    """
+    if role is not NodeRole.HEAD:
+        settings = settings.model_copy(update={"bind_host": "127.0.0.1", "http_tls": "auto"})
     return ingress_environment(settings)
 
 
@@ -94,7 +103,7 @@ def run_launched_services(
             f"The fleet declares no machine {node.machine}.", "Name this machine as in the fleet file."
         )
     data_dir = settings.data_path
-    os.environ.update(node_environment(settings) | client_environment(node.token_path, node.tls))
+    os.environ.update(node_environment(settings, node.role) | client_environment(node.token_path, node.tls))
     from actors.bootstrap import Plan, bring_up  # noqa: PLC0415  imports ray
     from actors.host_plans import plan_hosts  # noqa: PLC0415  as above
     from actors.local_system import connected  # noqa: PLC0415  as above

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import quote
 
 from pydantic import (
@@ -24,6 +24,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zejzl_ray.errors import SettingsInvalid
 
+MAIL_PORTS: Final = "7600-7699"
+_FEWEST_WORKER_PORTS = 50
+_WEB_ADDRESS = r"^(https?://[^\s@]+)?$"  # without a password, which every process of the dashboard would show
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -114,21 +117,66 @@ class Settings(BaseSettings):
     )
     error_bus_port: int = Field(default=7003, ge=1, le=65535, description="health port of error_bus")
     security_port: int = Field(default=7005, ge=1, le=65535, description="health port of security_gateway")
+    mail_ports: str = Field(
+        default="",
+        pattern=r"^([1-9][0-9]{3,4}-[1-9][0-9]{3,4})?$",
+        description="ports of hosts of agents for mail between them, first-last; unset: any free ones on one machine, "
+        f"{MAIL_PORTS} between machines",
+    )
     ray_port: int | None = Field(
         default=None,
         ge=1024,
         le=65535,
-        description="port of Ray's control store on one machine; unset: a free one",
+        description="port of Ray's control store; unset: a free one on one machine, 6379 between machines",
     )
     dashboard_port: int | None = Field(
         default=None,
         ge=1024,
         le=65535,
-        description="port of Ray's dashboard; unset: 8265, or a free one if taken",
+        description="port of Ray's dashboard; unset: 8265, on one machine a free one if that is taken",
+    )
+    ray_node_manager_port: int = Field(
+        default=20001, description="port of Ray's raylet for work, between machines; 0: a free one"
+    )
+    ray_object_manager_port: int = Field(
+        default=20002, description="port of Ray's raylet for objects, between machines; 0: a free one"
+    )
+    ray_agent_grpc_port: int = Field(
+        default=20003, description="port of Ray's node agent, between machines; 0: a free one"
+    )
+    ray_agent_http_port: int = Field(
+        default=20004, description="HTTP port of Ray's node agent, between machines; 0: a free one"
+    )
+    ray_runtime_env_port: int = Field(
+        default=20005,
+        description="port of Ray's runtime environment agent, between machines; 0: a free one",
+    )
+    ray_worker_ports: str = Field(
+        default="20100-20999",
+        description="range for actors, tasks and programs, one port each, between machines; any: free ones",
+    )
+    ray_client_port: int = Field(
+        default=10001, ge=1024, le=65535, description="port for ray:// programs at the head, between machines"
+    )
+    ray_metrics_port: int = Field(
+        default=8090, ge=1024, le=65535, description="port of ZEJZL_RAY_METRICS, between machines"
     )
     ray_metrics: bool = Field(
         default=False,
         description="Ray's own pages of figures, one a machine, for Prometheus; anybody who reaches them reads them",
+    )
+    prometheus_url: str = Field(
+        default="",
+        pattern=_WEB_ADDRESS,
+        description="Prometheus as the head reaches it: Ray's dashboard asks it; unset: http://localhost:9090",
+    )
+    grafana_url: str = Field(
+        default="",
+        pattern=_WEB_ADDRESS,
+        description="Grafana as the head reaches it, for the panels of Ray's dashboard; unset: no panels",
+    )
+    grafana_iframe_url: str = Field(
+        default="", pattern=_WEB_ADDRESS, description="Grafana as the browser reaches it; unset: the same"
     )
     ingress_replicas: int = Field(default=1, ge=1, le=64, description="replicas of the ingress")
     home_wait_s: float = Field(
@@ -186,6 +234,35 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("mail_ports")
+    @classmethod
+    def _is_a_range(cls, value: str) -> str:
+        first, _, last = value.partition("-")
+        if value and not 1024 <= int(first) <= int(last) <= 65535:
+            raise ValueError(
+                "is no range: give the first and the last port, from 1024 to 65535, such as 7600-7699"
+            )
+        return value
+
+    @field_validator(
+        "ray_node_manager_port",
+        "ray_object_manager_port",
+        "ray_agent_grpc_port",
+        "ray_agent_http_port",
+        "ray_runtime_env_port",
+    )
+    @classmethod
+    def _is_free_or_fixed(cls, value: int) -> int:
+        if value and not 1024 <= value <= 65535:
+            raise ValueError("must be 0, for a free one, or from 1024 to 65535")
+        return value
+
+    @field_validator("ray_worker_ports")
+    @classmethod
+    def _is_range(cls, value: str) -> str:
+        port_range(value)
+        return value
+
     @model_validator(mode="after")
     def _is_open_in_dev_only(self) -> "Settings":
         if not self.require_auth and (self.environment != "dev" or not _is_loopback(self.bind_host)):
@@ -193,6 +270,13 @@ class Settings(BaseSettings):
                 "ZEJZL_REQUIRE_AUTH=false counts with ZEJZL_ENVIRONMENT=dev and a loopback address only"
             )
         return self
+
+    def mail_port_range(self, *, is_one_machine: bool) -> range:
+        """Return the ports that hosts of agents may take for mail; an empty one stands for any free port."""
+        if not self.mail_ports and is_one_machine:
+            return range(0)
+        first, _, last = (self.mail_ports or MAIL_PORTS).partition("-")
+        return range(int(first), int(last) + 1)
 
     @property
     def data_path(self) -> Path:
@@ -208,6 +292,11 @@ class Settings(BaseSettings):
             log_file_mib=self.log_file_mib,
             log_files_kept=self.log_files_kept,
         )
+
+    @property
+    def ray_worker_range(self) -> tuple[int, int] | None:
+        """First and last of the ports for Ray's workers; None for any free ones."""
+        return port_range(self.ray_worker_ports)
 
     @property
     def is_exposed(self) -> bool:
@@ -249,6 +338,22 @@ class Settings(BaseSettings):
         return SecretStr(f"{scheme}://{user}:{quoted}@{hosts}{slash}{tail}")
 
 
+def port_range(text: str, fewest: int = _FEWEST_WORKER_PORTS) -> tuple[int, int] | None:
+    """Return first and last port of ``FIRST-LAST``; None for ``any``.
+
+    Raises:
+        ValueError: it is neither, or holds too few.
+    """
+    if text.strip() == "any":
+        return None
+    first, _, last = (part.strip() for part in text.partition("-"))
+    if not (first.isdecimal() and last.isdecimal() and 1024 <= int(first) <= int(last) <= 65535):
+        raise ValueError("must be FIRST-LAST, from 1024 to 65535, such as 20100-20999; or any")
+    if int(last) - int(first) < fewest - 1:
+        raise ValueError(f"must hold at least {fewest} ports: each actor takes one")
+    return int(first), int(last)
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
@@ -256,10 +361,15 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def setting_names() -> tuple[str, ...]:
+    """Return the variables that are settings and hold no secret."""
+    names = {f"ZEJZL_{name.upper()}" for name in Settings.model_fields if "password" not in name}
+    return tuple(sorted({*names, "ZEJZL_REDIS_PASSWORD_FILE"}))
+
+
 def settings_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of an environment that are settings and hold no secret, to be kept for a later start."""
-    names = {f"ZEJZL_{name.upper()}" for name in Settings.model_fields if "password" not in name}
-    names.add("ZEJZL_REDIS_PASSWORD_FILE")
+    names = setting_names()
     return {name: value for name, value in environment.items() if name in names}
 
 

@@ -4,13 +4,16 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cluster.doors_of import open_doors, without_token
 from tests.cluster.system import System, new_data_dir, system_environment
+from zejzl_ray.cluster.listeners import ProcessKind, Reach
 from zejzl_ray.contracts import agent_host as wire
 from zejzl_ray.errors import NotFound
 from zejzl_ray.sdk.connect import connect
@@ -154,6 +157,18 @@ def test_the_list_shows_where_they_are_and_how(agents_system: System) -> None:
     shown = agents_system.zejzl("agents", "list").stdout
     for word in ("Asker", "Answerer", "left", "right", "mainpc", "pc2", "has no Nobody"):
         assert word in shown
+
+
+async def test_the_doors_for_mail_are_on_the_list_and_refuse_who_shows_nothing(agents_system: System) -> None:
+    found = [
+        one for one in open_doors(agents_system) if one.listener.kind is ProcessKind.AGENT_HOST and one.door
+    ]
+    doors = Counter(one.door.name for one in found if one.door is not None)
+    assert doors == {"mail": 2, "calls of hosts of agents": 2}
+    for one in found:
+        assert one.door is not None
+        assert one.listener.reach is Reach.LOOPBACK
+        assert {await without_token(one.listener, path) for path in one.door.tried} == {"UNAUTHENTICATED"}
 
 
 def test_up_again_leaves_hosts_alone_that_have_not_changed(agents_system: System) -> None:

@@ -12,31 +12,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]  # ships no types
 import httpx2
 import ray
 
+from tests.cluster.doors_of import host_of, open_doors, without_token
 from tests.cluster.system import System
-from zejzl_ray.cli.doors import setup_of
-from zejzl_ray.cluster.doors import DOORS, OpenDoor, Proof, Speaks, match_doors
-from zejzl_ray.cluster.listeners import Listener, ProcessKind, Reach, Transport, find_listeners
-from zejzl_ray.cluster.node_processes import find_node_processes
-from zejzl_ray.cluster.record import require_record
-from zejzl_ray.settings import Settings
+from zejzl_ray.cluster.doors import DOORS, OpenDoor, Proof, Speaks
+from zejzl_ray.cluster.listeners import Listener, ProcessKind, Reach, Transport
 
 # There at every moment on one machine; the others come and go.
 ALWAYS = {door.name for door in DOORS if door.kind is not None} - {
     "Ray client, one program",
     "proxy log",  # from its first line on
+    *(door.name for door in DOORS if door.kind is ProcessKind.AGENT_HOST),  # there are no agents
     *(door.name for door in DOORS if door.is_asked_for),
 }  # fmt: skip
 _LIMIT_S = 10.0
-
-
-def open_doors(system: System) -> tuple[OpenDoor, ...]:
-    """Return every socket on which a process of the system waits for others."""
-    record = require_record(system.data_dir)
-    return match_doors(find_listeners(find_node_processes(record.cluster_id)), setup_of(Settings(), record))
 
 
 def asking_for(found: Iterable[OpenDoor], speaks: Speaks) -> list[tuple[Listener, tuple[str, ...]]]:
@@ -48,12 +39,6 @@ def asking_for(found: Iterable[OpenDoor], speaks: Speaks) -> list[tuple[Listener
         and one.door.speaks is speaks
         and one.door.proof in (Proof.ACCESS_TOKEN, Proof.RAY_TOKEN)
     ]
-
-
-def host_of(listener: Listener) -> str:
-    """Return where this machine reaches the socket."""
-    address = listener.address.removeprefix("::ffff:")
-    return "127.0.0.1" if listener.reach is Reach.ALL else f"[{address}]" if ":" in address else address
 
 
 def test_everything_that_listens_is_on_the_list_and_no_wider_than_it_says(ray_cluster: System) -> None:
@@ -96,16 +81,6 @@ async def test_every_door_of_rays_own_calls_refuses_who_has_no_token(running_sys
         # A server without the method says so; one of them is that server's own.
         assert set(answers) <= {"UNAUTHENTICATED", "UNIMPLEMENTED"}, (listener, answers)
         assert "UNAUTHENTICATED" in answers, (listener, answers)
-
-
-async def without_token(listener: Listener, method: str) -> str:
-    """Return the status with which a gRPC server answers an empty call that carries no token."""
-    async with grpc.aio.insecure_channel(f"{host_of(listener)}:{listener.port}") as channel:
-        try:
-            await channel.unary_unary(method)(b"", timeout=_LIMIT_S)
-        except grpc.aio.AioRpcError as error:
-            return str(error.code().name)
-    return "OK"
 
 
 def test_socket_files_are_in_directories_that_only_their_owner_enters(running_system: System) -> None:

@@ -1,18 +1,24 @@
 """Ray's own page of figures, which a node serves where it is asked for, has the figures of mail."""
 
 import asyncio
+import json
 import os
 import secrets
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from tests.cluster.eventually import eventually
 from tests.cluster.system import new_data_dir
 from zejzl_ray.cluster.listeners import find_listeners
+from zejzl_ray.cluster.monitoring import Monitoring
 from zejzl_ray.cluster.node_processes import find_node_processes, stop_node
 from zejzl_ray.cluster.node_start import NodePorts, NodeRole, NodeStart, client_environment, ray_start_command
 from zejzl_ray.cluster.ports import free_ports
@@ -42,7 +48,34 @@ WANTED = ("ray_bus_messages_total", "ray_bus_queue_depth", "ray_agent_state", "r
           "ray_bus_delivery_latency_seconds")  # fmt: skip
 
 
-async def test_a_node_that_is_asked_for_figures_serves_those_of_mail_on_loopback() -> None:
+class Beside(BaseHTTPRequestHandler):
+    """Prometheus and Grafana in one, as far as the dashboard asks whether they are there."""
+
+    def do_GET(self) -> None:
+        """Say that all is well."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps({"status": "success", "database": "ok"}).encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Be quiet."""
+
+
+@pytest.fixture
+def beside() -> Iterator[str]:
+    """The address of something that answers for Prometheus and Grafana."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Beside) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join(10)
+
+
+async def test_a_node_that_is_asked_for_figures_serves_those_of_mail_on_loopback_and_shows_panels(
+    beside: str,
+) -> None:
     folder = new_data_dir()
     token = folder / "ray_token"
     ensure_token(token)
@@ -57,6 +90,9 @@ async def test_a_node_that_is_asked_for_figures_serves_those_of_mail_on_loopback
         token_path=token,
         cpus=1,
         ports=NodePorts(dashboard=dashboard, ray_client=client, metrics=metrics),
+        monitoring=Monitoring(
+            prometheus_url=beside, grafana_url=beside, grafana_iframe_url="https://grafana.lan"
+        ),
         ray_executable=str(Path(sys.executable).with_name("ray")),
     )
     command = ray_start_command(node)
@@ -88,8 +124,14 @@ async def test_a_node_that_is_asked_for_figures_serves_those_of_mail_on_loopback
                     return all(f"\n{name}{{" in page for name in WANTED)
 
                 await eventually(is_shown, within_s=60, what=f"all of {WANTED} are on Ray's page")
+                http.headers["Authorization"] = f"Bearer {token.read_text().strip()}"
+                asked = f"http://127.0.0.1:{dashboard}/api"
+                prometheus = (await http.get(f"{asked}/prometheus_health")).json()
+                grafana = (await http.get(f"{asked}/grafana_health")).json()
         finally:
             exporter.communicate(timeout=20)
+        assert (prometheus["result"], grafana["result"]) == (True, True)
+        assert grafana["data"]["grafanaHost"] == "https://grafana.lan"
         line = next(line for line in page.splitlines() if line.startswith("ray_bus_messages_total{"))
         assert 'type="question"' in line
         assert line.endswith(" 7.0")

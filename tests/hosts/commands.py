@@ -1,5 +1,7 @@
 """Run a program with a time limit, and never leave it behind."""
 
+import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,11 +48,13 @@ def run_command(
         text=True,
         errors="replace",
         env=environment,
+        start_new_session=True,
     ) as process:
         try:
             output, errors = process.communicate(given, timeout=timeout_s)
         except subprocess.TimeoutExpired:
-            process.kill()
+            # what it has started too, which would keep the pipes open
+            os.killpg(process.pid, signal.SIGKILL)
             output, errors = process.communicate(timeout=5)
             raise CommandFailed(
                 f"{' '.join(argv)}: not done after {timeout_s:g} s\n{output[-4000:]}\n{errors[-4000:]}"

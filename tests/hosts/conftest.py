@@ -3,27 +3,49 @@
 import contextlib
 import shutil
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.hosts.commands import CommandFailed
 from tests.hosts.hosts import Host, reason_to_skip
 from tests.hosts.leftovers import BASE, clean_leftovers, own_prefix
 from tests.hosts.network import Network
-from tests.hosts.ray_cluster import RayCluster, two_hosts
+from tests.hosts.ray_cluster import RayCluster
+from tests.hosts.stage import SLACK, Stage, a_cluster, a_stage
 
+Tell = Callable[[str, float, float], None]
+
+_WITHOUT_CLUSTER = ("test_hosts_are_hosts", "test_disk_and_clock")
+_STOPPING = ("test_ray_down", "test_one_command_stops")
 _HERE = Path(__file__).parent
 _REASON = reason_to_skip()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip everything in this folder where hosts cannot be made."""
+    """Skip everything in this folder where hosts cannot be made; put the tests of the one cluster in their order."""
     if _REASON is not None:
         for item in items:
             if item.path.is_relative_to(_HERE):
                 item.add_marker(pytest.mark.skip(reason=_REASON))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """Return when a test comes: others of the folder keep their place among those of the same turn.
+
+    What leaves the cluster as it is comes first, then what takes parts of it away, then what stops it for good; then
+    those that bring a cluster of their own, so that there are never two at once.
+    """
+    fixtures = getattr(item, "fixturenames", ())
+    if not item.path.is_relative_to(_HERE):
+        return 0
+    if "ray_cluster" not in fixtures:
+        return 4 if item.path.stem not in _WITHOUT_CLUSTER else 0
+    if item.name.startswith(_STOPPING):
+        return 3
+    return 2 if "stage" in fixtures else 1
 
 
 @pytest.fixture(scope="session")
@@ -49,13 +71,27 @@ def bare_hosts(prefix: str) -> Iterator[tuple[Host, Host]]:
 
 @pytest.fixture(scope="session")
 def ray_cluster(prefix: str) -> Iterator[RayCluster]:
-    """Two hosts on which ``ray up cluster.yaml`` has run once."""
-    with two_hosts(f"{prefix}r") as cluster:
-        try:
-            cluster.up()
-        except CommandFailed as error:
-            raise AssertionError(f"{error}\n{cluster.logs()}") from None
+    """Two hosts on which ``ray up cluster.yaml`` has run once; one cluster for all tests, in the order below."""
+    with a_cluster(f"{prefix}r") as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def stage(ray_cluster: RayCluster) -> Stage:
+    """The cluster for the tests that take parts of it away; each leaves both machines in it."""
+    return a_stage(ray_cluster)
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
+    """Show a time beside its bar, whatever pytest does with output, and fail at three times the bar."""
+
+    def show(what: str, took_s: float, bar_s: float) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n  {what}: {took_s:.1f} s (bar {bar_s:g} s)")
+        assert took_s <= SLACK * bar_s
+
+    return show
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ class Network:
 
     def address(self, number: int) -> str:
         """Return the address of the host with this number, 1 to 254."""
-        return f"10.77.0.{number}"
+        return address_of(number)
 
     def attach(self, namespace: str, number: int) -> None:
         """Give the host's namespace an ``eth0`` with its address, and a port on the bridge."""
@@ -80,6 +80,11 @@ class Network:
     @staticmethod
     def _port(number: int) -> str:
         return f"port{number}"
+
+
+def address_of(number: int) -> str:
+    """Return the address of the host with this number, 1 to 254, in every network of the tests."""
+    return f"10.77.0.{number}"
 
 
 def _ip(*arguments: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -13,20 +14,34 @@ from tests.hosts.commands import Finished
 from tests.hosts.hosts import PROJECT, Host
 from tests.hosts.network import Network
 from tests.hosts.waiting import wait_until
+from zejzl_ray.cluster_file.release import without_release
 
 CLUSTER_FILE: Final = "~/cluster.yaml"
 DATA_DIR: Final = "~/.local/share/zejzl"
 CARDS: Final = {"mainpc": ("RTX 4090", 24564), "pc2": ("RTX 3060", 12288)}
 VRAM_MIB: Final = {name: mib for name, (_, mib) in CARDS.items()}
+_SETTINGS: Final = {
+    "ZEJZL_CPUS": "1",
+    "ZEJZL_OBJECT_STORE_MIB": "200",
+    "ZEJZL_SIMULATED_GPUS": ";".join(f"{name}={card}:{mib}" for name, (card, mib) in CARDS.items()),
+}
 _EXAMPLE_ADDRESSES: Final = {"mainpc": "192.168.1.10", "pc2": "192.168.1.11"}
 _UP_LIMIT_S: Final = 120.0
 _DOWN_LIMIT_S: Final = 90.0
+_SEND_LIMIT_S: Final = 180.0
 
 
 class RayCluster:
-    """Two hosts, mainpc and pc2, and the commands that a person gives on mainpc."""
+    """Two hosts, mainpc and pc2, and the commands that a person gives on mainpc.
 
-    def __init__(self, mainpc: Host, pc2: Host) -> None:
+    Args:
+        mainpc: the head.
+        pc2: the worker.
+        has_release: whether `ray up` installs the project; else both have it already, as the file allows.
+    """
+
+    def __init__(self, mainpc: Host, pc2: Host, *, has_release: bool = False) -> None:
+        self.has_release = has_release
         self.mainpc = mainpc
         self.pc2 = pc2
 
@@ -36,18 +51,21 @@ class RayCluster:
         Args:
             has_replica: Redis runs on pc2 too, as a replica of mainpc's, and commits wait for it.
         """
-        edited = self._with_own_addresses((PROJECT / "cluster.yaml").read_text())
+        text = (PROJECT / "cluster.yaml").read_text()
+        edited = self._with_own_addresses(text if self.has_release else without_release(text))
         edited = edited.replace("ssh_user: zejzl", "ssh_user: root")
         if has_replica:
             url = f"rediss://{self.mainpc.address}:6380"
             edited = edited.replace(url, f"'{url}?replicas=1&when_away=acknowledge'")
         (self.mainpc.folder / "home" / "cluster.yaml").write_text(edited)
+        if self.has_release:
+            self.mainpc.run("zejzl release send cluster.yaml", timeout_s=_SEND_LIMIT_S)
         self.mainpc.run("zejzl node token")
         self.mainpc.run(f"zejzl tls init --machine mainpc --address {self.mainpc.address}")
         self.mainpc.run(
             f"zejzl tls issue pc2 --address {self.pc2.address} --ssh root@{self.pc2.address}", timeout_s=60
         )
-        self.start_redis(self.mainpc)
+        self.start_redis()
         if has_replica:
             # What `ray up` brings pc2; its Redis starts before the first one.
             secrets = " ".join(
@@ -58,8 +76,9 @@ class RayCluster:
             self.pc2.run(f"zejzl node token --replica-of {self.mainpc.address}")
             self.start_redis(self.pc2)
 
-    def start_redis(self, host: Host) -> None:
-        """Start a real Redis on a host with the project's own configuration; it dies with the host."""
+    def start_redis(self, host: Host | None = None) -> None:
+        """Start a real Redis on mainpc or another host, as the project configures it, with what it had written."""
+        host = host or self.mainpc
         home = str(host.home)
         edited = (PROJECT / "deploy" / "redis.conf").read_text()
         edited = edited.replace(_EXAMPLE_ADDRESSES["mainpc"], host.address).replace(
@@ -102,10 +121,13 @@ class RayCluster:
 
     def up(self) -> Finished:
         """Run ``ray up``; it returns when the head is up, and the worker follows."""
-        return self.mainpc.run(f"ray up -y --no-config-cache {CLUSTER_FILE}", timeout_s=_UP_LIMIT_S)
+        limit_s = _UP_LIMIT_S + (_SEND_LIMIT_S if self.has_release else 0)
+        return self.mainpc.run(f"ray up -y --no-config-cache {CLUSTER_FILE}", timeout_s=limit_s)
 
     def down(self) -> Finished:
-        """Run ``ray down``; it returns when the head is stopped, and the worker follows."""
+        """End the programs of tests, and run ``ray down``; it returns when the head is stopped; the worker follows."""
+        for host in (self.mainpc, self.pc2):
+            host.run("pkill -9 -f '^python -m tests[.]hosts'", is_checked=False)
         return self.mainpc.run(f"ray down -y {CLUSTER_FILE}", timeout_s=_DOWN_LIMIT_S)
 
     def ask(self, program: str, *, timeout_s: float = 60.0) -> Any:
@@ -142,6 +164,10 @@ class RayCluster:
         done = self.mainpc.run(f"curl -fsS -m 20 -H {token} 'http://127.0.0.1:8265{path}'", timeout_s=30)
         return json.loads(done.output)
 
+    def is_ready(self) -> bool:
+        """Whether every service is ready."""
+        return self.mainpc.run("timeout 20 zejzl status --json", is_checked=False, timeout_s=30).status == 0
+
     def logs(self) -> str:
         """Return the end of what the supervisors and the start of the services wrote, for a failed test."""
         parts = []
@@ -150,6 +176,30 @@ class RayCluster:
                 found = host.run(f"tail -c 3000 ~/.local/share/zejzl/{name}", is_checked=False)
                 parts.append(f"--- {host.name} {name}\n{found.output}")
         return "\n".join(parts)
+
+
+@contextmanager
+def two_hosts_with_release(prefix: str, folder: Path, **settings: str) -> Iterator[RayCluster]:
+    """Make mainpc, where somebody has built a release, and pc2 with nothing but Python; neither reaches the internet.
+
+    Args:
+        prefix: of every name.
+        folder: the release.
+        settings: further environment variables of both.
+    """
+    with Network(prefix) as network:
+        names = {"mainpc": network.address(11), "pc2": network.address(12)}
+        environment = {**_SETTINGS, **settings}
+        bare = {**environment, "PATH": f"{sys.base_prefix}/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+        with (
+            Host(network, "mainpc", 11, environment=environment, neighbours=names) as mainpc,
+            Host(network, "pc2", 12, environment=bare, neighbours=names) as pc2,
+        ):
+            provide_command(mainpc)
+            data = mainpc.folder / "home" / ".local/share/zejzl"
+            data.mkdir(mode=0o700, parents=True)
+            shutil.copytree(folder, data / "release")
+            yield RayCluster(mainpc, pc2, has_release=True)
 
 
 @contextmanager
@@ -163,13 +213,7 @@ def two_hosts(prefix: str, *, has_replica: bool = False, **settings: str) -> Ite
     """
     with Network(prefix) as network:
         names = {"mainpc": network.address(11), "pc2": network.address(12)}
-        environment = {
-            "ZEJZL_CPUS": "1",
-            "ZEJZL_OBJECT_STORE_MIB": "200",
-            "ZEJZL_SIMULATED_GPUS": ";".join(f"{name}={card}:{mib}" for name, (card, mib) in CARDS.items()),
-            "PYTHONPATH": str(PROJECT),
-            **settings,
-        }
+        environment = {**_SETTINGS, "PYTHONPATH": str(PROJECT), **settings}
         with (
             Host(network, "mainpc", 11, environment=environment, neighbours=names) as mainpc,
             Host(network, "pc2", 12, environment=environment, neighbours=names) as pc2,
@@ -186,7 +230,10 @@ def provide_command(host: Host) -> None:
     folder = host.folder / "home" / "bin"
     folder.mkdir()
     program = folder / "zejzl"
-    program.write_text(f"#!{Path(sys.prefix) / 'bin/python'}\nfrom zejzl_ray.cli.main import main\nmain()\n")
+    program.write_text(
+        f"#!{Path(sys.prefix) / 'bin/python'}\nimport sys\nsys.path.insert(0, {str(PROJECT)!r})\n"
+        "from zejzl_ray.cli.main import main\nmain()\n"
+    )
     program.chmod(0o755)
     with (host.folder / "home" / ".bashrc").open("a") as file:
         file.write('export PATH="$HOME/bin:$PATH"\n')

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.hosts.commands import Finished
+from tests.hosts.hosts import Host
 from tests.hosts.ray_cluster import DATA_DIR, VRAM_MIB, RayCluster
 from tests.hosts.waiting import wait_until
 from zejzl_ray.cluster.names import MACHINE_LABEL, SECURITY_GATEWAY, SERVICES, VRAM_RESOURCE, node_agent_name
@@ -271,18 +272,57 @@ def test_the_commands_for_one_machine_leave_the_cluster_alone(
     assert _status(ray_cluster).status == 0
 
 
-def test_ray_down_leaves_nothing_running_on_either_host(ray_cluster: RayCluster) -> None:
+def test_ray_down_leaves_nothing_running_on_either_host_even_where_the_head_cannot_reach_the_worker(
+    ray_cluster: RayCluster,
+) -> None:
+    pc2 = ray_cluster.pc2
+    pc2.run("mv ~/.ssh/authorized_keys ~/.ssh/kept")
+
     ray_cluster.down()
 
-    def leftovers() -> list[str]:
-        hosts = (ray_cluster.mainpc, ray_cluster.pc2)
-        return [
-            f"{host.name}: {line[:200]}" for host in hosts for line in host.processes() if not _is_own(line)
-        ]
+    wait_until(lambda: not _running(pc2), limit_s=20, what="PC2 has found the mark and left")
+    pc2.run("mv ~/.ssh/kept ~/.ssh/authorized_keys")
+    _nothing_runs(ray_cluster)
+
+
+def test_one_command_stops_every_machine_and_another_removes_the_data_once_they_are_stopped(
+    ray_cluster: RayCluster,
+) -> None:
+    mainpc = ray_cluster.mainpc
+    ray_cluster.up()
+    wait_until(lambda: _two(ray_cluster.ask(_NODES)), limit_s=60, what="both nodes have joined")
+    refused = mainpc.run("zejzl cluster purge --yes --json cluster.yaml", is_checked=False, timeout_s=60)
+    down = mainpc.run("zejzl cluster down --json cluster.yaml", timeout_s=90)
+    _nothing_runs(ray_cluster)
+    purged = mainpc.run("zejzl cluster purge --yes --json cluster.yaml", timeout_s=60)
+
+    assert refused.status == 1
+    assert "The cluster is up on this machine" in refused.output
+    said = {row["machine"]: row["said"] for row in json.loads(down.output)["machines"]}
+    assert said == {"mainpc": "node mainpc: stopped", "pc2": "node pc2: stopped"}
+    assert json.loads(purged.output)["is_done"]
+    assert ray_cluster.redis("keys", "*") == []
+    for host in (mainpc, ray_cluster.pc2):
+        left = set(host.run(f"ls {DATA_DIR}").output.split())
+        assert {"ray_token", "security_key", "tls"} <= left
+        assert not left & {"logs", "node.json", "node_intent.json", "node.log", "store"}
+
+
+def _running(host: Host) -> list[str]:
+    return [line[:200] for line in host.processes() if not _is_own(line)]
+
+
+def _nothing_runs(ray_cluster: RayCluster) -> None:
+    hosts = (ray_cluster.mainpc, ray_cluster.pc2)
+    left = {host.name: _running(host) for host in hosts}
+
+    def leftovers() -> bool:
+        left.update({host.name: _running(host) for host in hosts})
+        return any(left.values())
 
     wait_until(lambda: not leftovers(), limit_s=60, what="nothing runs any more")
-    assert leftovers() == []
-    for host in (ray_cluster.mainpc, ray_cluster.pc2):
+    assert left == {"mainpc": [], "pc2": []}
+    for host in hosts:
         assert host.run("find /dev/shm -type f").output == ""
         assert host.run("find /tmp -maxdepth 1 -name 'zj*'").output == ""
 

@@ -286,8 +286,7 @@ def actor_of(service: str) -> type:
 @pytest.mark.parametrize("operation", ALL, ids=lambda operation: operation.key)
 def test_every_operation_is_a_method_of_its_actor(operation: Operation) -> None:
     method = getattr(actor_of(operation.service), operation.name)
-    pieces = ["_pieces"] if operation.beside else []  # of what may be too long for one argument
-    assert list(inspect.signature(method).parameters) == ["self", "request", "call", *pieces]
+    assert list(inspect.signature(method).parameters) == ["self", "request", "call"]
     assert method.__annotations__["request"] is operation.request
     assert method.__annotations__["return"] is operation.reply
 

@@ -62,7 +62,7 @@ def create(
     if output is None:
         make_shelf(directory)
     secrets = _secret_files(settings) if with_secrets else {}
-    manifest = _with_site(
+    manifest = with_site(
         settings,
         lambda site: create_backup(
             site, target, clock=SystemClock(), secrets=secrets, report=_report(as_json)
@@ -173,7 +173,7 @@ def restore(
     """
     settings = load_settings()
     _refuse_while_up(settings)
-    done = _with_site(
+    done = with_site(
         settings,
         lambda site: restore_backup(
             site,
@@ -210,7 +210,9 @@ def restore(
     )
 
 
-def _with_site(settings: Settings, work: Callable[[StoreSite], Awaitable[T]]) -> T:
+def with_site(settings: Settings, work: Callable[[StoreSite], Awaitable[T]]) -> T:
+    """Open the store of all services for some work, and close it again."""
+
     async def run() -> T:
         url = await asyncio.to_thread(service_store_url, settings)
         site = await open_site(url.get_secret_value())

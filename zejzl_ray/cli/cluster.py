@@ -1,4 +1,4 @@
-"""``zejzl cluster``: a cluster of several machines as a whole; write its file, and say what is wrong with it.
+"""``zejzl cluster``: a cluster of several machines as a whole; write its file, say what is wrong with it, stop it.
 
 Exit codes: 0 all is well, 1 something is not or the command failed, 2 wrong usage.
 """
@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from zejzl_ray.cli.cluster_down import down, purge
 from zejzl_ray.cli.cluster_init import init
 from zejzl_ray.cli.cluster_takeover import handback, takeover
 from zejzl_ray.cli.console import errors, output, print_json
@@ -34,6 +35,8 @@ app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(init)
 app.command()(takeover)
 app.command()(handback)
+app.command()(down)
+app.command()(purge)
 
 ClusterPath = Annotated[Path, typer.Argument(help="The cluster file.", show_default=True)]
 DEFAULT_FILE: Final = Path("cluster.yaml")

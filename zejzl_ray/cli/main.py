@@ -16,6 +16,7 @@ from zejzl_ray.cli import (
     auth,
     backup,
     cluster,
+    dashboard,
     deadlocks,
     doors,
     down,
@@ -24,6 +25,8 @@ from zejzl_ray.cli import (
     logs,
     node,
     performance,
+    release,
+    rollback,
     secrets,
     selftest,
     status,
@@ -51,15 +54,19 @@ app.command("down")(down.down)
 app.command("status")(status.status)
 app.command("selftest")(selftest.selftest)
 app.command("doors")(doors.doors)
+app.command("dashboard")(dashboard.dashboard)
 app.command("deadlocks")(deadlocks.deadlocks)
 app.command("performance")(performance.performance)
 app.command("logs")(logs.logs)
 app.command("login")(login.login)
 app.command("logout")(login.logout)
+app.command("rollback")(rollback.rollback)
 app.add_typer(agent.app, name="agent", help="Write a new agent.")
 app.add_typer(agents.app, name="agents", help="The agents that hosts hold: list, run, stop, restart, logs.")
 app.add_typer(fleet.app, name="fleet", help="Read, check and convert startup configurations.")
-app.add_typer(cluster.app, name="cluster", help="A cluster of several machines: write its file, check it.")
+app.add_typer(
+    cluster.app, name="cluster", help="A cluster of several machines: write its file, check it, stop it."
+)
 app.add_typer(tls.app, name="tls", help="Make, renew and show the certificates of the machines.")
 app.add_typer(audit.app, name="audit", help="Read, check and export the audit trail of all services.")
 app.add_typer(
@@ -71,6 +78,11 @@ app.add_typer(trust.app, name="trust", help="Scores of agents and machines.")
 app.add_typer(secrets.app, name="secrets", help="Secrets of agents and services.")
 app.add_typer(
     backup.app, name="backup", help="Back up the state of all services while they work, and restore it."
+)
+app.add_typer(
+    release.app,
+    name="release",
+    help="The project and all that it needs as one folder, and what is installed.",
 )
 app.add_typer(node.app, name="node", help="Join this machine to a cluster of several machines, and leave it.")
 

@@ -15,14 +15,21 @@ import typer
 from pydantic import ValidationError
 
 from zejzl_ray.cli.console import errors, output
+from zejzl_ray.cli.declared_machines import declared_machine, declared_names
+from zejzl_ray.cli.node_ports import ports
+from zejzl_ray.cli.node_purge import purge
+from zejzl_ray.cli.node_resources import resources
+from zejzl_ray.cli.node_state import state
 from zejzl_ray.cli.up import load_checked_fleet
+from zejzl_ray.cli.upgrade import back_up_before_upgrade
 from zejzl_ray.cluster.credential_file import ensure_credential_file, ensure_master_key
 from zejzl_ray.cluster.following import following_head, require_own_turn
 from zejzl_ray.cluster.gcs_store import ensure_gcs_user, remove_old_state, require_gcs_user
-from zejzl_ray.cluster.launched_node import GCS_PORT, plan_node, start_supervised, stop_supervised
+from zejzl_ray.cluster.launched_node import plan_node, start_supervised, stop_supervised
 from zejzl_ray.cluster.launcher_config import read_launcher_config
-from zejzl_ray.cluster.local_plan import MASTER_KEY_FILE, RAY_TOKEN_FILE, TOKEN_FILE
+from zejzl_ray.cluster.local_plan import MASTER_KEY_FILE, RAY_TOKEN_FILE, TOKEN_FILE, service_ports
 from zejzl_ray.cluster.node_intent import NodeIntent, change_role, read_intent
+from zejzl_ray.cluster.node_ports import GCS_PORT
 from zejzl_ray.cluster.node_restarts import ROLE, Ending
 from zejzl_ray.cluster.node_stand_by import wait_for_intent
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
@@ -31,18 +38,25 @@ from zejzl_ray.cluster.redis_address import parse_redis_address
 from zejzl_ray.cluster.redis_role import ensure_role_file, write_role
 from zejzl_ray.cluster.secret_file import ensure_token
 from zejzl_ray.cluster.shared_store import ensure_redis_password, require_shared_store
+from zejzl_ray.cluster.stop_mark import mark_stop_of_orphan, stop_mark
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor import StopAsked, Supervisor
 from zejzl_ray.cluster.supervisor_record import read_supervisor_record
-from zejzl_ray.cluster.this_machine import address_towards, machine_of, own_addresses, resolve
+from zejzl_ray.cluster.this_machine import address_towards, own_addresses, require_own_address, resolve
 from zejzl_ray.cluster_file.addresses import same_address
+from zejzl_ray.cluster_file.launched import require_launched_file
 from zejzl_ray.cluster_file.start_command import parse_worker
 from zejzl_ray.errors import ClusterError, InvalidInput
 from zejzl_ray.log import configure_logging, files_of, get_logger
+from zejzl_ray.release.used_settings import remember_settings
 from zejzl_ray.settings import Settings, load_settings, settings_environment
 from zejzl_ray.tls.policy import RAY_WITHOUT_TLS, ingress_credentials, ray_credentials
 
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app.command()(ports)
+app.command()(resources)
+app.command()(state)
+app.command()(purge)
 
 log = get_logger("zejzl.node")
 
@@ -113,19 +127,22 @@ def start(
     if head == bool(address):
         raise typer.BadParameter("give either --head or --address")
     settings = load_settings()
+    if head and cluster_file is not None:
+        require_launched_file(cluster_file, declared_names(settings))
     launcher = read_launcher_config(cluster_file) if cluster_file is not None else None
     if head:
         own_ip = node_ip or resolve(launcher.head_ip if launcher is not None else socket.gethostname())
         if services and launcher is not None:
             require_shared_store(settings.resolved_store_url(), {own_ip, *launcher.worker_ips})
         head_address = f"{own_ip}:{settings.ray_port or GCS_PORT}"
+        require_own_address(own_ip)
     else:
         head_address = address if ":" in address else f"{address}:{settings.ray_port or GCS_PORT}"
         own_ip = node_ip or address_towards(head_address)
     try:
         node = plan_node(
             settings,
-            machine=machine or _listed_worker(worker or (), own_ip) or _declared_machine(settings, own_ip),
+            machine=machine or _listed_worker(worker or (), own_ip) or declared_machine(settings, own_ip),
             role=NodeRole.HEAD if head else NodeRole.WORKER,
             head_address=head_address,
             node_ip=own_ip,
@@ -147,7 +164,11 @@ def start(
         settings=settings_environment(os.environ),
     )
     require_own_turn(settings, plan)
-    done = start_supervised(plan, settings.data_path, (*_PROGRAM, "node", "run", "--once"))
+    remember_settings(settings.data_path, plan.settings, sys.executable)
+    if plan.services is not None:
+        back_up_before_upgrade(settings)
+    supervisor = (*_PROGRAM, "node", "run", "--once")
+    done = start_supervised(plan, settings.data_path, supervisor, service_ports(settings))
     if done == "already up":
         start_services(plan, settings.data_path)  # an earlier start of theirs may have failed
     output.print(
@@ -164,6 +185,7 @@ def stop() -> None:
     from actors.launched_system import remove_node_leftovers
 
     settings = load_settings()
+    mark_stop_of_orphan(settings)
     record = stop_supervised(settings.data_path)
     remove_node_leftovers(settings)
     name = f"node {record.node.machine}" if record is not None else "node"
@@ -212,10 +234,10 @@ def _supervise(intent: NodeIntent, environment: Mapping[str, str], *, is_patient
             removed = remove_old_state(settings, plan.node.cluster_id, plan.node.redis_namespace)
             log.info("old state of the control store removed", keys=removed)
         # Made here and not by `start`: the node before this one removes its own directories while it ends.
-        own = {"environment": node_environment(settings), "leftovers": node_leftovers(settings)}
-        plan = plan.model_copy(update=own)
-        node = RayNode(plan, data_dir)
-        return Supervisor(plan, data_dir, node, is_patient=is_patient, next_plan=next_plan).run()
+        of_ray = node_environment(settings, plan.node.role)
+        plan = plan.model_copy(update={"environment": of_ray, "leftovers": node_leftovers(settings)})
+        node, mark = RayNode(plan, data_dir), stop_mark(settings, plan.node)
+        return Supervisor(plan, data_dir, node, is_patient=is_patient, mark=mark, next_plan=next_plan).run()
 
 
 @app.command(hidden=True)
@@ -281,8 +303,3 @@ def _listed_worker(workers: Sequence[str], node_ip: str) -> str:
             f"This machine ({node_ip}) is none of the workers: {listed}.", "Add --worker NAME=ADDRESS for it."
         )
     return ""
-
-
-def _declared_machine(settings: Settings, node_ip: str) -> str:
-    fleet, _ = load_checked_fleet(settings, None)
-    return machine_of(fleet.machines, node_ip, socket.gethostname())

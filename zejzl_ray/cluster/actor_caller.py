@@ -15,7 +15,6 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_never, wait_ex
 
 from zejzl_ray.cluster.names import NAMESPACE
 from zejzl_ray.contracts.base import Contract
-from zejzl_ray.contracts.beside import apart
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.operation import Operation
 from zejzl_ray.errors import DeadlineExceeded, Overloaded, ServiceUnavailable, TimedOut, ZejzlError
@@ -122,8 +121,7 @@ class ActorCaller:
                 "Do all machines have the same version of zejzl-ray?",
             )
         try:
-            own, pieces = apart(operation, request)
-            reply: Contract = await method.remote(own, call, *pieces)
+            reply: Contract = await method.remote(request, call)
         except RayTaskError as error:
             self._away.pop(operation.service, None)
             raise own_error(error, operation.service) from None

@@ -1,6 +1,7 @@
 """The process that holds agents: its bus, its agents, and what it tells the services."""
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 from zejzl_ray.agents.host import AgentSet, AgentSpec
 from zejzl_ray.agents.runner import RunnerParts
 from zejzl_ray.auth.audit_remote import RemoteAuditSink
+from zejzl_ray.auth.authorised_caller import AuthorisedCaller
 from zejzl_ray.auth.process_security import ProcessSecurity, SecurityOptions
 from zejzl_ray.bus.durable_mail import DurableMail
 from zejzl_ray.bus.frames import decode_outgoing, encode_frame
@@ -20,12 +22,16 @@ from zejzl_ray.clock import SystemClock
 from zejzl_ray.cluster.agent_credentials import AgentCredentials, AgentRegistrar
 from zejzl_ray.cluster.agent_host_reports import HostReports
 from zejzl_ray.cluster.agent_host_watch import HostWatch, readings_of
-from zejzl_ray.cluster.gateway_access import GatewayAccess
+from zejzl_ray.cluster.gateway_access import CALL_TIMEOUT_S, GatewayAccess
 from zejzl_ray.cluster.host_stores import opener
+from zejzl_ray.cluster.mail_calls import MailCalls
+from zejzl_ray.cluster.mail_channel import mail_tls
 from zejzl_ray.cluster.mail_directory import HOST_KEY, MailDirectory
+from zejzl_ray.cluster.mail_door import Deliver, MailDoor
 from zejzl_ray.cluster.mail_proofs import Shown
 from zejzl_ray.cluster.mail_reception import Reception
 from zejzl_ray.cluster.mail_transport import MailTransport
+from zejzl_ray.cluster.node_start import is_loopback
 from zejzl_ray.cluster.observability_hub import ObservabilityHubClient
 from zejzl_ray.cluster.ray_metrics import RayMetricsExport
 from zejzl_ray.contracts import agent_host as wire
@@ -100,14 +106,15 @@ class AgentHost:
 
     Args:
         options: from the starter.
-        node_address: address of the machine, told to the registry.
+        node_address: address of the machine, told to the registry; mail is taken there.
+        deliver: ``deliver_mail`` of the actor, which checks who brings mail.
 
     Attributes:
         security: checks the calls of this process.
         office: the bus of this process.
     """
 
-    def __init__(self, options: AgentHostOptions, node_address: str) -> None:
+    def __init__(self, options: AgentHostOptions, node_address: str, deliver: Deliver) -> None:
         clock = SystemClock()
         settings = options.settings
         self._options = options
@@ -134,10 +141,16 @@ class AgentHost:
         self.office = PostOffice(
             clock=clock, options=options.bus, host=options.name, directory=self._directory
         )
+        tls = mail_tls(os.environ)
+        ports = settings.mail_port_range(is_one_machine=is_loopback(node_address))
+        self._door = MailDoor(node_address, ports, deliver, tls=tls)
+        self._calls = MailCalls(timeout_s=CALL_TIMEOUT_S, tls=tls)
         self._transport = MailTransport(
             options.name,
             self.office.boot,
             caller=self._access.caller,
+            ways=self._calls,
+            direct=AuthorisedCaller(self._calls, self._access.tokens),
             guard=self.security.guard,
             proofs=self._proofs,
             agents=self._own_agents,
@@ -179,6 +192,7 @@ class AgentHost:
         self._watch = HostWatch(self.office, self.agents, clock, export=export)
         self._tasks: list[asyncio.Task[None]] = []
         self._is_started = False
+        self._no_mail = ""
         self._ended: list[str] = []  # what should run and does not
         self._stopping: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -201,13 +215,17 @@ class AgentHost:
 
     async def open_mail(self, request: wire.OpenMail, call: CallContext) -> wire.MailOpened:
         """Open or renew the connection of another host."""
-        if self._is_closed:
-            raise ServiceUnavailable(f"Host {self._options.name} stops.", "Send again once it is back.")
+        if self._is_closed or not self._door.address:
+            raise ServiceUnavailable(
+                f"Host {self._options.name} takes no mail{f': {self._no_mail}' if self._no_mail else ' now'}.",
+                "Send again once it is back.",
+            )
         connection = await self._reception.open(request, principal_of(call))
         shown = await self._proofs(request.host)
         self.office.link(request.host).can_go_back = shown.agents
         return wire.MailOpened(
             connection=connection.id,
+            address=self._door.address,
             boot=self.office.boot,
             valid_s=min(self._reception.valid_s, shown.life_s),
             speakers=shown.speakers,
@@ -282,6 +300,7 @@ class AgentHost:
             _check("directory", self._directory.problem),
             _check("kept_mail", self._durable.fault),
             _check("observability_hub", self._reports.problem),
+            _check("mail", self._no_mail),
             _check("background", "; ".join(self._ended), CheckStatus.FAILED),
         ]
         for info in (*await self.agents.list(), *self._absent()):
@@ -324,6 +343,8 @@ class AgentHost:
         await self._watch.stop()
         await self._transport.close()
         await self.office.close()
+        await self._calls.close()
+        await self._door.close()
         await self.security.stop()
         await self._credentials.close()
         await self._access.close()
@@ -335,6 +356,7 @@ class AgentHost:
 
     async def _start_agents(self) -> None:
         """Start the agents in their order; one that cannot be started does not keep the others from it."""
+        await self._open_door()  # before others hear of mailboxes here
         await self._directory.wait_until_read(_DIRECTORY_S)  # otherwise all that they write to are unknown
         for spec in self._specs.values():
             try:
@@ -342,6 +364,13 @@ class AgentHost:
             except Exception as error:
                 _log.error("agent could not be started", agent=spec.name, exc_info=error)
         self._is_started = True
+
+    async def _open_door(self) -> None:
+        try:
+            await self._door.start()
+        except ServiceUnavailable as error:  # among themselves the agents write all the same
+            _log.error("no mail comes in from other hosts", error=error.message)
+            self._no_mail = error.message
 
     async def _start(self, spec: AgentSpec) -> AgentInfo:
         try:

@@ -69,7 +69,7 @@ class Door:
         speaks: what is spoken there.
         transport: what kind of socket it is.
         reaches: how wide it may be.
-        is_rays: whether it stays on loopback on one machine; between several it is as wide as ``reaches``.
+        is_between_machines: whether it stays on loopback on one machine; between several it is as wide as ``reaches``.
         follows_bind_host: whether it listens on ``ZEJZL_BIND_HOST`` too.
         is_ipv6: True or False where that tells it from another door of the same process.
         port: attribute of :class:`Setup` with its port or ports; empty for any port.
@@ -89,7 +89,7 @@ class Door:
     speaks: Speaks = Speaks.OTHER
     transport: Transport = Transport.TCP
     reaches: frozenset[Reach] = frozenset({Reach.LOOPBACK})
-    is_rays: bool = False
+    is_between_machines: bool = False
     follows_bind_host: bool = False
     is_ipv6: bool | None = None
     port: str = ""
@@ -119,7 +119,9 @@ class Door:
             return False
         if self.is_ipv6 is not None and listener.is_ipv6 is not self.is_ipv6:
             return False
-        reaches = frozenset({Reach.LOOPBACK}) if self.is_rays and setup.is_one_machine else self.reaches
+        reaches = (
+            frozenset({Reach.LOOPBACK}) if self.is_between_machines and setup.is_one_machine else self.reaches
+        )
         return listener.reach in reaches or (self.follows_bind_host and listener.address == setup.bind_host)
 
     def _ports(self, setup: Setup) -> tuple[int, ...]:
@@ -157,6 +159,7 @@ def match_doors(listeners: Iterable[Listener], setup: Setup) -> tuple[OpenDoor, 
 _ANYWHERE: Final = frozenset({Reach.LOOPBACK, Reach.ONE_ADDRESS, Reach.ALL})
 _NEAR: Final = frozenset({Reach.LOOPBACK, Reach.ONE_ADDRESS})
 _FILE: Final = frozenset({Reach.FILE})
+_FREE: Final = "any free one on one machine"
 _ONE_OR_ALL: Final = "127.0.0.1; all interfaces between machines"
 _ONE_OR_BOTH: Final = "127.0.0.1; the machine's address too between machines"
 _ONE_OR_OWN: Final = "127.0.0.1; the machine's address between machines"
@@ -211,12 +214,13 @@ DOORS: Final[tuple[Door, ...]] = (
         "control store", ProcessKind.CONTROL_STORE, "ZEJZL_RAY_PORT (any free port; 6379 between machines)",
         _ONE_OR_ALL, Proof.RAY_TOKEN,
         "Ray's own processes, and programs that the owner connects to Ray",
-        _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_rays=True, port="gcs_port",
+        _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_between_machines=True, port="gcs_port",
         tried=("/ray.rpc.NodeInfoGcsService/GetAllNodeInfo",),
     ),
     Door(
-        "raylet", ProcessKind.RAYLET, "any free port, twice: work and objects", _ONE_OR_ALL, Proof.RAY_TOKEN,
-        "Ray's own processes", _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_rays=True, at_most=2,
+        "raylet", ProcessKind.RAYLET, "ZEJZL_RAY_NODE_MANAGER_PORT (20001) for work, "
+        f"ZEJZL_RAY_OBJECT_MANAGER_PORT (20002) for objects; {_FREE}", _ONE_OR_ALL, Proof.RAY_TOKEN,
+        "Ray's own processes", _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_between_machines=True, at_most=2,
         tried=("/ray.rpc.NodeManagerService/GetNodeStats", "/ray.rpc.ObjectManagerService/Push"),
     ),
     Door(
@@ -226,28 +230,36 @@ DOORS: Final[tuple[Door, ...]] = (
     ),
     *(
         Door(
-            f"calls of {whose}", kind, "any free port; ports.worker_ports of a node fixes the range",
+            f"calls of {whose}", kind, f"a free port of ZEJZL_RAY_WORKER_PORTS (20100-20999); {_FREE}",
             _ONE_OR_ALL, Proof.RAY_TOKEN,
             "Ray's own processes: calls of actors and tasks come in here",
             f"{_RAY_NOTE} A program that connects to Ray opens one too, while it is connected.",
-            Speaks.GRPC, reaches=_ANYWHERE, is_rays=True, is_ipv6=True, tried=("/ray.rpc.CoreWorkerService/PushTask",),
+            Speaks.GRPC, reaches=_ANYWHERE, is_between_machines=True, is_ipv6=True,
+            tried=("/ray.rpc.CoreWorkerService/PushTask",),
         )
         for whose, kind in (
             ("services", ProcessKind.SERVICE),
             ("ingress replicas", ProcessKind.REPLICA),
             ("Serve's proxy", ProcessKind.FALLBACK_PROXY),
+            ("hosts of agents", ProcessKind.AGENT_HOST),
             ("other actors", ProcessKind.WORKER),
         )
     ),
     Door(
-        "Ray client", ProcessKind.CLIENT_SERVER, "any free port", _ONE_OR_BOTH,
+        "mail", ProcessKind.AGENT_HOST, "ZEJZL_MAIL_PORTS (any free port; 7600-7699 between machines)", _ONE_OR_OWN,
+        Proof.ACCESS_TOKEN, "other hosts of agents: batches of mail over a connection that they have opened",
+        "Between machines a peer without a certificate of the cluster's authority is refused before.",
+        Speaks.GRPC, reaches=_NEAR, is_between_machines=True, is_ipv6=False, tried=("/zejzl.agent_host/deliver_mail",),
+    ),
+    Door(
+        "Ray client", ProcessKind.CLIENT_SERVER, f"ZEJZL_RAY_CLIENT_PORT (10001) at the head; {_FREE}", _ONE_OR_BOTH,
         Proof.RAY_TOKEN, "programs of the owner that use ray://", "Ray cannot do without it.", Speaks.GRPC,
-        reaches=_NEAR, is_rays=True, at_most=2, tried=("/ray.rpc.RayletDriver/ClusterInfo",),
+        reaches=_NEAR, is_between_machines=True, at_most=2, tried=("/ray.rpc.RayletDriver/ClusterInfo",),
     ),
     Door(
         "Ray client, one program", ProcessKind.CLIENT_PROXIED, "a free port from 23000 on, while it is connected",
         _ONE_OR_BOTH, Proof.RAY_TOKEN, "the Ray client server", "", Speaks.GRPC,
-        reaches=_ANYWHERE, is_rays=True, at_most=3, tried=("/ray.rpc.RayletDriver/ClusterInfo",),
+        reaches=_ANYWHERE, is_between_machines=True, at_most=3, tried=("/ray.rpc.RayletDriver/ClusterInfo",),
     ),
     Door(
         "dashboard", ProcessKind.DASHBOARD, "ZEJZL_DASHBOARD_PORT (8265, or any free port)", "127.0.0.1",
@@ -267,28 +279,31 @@ DOORS: Final[tuple[Door, ...]] = (
         transport=Transport.FILE, reaches=_FILE, path="*/pymp-*/listener-*",
     ),
     Door(
-        "node agent", ProcessKind.NODE_AGENT, "any free port", _ONE_OR_ALL, Proof.RAY_TOKEN,
-        "Ray's own processes", _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_rays=True, is_ipv6=True,
+        "node agent", ProcessKind.NODE_AGENT, f"ZEJZL_RAY_AGENT_GRPC_PORT (20003); {_FREE}", _ONE_OR_ALL,
+        Proof.RAY_TOKEN,
+        "Ray's own processes", _RAY_NOTE, Speaks.GRPC, reaches=_ANYWHERE, is_between_machines=True, is_ipv6=True,
         tried=("/ray.rpc.ReporterService/GetTraceback",),
     ),
     Door(
         "Ray's figures", ProcessKind.NODE_AGENT,
-        "only with ZEJZL_RAY_METRICS=true: any free port on one machine, 8090 between machines", _ONE_OR_ALL,
+        f"only with ZEJZL_RAY_METRICS=true: ZEJZL_RAY_METRICS_PORT (8090); {_FREE}", _ONE_OR_ALL,
         Proof.NOTHING, "Prometheus, and whoever else reaches it",
         "Ray's page asks for nobody's proof and shows names of agents, actors and machines with their loads. On "
         "loopback on one machine; between machines on all interfaces, without TLS: let a firewall admit the scraper "
         "only. zejzl's own figures are at the health port of observability_hub too, behind a token.",
-        Speaks.HTTP, reaches=_ANYWHERE, is_rays=True, port="metrics_ports", is_asked_for=True,
+        Speaks.HTTP, reaches=_ANYWHERE, is_between_machines=True, port="metrics_ports", is_asked_for=True,
     ),
     Door(
-        "node agent, HTTP", ProcessKind.NODE_AGENT, "any free port, twice", _ONE_OR_BOTH,
+        "node agent, HTTP", ProcessKind.NODE_AGENT, f"ZEJZL_RAY_AGENT_HTTP_PORT (20004); {_FREE}, twice", _ONE_OR_BOTH,
         Proof.RAY_TOKEN, "Ray's dashboard: logs and jobs of the machine",
         "It says without proof that the agent and its raylet live.", Speaks.HTTP, reaches=_NEAR,
-        is_rays=True, is_ipv6=False, at_most=2, tried=("/api/job_agent/jobs/x", "/logs", "/api/ray/version", "/"),
+        is_between_machines=True, is_ipv6=False, at_most=2,
+        tried=("/api/job_agent/jobs/x", "/logs", "/api/ray/version", "/"),
     ),
     Door(
-        "runtime environment agent", ProcessKind.RUNTIME_AGENT, "any free port", _ONE_OR_OWN,
-        Proof.RAY_TOKEN, "the machine's raylet", "", Speaks.HTTP, reaches=_NEAR, is_rays=True,
+        "runtime environment agent", ProcessKind.RUNTIME_AGENT, f"ZEJZL_RAY_RUNTIME_ENV_PORT (20005); {_FREE}",
+        _ONE_OR_OWN,
+        Proof.RAY_TOKEN, "the machine's raylet", "", Speaks.HTTP, reaches=_NEAR, is_between_machines=True,
         tried=("/get_or_create_runtime_env", "/"),
     ),
     Door(

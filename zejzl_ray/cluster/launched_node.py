@@ -5,22 +5,24 @@ same plan is up, and replaces one of another plan.
 """
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
 import psutil
 
 from zejzl_ray.cluster.gcs_store import gcs_redis_address
-from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, cluster_id, gpu_settings, ray_temp_dir
+from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, cluster_id, ray_temp_dir
+from zejzl_ray.cluster.monitoring import monitoring_of
 from zejzl_ray.cluster.node_intent import NodeIntent, give_up_intent, read_intent, with_namespace
+from zejzl_ray.cluster.node_ports import node_ports, require_free_ports
 from zejzl_ray.cluster.node_processes import stop_node
-from zejzl_ray.cluster.node_start import NodePorts, NodeRole, NodeStart
+from zejzl_ray.cluster.node_resources import node_resources
+from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.secret_file import make_private_directory, read_token
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor_record import (
@@ -29,13 +31,10 @@ from zejzl_ray.cluster.supervisor_record import (
     remove_supervisor_record,
 )
 from zejzl_ray.errors import ClusterError
-from zejzl_ray.machine.vram import ask_vram_total
 from zejzl_ray.settings import Settings
 from zejzl_ray.tls.credentials import TlsFiles, load_credentials, tls_directory
 from zejzl_ray.tls.policy import ray_credentials
 
-GCS_PORT: Final = 6379
-METRICS_PORT: Final = 8090
 LOG_FILE: Final = "node.log"
 _START_LIMIT_S: Final = 100.0
 _HEAD_AWAY_S: Final = 7 * 86_400  # a machine whose head is off for an evening or a week goes on serving
@@ -76,7 +75,7 @@ def plan_node(
     identity = cluster_id(settings.data_path)
     redis_address = gcs_redis_address(settings)
     is_kept = role is NodeRole.HEAD and redis_address is not None
-    total = ask_vram_total(gpu_settings(settings, machine), machine)
+    offered = node_resources(settings, machine, cpus)
     return NodeStart(
         cluster_id=identity,
         machine=machine,
@@ -86,15 +85,17 @@ def plan_node(
         temp_dir=ray_temp_dir(identity),
         token_path=token_path,
         tls=credentials.files if credentials is not None else None,
-        cpus=cpus or os.cpu_count() or 1,
-        vram_mib=total.vram_mib,
-        cards=total.cards,
-        object_store_mib=settings.object_store_mib,
+        cpus=offered.cpus,
+        vram_mib=offered.vram_mib,
+        cards=offered.cards,
+        tags=offered.tags,
+        object_store_mib=offered.object_store_mib,
         autoscaling_config=autoscaling_config,
         redis_address=redis_address if is_kept else None,
         redis_tls=_redis_credentials(settings, machine) if is_kept else None,
         gcs_reconnect_timeout_s=_HEAD_AWAY_S,
-        ports=NodePorts(metrics=METRICS_PORT if settings.ray_metrics else None),
+        ports=node_ports(settings),
+        monitoring=monitoring_of(settings),
         ray_executable=str(Path(sys.executable).with_name("ray")),
     )
 
@@ -104,7 +105,10 @@ def _redis_credentials(settings: Settings, machine: str) -> TlsFiles:
 
 
 def start_supervised(
-    plan: SupervisedPlan, data_dir: Path, supervisor: Sequence[str]
+    plan: SupervisedPlan,
+    data_dir: Path,
+    supervisor: Sequence[str],
+    other_ports: Mapping[str, int] | None = None,
 ) -> Literal["started", "already up"]:
     """Write down what shall run, start its supervisor and wait until the node is up; safe to repeat.
 
@@ -112,8 +116,10 @@ def start_supervised(
         plan: what shall run; the supervisor reads it from the data directory.
         data_dir: where intent, record and log lie; made when missing.
         supervisor: command of the supervisor; it stays behind.
+        other_ports: environment variable -> port, of what runs beside Ray on loopback; must be free too.
 
     Raises:
+        PortInUse: something else listens where the node will; nothing was started.
         ClusterError: the node did not come up in 100 s; nothing of it is left.
     """
     node = plan.node
@@ -128,6 +134,7 @@ def start_supervised(
             return "already up"
         stop_supervised(data_dir)
     remove_supervisor_record(data_dir)
+    require_free_ports(node, other_ports)
     placed = plan.model_copy(update={"node": with_namespace(node, before)})
     NodeIntent(plan=placed, is_wanted=True).write(data_dir)
     with (data_dir / LOG_FILE).open("ab") as log:

@@ -32,6 +32,7 @@ class ProcessKind(StrEnum):
     REPLICA = "ingress replica"
     FALLBACK_PROXY = "Ray Serve's own proxy"
     SERVICE = "service with a health port"
+    AGENT_HOST = "host of agents"
     WORKER = "other Ray worker"
     OTHER = "other process"
 
@@ -114,6 +115,7 @@ _BY_START: Final = (
     ("ray::ServeReplica:ingress:", ProcessKind.REPLICA),
     ("ray::ProxyActor", ProcessKind.FALLBACK_PROXY),
     *((_actor_title(name), ProcessKind.SERVICE) for name in SERVICES if name != "core_orchestrator"),
+    ("ray::AgentHostActor", ProcessKind.AGENT_HOST),
     ("ray::", ProcessKind.WORKER),
     ("ray-dashboard-", ProcessKind.DASHBOARD_PART),
 )

@@ -8,10 +8,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from zejzl_ray.cluster.monitoring import monitoring_of
 from zejzl_ray.cluster.node_start import NodePorts, NodeRole, NodeStart
 from zejzl_ray.cluster.ports import free_ports, is_port_free, require_distinct, require_free
 from zejzl_ray.cluster.record import ClusterRecord
 from zejzl_ray.errors import SettingsInvalid
+from zejzl_ray.machine.gpu_tags import gpu_tags
 from zejzl_ray.machine.settings import GpuSettings, NodeAgentSettings, for_machine
 from zejzl_ray.machine.vram import ask_vram_total
 from zejzl_ray.settings import Settings
@@ -151,7 +153,9 @@ def plan_local_cluster(settings: Settings, machines: tuple[str, ...]) -> LocalPl
             cpus=cpus[index],
             vram_mib=totals[machine].vram_mib,
             cards=totals[machine].cards,
+            tags=gpu_tags(totals[machine]),
             object_store_mib=settings.object_store_mib,
+            monitoring=monitoring_of(settings),
             ports=NodePorts(
                 dashboard=dashboard, ray_client=client, metrics=metrics[index] if metrics else None
             ),

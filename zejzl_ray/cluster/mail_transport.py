@@ -1,9 +1,12 @@
-"""Mail between hosts over Ray's actor calls: connections, their proofs, and hearing at once that a host died."""
+"""Mail between hosts: connections and their proofs over Ray's actor calls, which also tell at once that a host died.
+
+The batches themselves go to the address that the other host names when a connection is opened.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from zejzl_ray.bus.dead_letters import DeadLetterReason
 from zejzl_ray.bus.frames import decode_delivered, encode_frame
@@ -54,6 +57,18 @@ _log = get_logger("agent_host")
 Proofs = Callable[[str], Awaitable[Shown]]
 
 
+class Ways(Protocol):
+    """The addresses of other hosts; a ``MailCalls``."""
+
+    def lead(self, actor: str, address: str) -> None:
+        """Have batches for a host go to an address, ``host:port``."""
+        ...
+
+    def forget(self, actor: str) -> None:
+        """Close the way to a host; safe to repeat."""
+        ...
+
+
 @dataclass(slots=True)
 class _Peer:
     """What is known of another host.
@@ -93,7 +108,7 @@ class _Peer:
 
 
 class MailTransport:
-    """A ``Transport`` of the bus over actors named ``agent_host:NAME``.
+    """A ``Transport`` of the bus between actors named ``agent_host:NAME``.
 
     The end of a host that mail went to is told within a second, also when the mail went there with an answer: a call
     waits there for as long as a connection would count after its last use, and longer where requests wait.
@@ -101,7 +116,9 @@ class MailTransport:
     Args:
         host: name of this host.
         boot: of this process.
-        caller: calls in this host's name.
+        caller: calls in this host's name, over actor handles.
+        ways: told where batches for a host go.
+        direct: brings the batches there, in this host's name.
         guard: checks the proofs that others show.
         proofs: gives those of this host's agents for another host.
         agents: the names of this host's agents now.
@@ -116,6 +133,8 @@ class MailTransport:
         boot: str,
         *,
         caller: Caller,
+        ways: Ways,
+        direct: Caller,
         guard: Identifies,
         proofs: Proofs,
         agents: Callable[[], Sequence[str]],
@@ -126,6 +145,8 @@ class MailTransport:
         self._host = host
         self._boot = boot
         self._caller = caller
+        self._ways = ways
+        self._direct = direct
         self._guard = guard
         self._proofs = proofs
         self._agents = agents
@@ -185,13 +206,14 @@ class MailTransport:
             connection = await self._connection(host, peer)
             self._watch(host, peer)
             try:
-                return await self._caller.call(
+                return await self._direct.call(
                     peer.deliver, DeliverMail(connection=connection, frame=frame), CallContext()
                 )
-            except NotFound:  # it was started anew, or the connection's time is over; nothing was taken
+            except (NotFound, ServiceUnavailable) as error:
                 if peer.connection == connection:
                     peer.connection = ""
-                if is_last:
+                # Not found: it was started anew, or the connection's time is over, and nothing was taken.
+                if is_last or not isinstance(error, NotFound):
                     raise
         raise AssertionError("unreachable: the loop returns or raises")
 
@@ -200,7 +222,10 @@ class MailTransport:
         if peer is None:
             now_s = self._clock.monotonic_s()
             if len(self._peers) >= _MANY_PEERS:
-                self._peers = {name: each for name, each in self._peers.items() if not each.is_idle(now_s)}
+                for name, each in tuple(self._peers.items()):
+                    if each.is_idle(now_s):
+                        self._ways.forget(each.open.service)
+                        del self._peers[name]
             actor = agent_host_name(host)
             peer = self._peers[host] = _Peer(
                 deliver=_OPERATIONS["deliver_mail"].at(actor),
@@ -256,6 +281,7 @@ class MailTransport:
             peer.open, request, CallContext(deadline_at_s=limit_s, request_id=new_id())
         )
         assert isinstance(opened, MailOpened)
+        self._ways.lead(peer.open.service, opened.address)
         await peer.speakers.prove(opened.speakers)
         now_s = self._clock.monotonic_s()
         has_new = not asked <= peer.asked  # an agent that has just come does not wait for what others lack

@@ -5,6 +5,7 @@ Nothing here runs a process, reads the environment or imports Ray.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Final
 
 from pydantic import Field, model_validator
 
+from zejzl_ray.cluster.monitoring import Monitoring
 from zejzl_ray.cluster.names import MACHINE_LABEL, VRAM_RESOURCE, card_resource
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.tls.credentials import TlsFiles
@@ -49,7 +51,7 @@ class HealthCheck(Contract):
 
 
 class NodePorts(Contract):
-    """Ports that must be known beforehand; the rest are free ones, so that two nodes fit on one machine.
+    """Ports of a node; 0 is a free one, so that two nodes fit on one machine.
 
     Fixed ports must lie outside ``worker_ports``; ``worker_ports=None`` lets every worker take any free port.
     """
@@ -59,6 +61,9 @@ class NodePorts(Contract):
     worker_ports: tuple[int, int] | None = Field(default=None, description="first and last, for a firewall")
     node_manager: int = Field(default=0, ge=0, le=65535)
     object_manager: int = Field(default=0, ge=0, le=65535)
+    agent_grpc: int = Field(default=0, ge=0, le=65535)
+    agent_http: int = Field(default=0, ge=0, le=65535)
+    runtime_env: int = Field(default=0, ge=0, le=65535)
     metrics: int | None = Field(
         default=None,
         ge=0,
@@ -88,10 +93,12 @@ class NodeStart(Contract):
     gpus: int = Field(default=0, ge=0)
     vram_mib: int = Field(default=0, ge=0)
     cards: dict[str, int] = Field(default_factory=dict, description="uuid -> MiB of each card")
+    tags: dict[str, str] = Field(default_factory=dict, description="labels beside that of the machine")
     object_store_mib: int = Field(default=512, ge=80)
     ports: NodePorts = NodePorts()
     health: HealthCheck = HealthCheck()
     dashboard_host: str = "127.0.0.1"
+    monitoring: Monitoring = Monitoring()
     autoscaling_config: Path | None = Field(default=None, description="given by `ray up` to the head")
     redis_address: str | None = Field(default=None, description="keeps GCS state: rediss://host:port")
     redis_namespace: str | None = Field(
@@ -224,7 +231,10 @@ def ray_start_command(node: NodeStart) -> NodeCommand:
     argv += [
         f"--node-ip-address={node.node_ip}",
         f"--temp-dir={node.temp_dir}",
-        "--dashboard-agent-listen-port=0",  # its fixed default clashes with a second node on the machine
+        # Always said: its fixed default clashes with a second node on the machine.
+        f"--dashboard-agent-listen-port={node.ports.agent_http}",
+        *_port("dashboard-agent-grpc-port", node.ports.agent_grpc),
+        *_port("runtime-env-agent-port", node.ports.runtime_env),
         f"--min-worker-port={first}",
         f"--max-worker-port={last}",
         f"--node-manager-port={node.ports.node_manager}",
@@ -233,20 +243,29 @@ def ray_start_command(node: NodeStart) -> NodeCommand:
         f"--num-cpus={node.cpus}",
         f"--num-gpus={node.gpus}",
         f"--object-store-memory={node.object_store_mib * _MIB}",
-        f"--labels={MACHINE_LABEL}={node.machine}",
-        f"--resources={json.dumps(_resources(node))}",
+        "--labels=" + ",".join(f"{name}={value}" for name, value in _labels(node).items()),
+        f"--resources={json.dumps(ray_resources(node.vram_mib, node.cards))}",
         "--disable-usage-stats",
     ]
     return NodeCommand(argv=tuple(argv), environment=_environment(node))
 
 
-def _resources(node: NodeStart) -> dict[str, int]:
-    """The machine's video memory is the coarse gate; each card is a resource too, so that Ray overcommits none."""
-    if not node.vram_mib:
+def _port(option: str, port: int) -> list[str]:
+    return [f"--{option}={port}"] if port else []
+
+
+def _labels(node: NodeStart) -> dict[str, str]:
+    return {MACHINE_LABEL: node.machine, **node.tags}
+
+
+def ray_resources(vram_mib: int, cards: Mapping[str, int]) -> dict[str, int]:
+    """Return Ray's own words for video memory.
+
+    The machine's total is the coarse gate; each card is a resource too, so that Ray overcommits none.
+    """
+    if not vram_mib:
         return {}
-    return {VRAM_RESOURCE: node.vram_mib} | {
-        card_resource(uuid): mib for uuid, mib in node.cards.items() if mib
-    }
+    return {VRAM_RESOURCE: vram_mib} | {card_resource(uuid): mib for uuid, mib in cards.items() if mib}
 
 
 def _environment(node: NodeStart) -> dict[str, str]:
@@ -274,6 +293,8 @@ def _environment(node: NodeStart) -> dict[str, str]:
         # Otherwise a call to a process that was killed ends 1 to 2 s later: Ray waits for words about its end.
         "RAY_timeout_ms_task_wait_for_death_info": "0",
     }
+    if node.role is NodeRole.HEAD:
+        environment |= node.monitoring.environment
     if node.role is NodeRole.HEAD and node.redis_address is not None:
         environment["RAY_REDIS_ADDRESS"] = node.redis_address
         environment["RAY_external_storage_namespace"] = node.redis_namespace or node.cluster_id

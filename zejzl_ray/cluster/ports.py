@@ -9,10 +9,11 @@ from zejzl_ray.errors import ClusterError, PortInUse, SettingsInvalid
 
 def is_port_free(host: str, port: int) -> bool:
     """Return whether a program could listen on the port now."""
-    return _try(host, port) is None
+    return listen_error(host, port) is None
 
 
-def _try(host: str, port: int) -> OSError | None:
+def listen_error(host: str, port: int) -> OSError | None:
+    """Return why no program could listen on the port now; None when one could."""
     with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
         # As the servers do: connections of a program that has just ended do not count as taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -75,7 +76,7 @@ def require_free(wanted: dict[str, int], host: str) -> None:
     """
     taken: dict[str, int] = {}
     for name, port in wanted.items():
-        error = _try(host, port)
+        error = listen_error(host, port)
         if error is not None and error.errno != errno.EADDRINUSE:
             raise ClusterError(
                 f"Cannot listen on {host}, port {port} ({name}): {error.strerror}.",

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import psutil
 
 from zejzl_ray.cluster.membership import is_still_member
+from zejzl_ray.cluster.node_ports import wait_for_ports
 from zejzl_ray.cluster.node_processes import find_node_processes, stop_node
 from zejzl_ray.cluster.node_restarts import CONTROL_STORE, DASHBOARD, RAYLET, SERVICES, Ending
 from zejzl_ray.cluster.node_start import MARKER, NodeRole, node_marker, ray_start_command
@@ -25,6 +26,7 @@ from zejzl_ray.log import get_logger
 _PR_SET_CHILD_SUBREAPER = 36
 SERVICES_LOG_FILE: Final = "services.log"
 _START_LIMIT_S = 90.0
+_PORTS_LIMIT_S = 10.0
 _POLL_S = 0.1
 _CONNECT_LIMIT_S = 1.0
 
@@ -86,6 +88,7 @@ class RayNode:
         node = self._node
         self._watched.clear()
         stop_node(node.cluster_id, node.machine)
+        wait_for_ports(node, _PORTS_LIMIT_S)
         command = ray_start_command(node)
         # A file, not a pipe: the processes that stay behind keep a pipe open and us waiting.
         log_path = self._data_dir / "ray_start.log"

@@ -2,7 +2,8 @@
 
 It starts the node, hears what of it ends and how, and starts that again, with longer and longer waits and without
 giving up. As the parent of everything that ``ray start`` leaves behind it knows when somebody asked Ray to stop, as
-``ray down`` does on the head, the only machine that hears of it; then this process tells the workers.
+``ray down`` does on the head, the only machine that hears of it; then this process tells the workers, and leaves a mark
+for those that it does not reach.
 """
 
 import os
@@ -37,16 +38,19 @@ from zejzl_ray.cluster.node_start import NodeRole
 from zejzl_ray.cluster.ray_node import SupervisedNode
 from zejzl_ray.cluster.record import remove_record
 from zejzl_ray.cluster.shutting_down import is_machine_shutting_down
+from zejzl_ray.cluster.stop_mark import NoMark, StopMark
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor_record import SupervisedState, SupervisorRecord
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.log import get_logger
+from zejzl_ray.release.running import releases_directory
 
 _SSH_LIMIT_S = 40.0
 _STOP_ATTEMPTS_S = 120.0
 _LOOK_S: Final = 1.0
 _TOGETHER_S: Final = 0.2
 _SHORT_GRACE_S: Final = 2.0  # what is left of a node that died has nothing to put in order
+STOP_MARK: Final = "mark of a stop"
 _GIVEN_UP: Final = "the head has given this machine up while it was out of reach"
 
 log = get_logger("zejzl.supervisor")
@@ -68,6 +72,10 @@ class RoleChanged(Exception):
         self.plan = plan
 
 
+class ClusterStopped(Exception):
+    """A worker that waits for its head has found that the cluster was stopped on purpose."""
+
+
 class Supervisor:
     """Keeps the Ray node of this machine running until somebody asks it to stop.
 
@@ -80,6 +88,7 @@ class Supervisor:
         sleep: waits so many seconds.
         now_s: monotonic seconds.
         next_plan: returns at once what this machine is to run instead, since the head is another one now; else None.
+        mark: says to whom the head could not tell it that the cluster was stopped.
     """
 
     def __init__(
@@ -93,9 +102,11 @@ class Supervisor:
         sleep: Callable[[float], None] = time.sleep,
         now_s: Callable[[], float] = time.monotonic,
         next_plan: Callable[[], SupervisedPlan | None] = lambda: None,
+        mark: StopMark | None = None,
     ) -> None:
         self._plan = plan
         self._next_plan = next_plan
+        self._mark: StopMark = mark or NoMark()
         self._data_dir = data_dir
         self._node = node
         self._is_patient = is_patient
@@ -124,6 +135,8 @@ class Supervisor:
             ending = Ending(is_asked=True, process="", status=0)
         except RoleChanged as change:
             return self._change_role(change.plan)
+        except ClusterStopped:
+            ending = Ending(is_asked=True, process=STOP_MARK, status=0, reason="the cluster was stopped")
         except ClusterError as error:
             self._node.clean_up()
             self._write("failed", str(error))
@@ -134,6 +147,9 @@ class Supervisor:
         log.info(
             "node stopped", machine=self._plan.node.machine, process=ending.process, is_for_good=is_for_good
         )
+        is_head = self._plan.node.role is NodeRole.HEAD
+        if is_for_good and is_head:
+            self._mark.set()  # first, so that workers need not wait until everything here has ended
         self._node.clean_up()
         remove_record(self._data_dir)
         if is_for_good and self._plan.launcher is not None:
@@ -161,6 +177,8 @@ class Supervisor:
 
     def _keep_running(self) -> Ending:
         self._write("starting")
+        if self._plan.node.role is NodeRole.HEAD:
+            self._mark.clear()  # here, since a head that is replaced sets it while it ends
         if self._is_patient:
             self._start_until_up()
         else:
@@ -202,6 +220,8 @@ class Supervisor:
         if self._plan.node.role is NodeRole.HEAD:
             return None
         is_reachable = self._node.is_head_reachable()
+        if not is_reachable:
+            self._leave_if_stopped()
         if not self._head.saw(self._now_s(), is_reachable=is_reachable):
             return None
         is_member = self._node.is_member()
@@ -236,7 +256,12 @@ class Supervisor:
                 self._write("waiting", note)
                 is_told = True
             self._look_at_role()
+            self._leave_if_stopped()
             self._sleep(_LOOK_S)
+
+    def _leave_if_stopped(self) -> None:
+        if self._mark.is_set():
+            raise ClusterStopped
 
     def _tell_up(self) -> None:
         self._write("up", self._record.note)
@@ -262,7 +287,10 @@ class Supervisor:
         return intent is None or not intent.is_wanted
 
     def _stop_workers(self, launcher: LauncherConfig) -> None:
-        command = f"{shlex.quote(sys.executable)} -m zejzl_ray.cli.main node stop"
+        # The same path on all machines; a worker that has changed its release has another one.
+        current = releases_directory(self._data_dir) / "current" / "venv" / "bin" / "python"
+        own, other = shlex.quote(sys.executable), shlex.quote(str(current))
+        command = f"p={own}; [ -x $p ] || p={other}; $p -m zejzl_ray.cli.main node stop"
         for argv in worker_stop_commands(launcher, command):
             try:
                 stop_worker(argv)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import psutil
 
+from zejzl_ray.cluster.ports import listen_error
 from zejzl_ray.errors import ClusterError, MachineNotFound
 from zejzl_ray.fleet.model import MachineDeclaration
 
@@ -82,3 +83,16 @@ def own_addresses() -> tuple[str, ...]:
                 if not address.is_link_local and not address.is_loopback:
                     found.append(str(address))
     return tuple(found)
+
+
+def require_own_address(address: str) -> None:
+    """Refuse an address at which nobody can listen here, before Ray fails over it without a word.
+
+    Raises:
+        ClusterError: it is of another machine.
+    """
+    if listen_error(address, 0) is not None:
+        raise ClusterError(
+            f"The head's address {address} is none of this machine's: {', '.join(own_addresses())}.",
+            "Correct provider.head_ip in the cluster file; or is another machine meant?",
+        )

@@ -90,8 +90,9 @@ class AskedMachine:
         if own is None:
             return
         is_head = self.facts.is_head
-        outer = {need.port for need in outer_ports(own, is_head=is_head)}
-        wanted = ({0} & outer) if is_started else outer
+        outer = outer_ports(own, is_head=is_head)
+        # After the start the node has its ports itself; of a range, and of all ports, some are free.
+        wanted = {need.port for need in outer if need.is_of_many or not is_started}
         loopback = set() if is_started else {need.port for need in loopback_ports(own, is_head=is_head)}
         address = next(iter(self.facts.addresses), self.facts.machine.address)
         self._learn(

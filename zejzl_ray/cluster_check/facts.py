@@ -129,6 +129,7 @@ class OwnFacts(Facts):
     host: str = ""
     python: str = ""
     data_dir: str = ""
+    release: str | None = Field(default=None, description="the current one; None: none is installed")
     boot_age_s: float | None = None
     settings: dict[str, str] = Field(default_factory=dict)
     programs: Programs = Programs()
@@ -234,12 +235,21 @@ class ServicesAnswer(Facts):
     error: str | None = None
 
 
+class ReleaseHere(Facts):
+    """What `ray up` would carry: a release, or why there is none."""
+
+    id: str = ""
+    python: str = ""
+    fault: str = ""
+
+
 class Here(Facts):
     """The computer that asks: one of the machines (its name), or another; what `ray up` needs of it."""
 
     machine: str = ""
     has_rsync: bool = True
     secret_digests: dict[str, str] = Field(default_factory=dict, description="name -> keyed digest")
+    release: ReleaseHere | None = Field(default=None, description="None: the file carries none")
     redis_url: str = Field(default="", description="of the store, without a password; empty: none on Redis")
 
 

@@ -22,13 +22,16 @@ from zejzl_ray.cluster_check.facts import (
     Phase,
     RayAnswer,
     RedisAnswer,
+    ReleaseHere,
     ServicesAnswer,
 )
 from zejzl_ray.cluster_check.needed_ports import dashboard_port, outer_ports, redis_place, store_url_of
 from zejzl_ray.cluster_check.phase import phase_of
 from zejzl_ray.cluster_check.program_text import program_text
 from zejzl_ray.cluster_check.ssh import SSH_PORT, ssh_command, ssh_fault, ssh_port
-from zejzl_ray.cluster_file.model import ClusterFile
+from zejzl_ray.cluster_file.model import CarriedRelease, ClusterFile
+from zejzl_ray.errors import InvalidInput
+from zejzl_ray.release.folder import read_folder
 
 SSH_SERVER: Final = "its ssh server"
 _CONNECT_LIMIT_S: Final = 20.0
@@ -188,4 +191,21 @@ class Gathering:
                 digests[path.name] = hmac.new(self._digest_key.encode(), content, hashlib.sha256).hexdigest()[
                     :16
                 ]
-        return Here(machine=name, has_rsync=shutil.which("rsync") is not None, secret_digests=digests)
+        return Here(
+            machine=name,
+            has_rsync=shutil.which("rsync") is not None,
+            secret_digests=digests,
+            release=_carried(self._cluster.carried_release),
+        )
+
+
+def _carried(release: CarriedRelease | None) -> ReleaseHere | None:
+    if release is None:
+        return None
+    try:
+        manifest = read_folder(release.here)
+    except InvalidInput as error:
+        return ReleaseHere(fault=error.message)
+    if manifest is None:
+        return ReleaseHere(fault=f"there is no release to carry in {release.here}")
+    return ReleaseHere(id=manifest.id, python=manifest.python)

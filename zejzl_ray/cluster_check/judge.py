@@ -13,6 +13,7 @@ from zejzl_ray.cluster_check.checks.ports import check_free_ports, check_links
 from zejzl_ray.cluster_check.checks.programs import check_rsync, check_versions
 from zejzl_ray.cluster_check.checks.reach import SAME_ADDRESS, check_addresses, check_ssh
 from zejzl_ray.cluster_check.checks.redis import check_redis, check_store
+from zejzl_ray.cluster_check.checks.release import check_release
 from zejzl_ray.cluster_check.checks.secrets import check_secrets
 from zejzl_ray.cluster_check.checks.services import check_services
 from zejzl_ray.cluster_check.facts import ClusterFacts, Phase
@@ -32,6 +33,7 @@ CHECKS: Final = (
     Check("addresses", check_addresses),
     Check("rsync", check_rsync),
     Check("versions", check_versions),
+    Check("release", check_release),
     Check("clocks", check_clocks),
     Check("disks", check_disks),
     Check("cards", check_gpus),

@@ -1,15 +1,17 @@
 """Which ports the machines need from one another, and which must be free on each."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-from zejzl_ray.cluster.launched_node import GCS_PORT
-from zejzl_ray.cluster.node_start import NodePorts
+from zejzl_ray.cluster.node_ports import CONTROL_STORE, DASHBOARD_PORT, GCS_PORT, RAY_PORTS
 from zejzl_ray.cluster_check.facts import ClusterFacts, MachineFacts, OwnFacts
+from zejzl_ray.settings import MAIL_PORTS, Settings, port_range
 
 RAYS_OWN: Final = "Ray's own ports"
-CONTROL_STORE: Final = "Ray's control store"
+MAIL: Final = "mail of hosts of agents"
+_BETWEEN: Final = tuple(port for port in RAY_PORTS if port.caller in ("all machines", "the head's dashboard"))
+_RANGE: Final = "worker_ports"
 _REDIS_PORT: Final = 6380
 
 
@@ -21,20 +23,55 @@ class NeededPort:
         port: the number.
         what: who listens there.
         setting: environment variable that moves it; empty when none does.
+        is_of_many: whether it is one of a range, of which Ray takes those that are free.
     """
 
     port: int
     what: str
     setting: str = ""
+    is_of_many: bool = False
 
 
 def outer_ports(own: OwnFacts, *, is_head: bool) -> tuple[NeededPort, ...]:
     """Return the ports that the other machines must reach."""
     found = [NeededPort(gcs_port(own), CONTROL_STORE, "ZEJZL_RAY_PORT")] if is_head else []
-    plan = (own.node.record or {}).get("node") or {}
-    ports = plan.get("ports") or NodePorts().model_dump()
-    fixed = {int(ports.get(name) or 0) for name in ("node_manager", "object_manager")}
-    return (*found, *(NeededPort(port, RAYS_OWN) for port in sorted(fixed)))
+    node = _running_node(own)
+    for port in _BETWEEN:
+        if port.name == "gcs":
+            continue
+        for number in _numbers(own, node, port.name):
+            found.append(NeededPort(number, RAYS_OWN, port.setting, port.name == _RANGE or not number))
+    found += [NeededPort(number, MAIL, "ZEJZL_MAIL_PORTS", is_of_many=True) for number in _mail_ports(own)]
+    return tuple({need.port: need for need in reversed(found)}.values())[::-1]
+
+
+def _numbers(own: OwnFacts, node: dict[str, Any] | None, name: str) -> tuple[int, ...]:
+    """Return a port as the node that runs has it, else as it would be set; the ends of a range; 0 for any free one."""
+    if node is not None:
+        value = (node.get("ports") or {}).get(name) or 0
+        return (int(value),) if isinstance(value, int) else (int(value[0]), int(value[-1]))
+    field = f"ray_{name}" if name == _RANGE else f"ray_{name}_port"
+    default, text = Settings.model_fields[field].default, own.settings.get(field.upper(), "")
+    if name != _RANGE:
+        return (int(text) if text == "0" else _number(own.settings, field.upper(), default),)
+    try:
+        return port_range(text or default) or (0,)
+    except ValueError:
+        return (0,)  # refused at the start, by name
+
+
+def _mail_ports(own: OwnFacts) -> tuple[int, ...]:
+    """Return the ends of the range."""
+    try:
+        first, last = port_range(own.settings.get("MAIL_PORTS") or MAIL_PORTS, fewest=1) or (0, 0)
+    except ValueError:
+        return ()  # refused at the start, by name
+    return tuple({first: None, last: None})
+
+
+def _running_node(own: OwnFacts) -> dict[str, Any] | None:
+    node = (own.node.record or {}).get("node")
+    return node if isinstance(node, dict) and own.node.processes else None
 
 
 def loopback_ports(own: OwnFacts, *, is_head: bool) -> tuple[NeededPort, ...]:
@@ -57,7 +94,7 @@ def loopback_ports(own: OwnFacts, *, is_head: bool) -> tuple[NeededPort, ...]:
     return (
         NeededPort(_number(settings, "HTTP_PORT", 7000), "the ingress", "ZEJZL_HTTP_PORT"),
         *services,
-        NeededPort(dashboard_port(own), "Ray's dashboard"),
+        NeededPort(dashboard_port(own), "Ray's dashboard", "ZEJZL_DASHBOARD_PORT"),
     )
 
 
@@ -68,8 +105,9 @@ def gcs_port(own: OwnFacts) -> int:
 
 def dashboard_port(own: OwnFacts) -> int:
     """Return where the head's dashboard listens."""
-    plan = (own.node.record or {}).get("node") or {}
-    return int((plan.get("ports") or {}).get("dashboard") or NodePorts().dashboard)
+    plan = _running_node(own) or {}
+    set_port = _number(own.settings, "DASHBOARD_PORT", DASHBOARD_PORT)
+    return int((plan.get("ports") or {}).get("dashboard") or set_port)
 
 
 def store_url(facts: ClusterFacts) -> str:

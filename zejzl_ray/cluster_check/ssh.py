@@ -10,9 +10,11 @@ from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
 
 CONNECT_LIMIT_S: Final = 5
 SSH_PORT: Final = 22
+_RELEASE_FIRST: Final = "PATH=~/.local/share/zejzl/releases/current/venv/bin:$PATH"
 # As `ray up` runs its commands: a login shell that reads ~/.bashrc. The interpreter is that of `zejzl` if it names one.
 _FIND_PYTHON: Final = r"""
 [ -f ~/.bashrc ] && . ~/.bashrc >/dev/null 2>&1
+%s
 z=$(command -v zejzl); p=
 [ -n "$z" ] && p=$(sed -n '1s/^#! *\(\/[^ ]*python[0-9.]*\) *$/\1/p;1q' "$z" 2>/dev/null)
 [ -x "$p" ] || p=$(command -v python3) || { echo ZEJZL-NO-PYTHON >&2; exit 9; }
@@ -36,7 +38,8 @@ def ssh_command(cluster: ClusterFile, machine: DeclaredMachine, program_bytes: i
         f"exec(compile(sys.stdin.buffer.read({program_bytes}).decode(), 'zejzl_check', 'exec'), "
         "{'__name__': 'zejzl_check'})"
     )
-    remote = f"bash --login -i -c {shlex.quote(_FIND_PYTHON % shlex.quote(load))}"
+    first = _RELEASE_FIRST if cluster.carried_release is not None else ""
+    remote = f"bash --login -i -c {shlex.quote(_FIND_PYTHON % (first, shlex.quote(load)))}"
     return ("ssh", *ssh_options(cluster), "--", f"{cluster.ssh_user}@{machine.address}", remote)
 
 

@@ -1,5 +1,6 @@
 """The names of the machines, which the start commands of a cluster file give them."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -11,8 +12,8 @@ from zejzl_ray.fleet.document import Items, Node, Scalar, Table
 from zejzl_ray.fleet.finding import Place
 from zejzl_ray.tls.names import check_machine
 
-_HEAD_COMMANDS: Final = "head_start_ray_commands"
-_WORKER_COMMANDS: Final = "worker_start_ray_commands"
+HEAD_COMMANDS: Final = "head_start_ray_commands"
+WORKER_COMMANDS: Final = "worker_start_ray_commands"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,21 @@ class MachineNames:
         self, head: PlacedAddress | None, workers: list[PlacedAddress]
     ) -> tuple[StartCommand | None, str, list[str]]:
         """Return the head's start command, the head's name and that of each worker; empty where there is none."""
-        start = self._start(_HEAD_COMMANDS, is_head=True)
-        worker_start = self._start(_WORKER_COMMANDS, is_head=False) if workers else None
+        start = self._start(HEAD_COMMANDS, is_head=True)
+        worker_start = self._start(WORKER_COMMANDS, is_head=False) if workers else None
         head_name = self._head_name(start, head)
         names = self._worker_names(worker_start, workers, head_name)
         return start[0] if start is not None else None, head_name, names
+
+    def start_text(self, section: str) -> str:
+        """Return the start command of a section as it stands there; empty where there is none."""
+        entry = self._root.get(section)
+        nodes: tuple[Node, ...] = entry.node.items if entry and isinstance(entry.node, Items) else ()
+        for node in nodes:
+            with contextlib.suppress(InvalidInput):  # which is said elsewhere
+                if isinstance(node, Scalar) and parse_start_command(node.text) is not None:
+                    return node.text.strip()
+        return ""
 
     def _start(self, section: str, *, is_head: bool) -> tuple[StartCommand, Place] | None:
         wanted = "zejzl node start --head" if is_head else "zejzl node start --address $RAY_HEAD_IP"

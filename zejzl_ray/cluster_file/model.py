@@ -14,6 +14,13 @@ class DeclaredMachine(Contract):
     address: str = Field(description="IP address or host name, as the others reach it")
 
 
+class CarriedRelease(Contract):
+    """A release on its way: its folder here, and there."""
+
+    here: Path = Field(description="with ~ resolved")
+    there: str = Field(description="as the file has it, ~ and all")
+
+
 class ClusterFile(Contract):
     """A cluster file of Ray's local provider whose start commands are those of zejzl."""
 
@@ -29,6 +36,13 @@ class ClusterFile(Contract):
     copied: dict[str, Path] = Field(
         default_factory=dict, description="path on the machines -> path here, as `ray up` copies them"
     )
+
+    carried_release: CarriedRelease | None = Field(
+        default=None,
+        description="what `ray up` installs; None: the machines have an environment of their own",
+    )
+    head_start: str = Field(default="", description="shell command that starts the head's node")
+    worker_start: str = Field(default="", description="the same for a worker; empty without workers")
 
     @property
     def machines(self) -> tuple[DeclaredMachine, ...]:

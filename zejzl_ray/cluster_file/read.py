@@ -9,8 +9,9 @@ from typing import Final
 from zejzl_ray.cluster_file.addresses import address_fault, same_address
 from zejzl_ray.cluster_file.fields import field_findings
 from zejzl_ray.cluster_file.key_file import key_file_fault
-from zejzl_ray.cluster_file.machine_names import MachineNames, PlacedAddress
+from zejzl_ray.cluster_file.machine_names import HEAD_COMMANDS, WORKER_COMMANDS, MachineNames, PlacedAddress
 from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
+from zejzl_ray.cluster_file.release import read_carried_release
 from zejzl_ray.errors import InvalidInput
 from zejzl_ray.fleet.document import Items, Node, Scalar, Table, kind_of
 from zejzl_ray.fleet.finding import Finding, Place, error
@@ -89,6 +90,8 @@ class _Reader:
         self._counts(len(workers))
         names = MachineNames(self._root, self._names, self._say)
         command, head_name, worker_names = names.read(head, workers)
+        copied = self._copied()
+        program = command.program if command is not None else None
         return ClusterFile(
             file=self._file,
             head=DeclaredMachine(name=head_name, address=head.text if head is not None else ""),
@@ -104,7 +107,10 @@ class _Reader:
                 for name, value in (command.environment if command is not None else {}).items()
                 if name.startswith("ZEJZL_")
             },
-            copied=self._copied(),
+            copied=copied,
+            carried_release=read_carried_release(self._root, copied, program, self._say),
+            head_start=names.start_text(HEAD_COMMANDS) if command is not None else "",
+            worker_start=names.start_text(WORKER_COMMANDS) if command is not None else "",
         )
 
     def _say(

@@ -17,12 +17,14 @@ class StartCommand:
 
     Attributes:
         is_head: whether it starts the head.
+        program: path or name of ``zejzl``.
         machine: what ``--machine`` says; empty without it.
         workers: what each ``--worker`` says: name, address.
         environment: variables that stand before the command.
     """
 
     is_head: bool
+    program: str = "zejzl"
     machine: str = ""
     workers: tuple[tuple[str, str], ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
@@ -41,7 +43,7 @@ def parse_start_command(text: str) -> StartCommand | None:
     for index in range(len(words) - 2):
         program = words[index].rpartition("/")[2]
         if program == "zejzl" and words[index + 1 : index + 3] == ["node", "start"]:
-            return _parsed(words[:index], words[index + 3 :])
+            return _parsed(words[:index], words[index], words[index + 3 :])
     return None
 
 
@@ -57,7 +59,7 @@ def parse_worker(text: str) -> tuple[str, str]:
     return name.strip(), address.strip()
 
 
-def _parsed(before: list[str], after: list[str]) -> StartCommand:
+def _parsed(before: list[str], program: str, after: list[str]) -> StartCommand:
     options: dict[str, list[str]] = {}
     rest = iter(after)
     for word in rest:
@@ -77,6 +79,7 @@ def _parsed(before: list[str], after: list[str]) -> StartCommand:
             environment[name] = value
     return StartCommand(
         is_head="--head" in options,
+        program=program,
         machine=(options.get("--machine") or [""])[-1],
         workers=tuple(parse_worker(text) for text in options.get("--worker", ())),
         environment=environment,

@@ -1,7 +1,8 @@
 """Hosts of agents on the wire: processes that hold mailboxes and run agents, and the mail between them.
 
 A host proves once a connection for which agents it speaks, with an access token of each; after that a batch needs the
-host's own token alone. Mail goes over actor handles only; what people do with agents goes over HTTP too.
+host's own token alone. Connections are opened over actor handles, batches go from process to process over gRPC; what
+people do with agents goes over HTTP too.
 """
 
 from typing import Annotated, Final
@@ -63,6 +64,7 @@ class MailOpened(Contract):
     """The connection is open for ``valid_s``; open it again before."""
 
     connection: str
+    address: str = Field(description="host:port at which batches are taken, over gRPC")
     boot: str
     valid_s: float
     speakers: tuple[Speaker, ...] = Field(
@@ -135,7 +137,7 @@ _AGENTS: Final = "/v1/hosts/{host}/agents"
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
     _op("open_mail", OpenMail, MailOpened, "mail:write"),
-    _op("deliver_mail", DeliverMail, MailDelivered, _MAIL, is_repeatable=False, beside="frame"),
+    _op("deliver_mail", DeliverMail, MailDelivered, _MAIL, is_repeatable=False),
     _op("hold_line", HoldLine, LineHeld, _MAIL, is_repeatable=False),
     _op("list_held_agents", ListHeldAgents, HeldAgents, _READ, "GET", _AGENTS),
     _op("start_agent", ControlAgent, AgentInfo, _CONTROL, "POST", f"{_AGENTS}/{{name}}/start"),

@@ -36,7 +36,6 @@ class Operation:
         status: HTTP status of success.
         own_scope: what lets a principal do this to the thing that bears its own name, without ``scope``.
         own_field: the field of the request that holds that name, with dots into nested models.
-        beside: the field of the request, of type bytes, that an actor call takes along beside it: it may be long.
     """
 
     name: str
@@ -51,7 +50,6 @@ class Operation:
     status: int = 200
     own_scope: str = ""
     own_field: str = ""
-    beside: str = ""
 
     def __post_init__(self) -> None:
         """Refuse an operation that nobody could be checked for."""
@@ -64,10 +62,6 @@ class Operation:
             raise ValueError(f"{self.service}.{self.name}: own_scope and own_field belong together")
         if self.own_field and self.own_field.partition(".")[0] not in self.request.model_fields:
             raise ValueError(f"{self.service}.{self.name}: the request has no field {self.own_field}")
-        if self.beside:
-            field = self.request.model_fields.get(self.beside)
-            if field is None or field.annotation is not bytes:
-                raise ValueError(f"{self.service}.{self.name}: {self.beside} of the request is no bytes")
 
     @property
     def is_calm(self) -> bool:
@@ -106,7 +100,6 @@ class OperationsOf:
         status: int = 200,
         own: tuple[str, str] = ("", ""),
         is_repeatable: bool = True,
-        beside: str = "",
     ) -> Operation:
         """Return an operation of the service; what is not said here stands at ``Operation``.
 
@@ -127,5 +120,4 @@ class OperationsOf:
             status=status,
             own_scope=f"{self.service}:{own_scope}" if own_scope else "",
             own_field=own_field,
-            beside=beside,
         )

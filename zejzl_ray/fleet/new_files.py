@@ -1,17 +1,21 @@
 """Files that appear whole or not at all."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from zejzl_ray.errors import Conflict, InvalidInput
 
+BEFORE = ".before"
+
 
 def write_files(files: Mapping[Path, str], *, is_overwriting: bool = False) -> None:
     """Write all files, or none: each is written beside its place first, then all are moved into place.
 
-    Folders are made as needed. Writing the same again is safe.
+    Folders are made as needed. Writing the same again is safe. A file that is overwritten with something else stays
+    beside it as ``NAME.before``, until the next time.
 
     Raises:
         Conflict: a file is already there and ``is_overwriting`` is False; nothing was written.
@@ -33,6 +37,13 @@ def write_files(files: Mapping[Path, str], *, is_overwriting: bool = False) -> N
                 stream.flush()
                 os.fsync(stream.fileno())
             waiting[path].chmod(0o644)
+        for path, text in files.items():
+            if path.is_file() and path.read_bytes() != text.encode():
+                former = path.with_name(f"{path.name}{BEFORE}")
+                waiting[former] = waiting[path].with_name(f"{waiting[path].name}{BEFORE}")
+                shutil.copy2(path, waiting[former])
+                waiting[former].replace(former)
+                del waiting[former]
         for path, ready in waiting.items():
             ready.replace(path)
     except OSError as problem:

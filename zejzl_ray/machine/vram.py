@@ -19,12 +19,21 @@ class VramSource(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class VramTotal:
-    """Video memory of one machine over all its cards, and how it is known; ``cards``: uuid -> MiB of that card."""
+    """Video memory of one machine over all its cards, and how it is known.
+
+    Attributes:
+        vram_mib: over all cards.
+        source: where the figure comes from.
+        note: why cards or figures are missing.
+        cards: uuid -> MiB of that card.
+        models: uuid -> name of that card.
+    """
 
     vram_mib: int
     source: VramSource
     note: str = ""
     cards: dict[str, int] = field(default_factory=dict, compare=False)
+    models: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 def vram_total(reading: GpuReading, declared_mib: int | None, machine: str) -> VramTotal:
@@ -69,7 +78,9 @@ def ask_vram_total(settings: GpuSettings, machine: str) -> VramTotal:
     try:
         reading = backend.read()
         cards = {gpu.uuid: gpu.vram_total_mib for gpu in reading.gpus}
-        return replace(vram_total(reading, settings.declared_vram_mib, machine), cards=cards)
+        models = {gpu.uuid: gpu.name for gpu in reading.gpus}
+        total = vram_total(reading, settings.declared_vram_mib, machine)
+        return replace(total, cards=cards, models=models)
     finally:
         backend.close()
 

@@ -50,6 +50,8 @@ class Journal(StoreWriter):
         self._listener = listener
         self._meta = Meta()
         self._under_way: Batch | None = None
+        # what may or may not have happened, until the state has been read again
+        self._in_doubt: Batch | None = None
         self.registry = self._new_registry()
         self.repeats = RepeatWindow(config.repeat_window)
 
@@ -64,8 +66,10 @@ class Journal(StoreWriter):
         await self._load()
 
     def is_changing(self, name: str) -> bool:
-        """Tell whether a commit under way changes this agent."""
-        return self._under_way is not None and self._under_way.draft.touches(name)
+        """Tell whether a commit changes this agent that is under way, or of which nobody knows whether it happened."""
+        return any(
+            batch is not None and batch.draft.touches(name) for batch in (self._under_way, self._in_doubt)
+        )
 
     async def prepare(self) -> None:
         """Read the state again when a commit may or may not have happened."""
@@ -114,6 +118,9 @@ class Journal(StoreWriter):
         self._under_way = draft
         try:
             await self._store_ops(ops, {META: self._meta.version})
+        except BaseException:
+            self._in_doubt = draft
+            raise
         finally:
             self._under_way = None
         self._meta = meta
@@ -144,6 +151,7 @@ class Journal(StoreWriter):
         for machine in before.machines.listed(self._clock.now_s()):
             registry.machines.put_newer(machine)
         self._meta, self.registry, self.repeats = loaded.meta, registry, repeats
+        self._in_doubt = None
         self._listener.reloaded(before.revision)
         _log.info("registry loaded", agents=len(registry), revision=registry.revision, epoch=self.epoch)
 

@@ -157,7 +157,11 @@ class Registry:
         return renewed
 
     def grant_grace(self, now_s: float) -> None:
-        """Let every running lease run for one full period from now: nobody is lost because the registry was away."""
+        """Let every running lease run for one full period from now: nobody is lost because the registry was away.
+
+        Also when the clock was set, so the ends may be earlier than before.
+        """
+        self.leases = LeaseTable()
         for name, agent in list(self._agents.items()):
             end_at_s = lease_end_s(agent.state, agent.lease_s, now_s)
             if end_at_s != agent.lease_expires_at_s:

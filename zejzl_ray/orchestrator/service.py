@@ -39,6 +39,7 @@ from zejzl_ray.contracts.orchestrator import (
 from zejzl_ray.errors import DeadlineExceeded
 from zejzl_ray.orchestrator.answers import RegistryAnswers
 from zejzl_ray.orchestrator.batch import Batch, Decide
+from zejzl_ray.orchestrator.clock_jump import ClockJump
 from zejzl_ray.orchestrator.config import RegistryConfig
 from zejzl_ray.orchestrator.fleet import decide_declare_fleet
 from zejzl_ray.orchestrator.held_name import check_still_holds
@@ -69,8 +70,8 @@ class CoreOrchestrator(RegistryAnswers):
     When a command returns, it is durable under the store's policy, and look-ups and watchers see it. When it
     raises, it has changed nothing, except for ``StoreUnavailable`` and ``DeadlineExceeded``: then it may
     still take effect, and repeating it with the same ``request_id`` is safe and returns the same answer.
-    Heartbeats that change no state are kept in memory and written in batches; after a restart every lease
-    runs for one full period.
+    Heartbeats that change no state are kept in memory and written in batches; after a restart, and when the
+    wall clock was set, every lease runs for one full period.
 
     Look-ups see committed state only and never wait for the store. Watchers get every change once, in order.
 
@@ -101,6 +102,7 @@ class CoreOrchestrator(RegistryAnswers):
         self._last_beats: dict[str, RequestKey] = {}
         self._started_at_s = 0.0
         self._ticked_at_s: float | None = None
+        self._clock_jump = ClockJump(clock)
 
     # --- life ------------------------------------------------------------------------------------------------
 
@@ -133,7 +135,12 @@ class CoreOrchestrator(RegistryAnswers):
         """Do what is due by now: expire leases, protect the list, write renewals. Called about once a second."""
         if not self._is_serving or self.is_fenced:
             return
-        at_s = self._clock.now_s() if now_s is None else now_s
+        read_s, set_by_s = self._clock_jump.read()
+        at_s = read_s if now_s is None else now_s
+        if set_by_s:
+            _log.warning("the clock was set; every lease runs for one full period", by_s=round(set_by_s, 1))
+            self.registry.grant_grace(at_s)
+            self._upkeep.clock_was_set(at_s)
         await self._upkeep.tick(at_s)
         self._ticked_at_s = at_s
 

@@ -74,6 +74,8 @@ class Upkeep:
 
     def committed(self, batch: Batch) -> None:
         """Bring schedule and counters in line with what was committed."""
+        for name in batch.renewed:
+            self._silent.pop(name, None)
         for change in batch.draft.changes:
             name, agent = change.name, change.agent
             # A lease that has run out comes up again with the next tick, whatever has changed.
@@ -90,6 +92,13 @@ class Upkeep:
         for agent in self._registry().agents():
             self._plan(agent.name, agent, now_s)
 
+    def clock_was_set(self, now_s: float) -> None:
+        """Forget what was due by the clock as it was."""
+        self._guard = ProtectionGuard(self._config)
+        self._schedule = ProbeSchedule(self._config.probe_period_s)
+        self._flush_due_s = self._forget_due_s = 0.0
+        self.reloaded(now_s)
+
     async def tick(self, now_s: float) -> None:
         """Do what is due: mark silent agents lost, write renewals, forget agents that are lost for long.
 
@@ -104,7 +113,12 @@ class Upkeep:
             moved = await self._try(
                 lambda batch: decide_moves(
                     batch.draft,
-                    [self._silent[name] for name in verdict.to_lose if name in self._silent],
+                    # One that has registered again in this batch has renewed its lease, which no record shows yet.
+                    [
+                        self._silent[name]
+                        for name in verdict.to_lose
+                        if name in self._silent and name not in batch.renewed
+                    ],
                     batch.now_s,
                 )
             )

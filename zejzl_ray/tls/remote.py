@@ -11,6 +11,7 @@ from typing import Final
 from zejzl_ray.errors import ClusterError, InvalidInput
 
 _LIMIT_S: Final = 60.0
+_RELEASE: Final = ".local/share/zejzl/releases/current/venv/bin/python"
 _TARGET: Final = re.compile(r"(?:[A-Za-z0-9_.-]+@)?[A-Za-z0-9_.:\[\]-]+")
 _PEM: Final = re.compile(rb"-----BEGIN [A-Z ]+-----[A-Za-z0-9+/=\s]+-----END [A-Z ]+-----\n?")
 
@@ -62,8 +63,9 @@ class RemoteMachine:
         self._zejzl(command, certificate + authority)
 
     def _zejzl(self, command: list[str], given: bytes) -> bytes:
-        # As everywhere: the environment lies under the same path on all machines.
-        remote = shlex.join([sys.executable, "-m", "zejzl_ray.cli.main", "tls", *command])
+        # The release that `ray up` starts there; where it installs none, the environment has the same path everywhere.
+        words = shlex.join(["-m", "zejzl_ray.cli.main", "tls", *command])
+        remote = f"p=~/{_RELEASE}; [ -x $p ] || p={shlex.quote(sys.executable)}; $p {words}"
         try:
             done = self._run(
                 [*self._ssh, remote], input=given, capture_output=True, timeout=_LIMIT_S, check=False
@@ -74,7 +76,10 @@ class RemoteMachine:
             raise ClusterError(f"Cannot run ssh: {error.strerror}.", "Install an ssh client.") from None
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip()[-1000:] or f"status {done.returncode}"
-            raise ClusterError(f"`zejzl tls {command[0]}` failed on {self._target}: {said}")
+            remedy = ""
+            if done.returncode in (126, 127):  # the shell there has not found it
+                remedy = "The project is not installed there yet: `zejzl release send` does it."
+            raise ClusterError(f"`zejzl tls {command[0]}` failed on {self._target}: {said}", remedy)
         return done.stdout
 
 

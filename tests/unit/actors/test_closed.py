@@ -13,7 +13,6 @@ from zejzl_ray.contracts.life import Stopped, StopService
 from zejzl_ray.contracts.logs import LogPage, ReadLogs
 from zejzl_ray.contracts.machines import GetSnapshot, MachineSnapshot
 from zejzl_ray.contracts.operation import Operation
-from zejzl_ray.contracts.services import BY_SERVICE
 from zejzl_ray.errors import InvalidInput, Unauthenticated
 
 ADA = Principal(subject="user:ada", grants=("*:*:*",))
@@ -132,21 +131,6 @@ def test_an_operation_without_a_method_fails_at_start() -> None:
 
     with pytest.raises(TypeError, match="operations without a method: read_logs, snapshot, stop"):
         closed("node_agent")(Mute)
-
-
-async def test_pieces_come_together_before_the_method_and_only_where_they_are_declared() -> None:
-    agent = Agent(is_open=True)
-    with pytest.raises(InvalidInput, match=r"node_agent\.health was called with 1 more arguments"):
-        await agent.health(GetHealth(), CallContext(), b"x")  # type: ignore[call-arg]
-    assert agent.calls == []
-
-
-def test_a_method_that_takes_no_pieces_of_what_comes_in_pieces_fails_at_start() -> None:
-    async def method(self: Any, request: Contract, call: CallContext) -> Contract:
-        raise NotImplementedError
-
-    with pytest.raises(TypeError, match="deliver_mail takes no pieces of frame"):
-        closed("agent_host")(type("Short", (), dict.fromkeys(BY_SERVICE["agent_host"], method)))
 
 
 def test_the_shells_are_closed() -> None:

@@ -12,11 +12,13 @@ from typer.testing import CliRunner, Result
 
 from tests.unit.cluster_check.healthy import ADDRESSES, healthy, with_machine, with_secret
 from zejzl_ray.cli import cluster as cluster_command
-from zejzl_ray.cli import cluster_init
+from zejzl_ray.cli import cluster_down, cluster_init
 from zejzl_ray.cli.main import app
+from zejzl_ray.cluster_check.commands import Outcome
 from zejzl_ray.cluster_check.facts import ClusterFacts, Phase, SshFault
 from zejzl_ray.cluster_check.gather import Gathering
-from zejzl_ray.errors import Conflict, InvalidInput
+from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
+from zejzl_ray.errors import ClusterError, Conflict, InvalidInput
 
 Run = Callable[..., Result]
 
@@ -145,7 +147,7 @@ def test_a_healthy_cluster_is_one_line_and_exit_code_0(run: Run, key: Path, fact
 
     assert done.exit_code == 0
     assert done.output.splitlines() == [
-        "16 checks after the start of mainpc (192.168.1.10), pc2 (192.168.1.11): all is well"
+        "17 checks after the start of mainpc (192.168.1.10), pc2 (192.168.1.11): all is well"
     ]
     assert run("check", "cluster.yaml", "--before").exit_code == run("check", "--after").exit_code == 0
     assert asked == [None, Phase.BEFORE, Phase.AFTER]
@@ -220,7 +222,7 @@ def test_the_machines_are_asked_for_real_and_the_fleet_names_cards_and_addresses
 
     data = json.loads(run("check", "--json").output)
 
-    assert {row["check"] for row in data["findings"]} == {"ssh"}
+    assert {row["check"] for row in data["findings"]} == {"release", "ssh"}
     assert [machine["name"] for machine in data["machines"]] == ["mainpc", "pc2"]
 
 
@@ -230,3 +232,106 @@ class _LocalGathering(Gathering):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, command=lambda *_: ("false",), **options)
         assert self._fleet_gpus == {"mainpc": (), "pc2": ("RTX 3060",)}
+
+
+class Machines:
+    """Plays the machines for `down` and `purge`: notes what they are told, and answers as it is told itself."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.told: list[tuple[str, str]] = []
+        self.failing: dict[str, str] = {}
+        monkeypatch.setattr(cluster_down, "run_on_all", self)
+
+    async def __call__(
+        self, cluster: ClusterFile, command: Callable[[DeclaredMachine], str], limit_s: float
+    ) -> tuple[Outcome, ...]:
+        outcomes = []
+        for machine in cluster.machines:
+            text = command(machine)
+            self.told.append((machine.name, text))
+            said = self.failing.get(machine.name)
+            outcomes.append(
+                Outcome(
+                    machine=machine.name, address=machine.address, status=None if said else 0,
+                    said=said or "stopped", remedy="Switch it on." if said else "",
+                )
+            )  # fmt: skip
+        return tuple(outcomes)
+
+
+@pytest.fixture
+def machines(monkeypatch: pytest.MonkeyPatch, run: Run, key: Path) -> Machines:
+    assert _init(run, key, "--yes").exit_code == 0
+    return Machines(monkeypatch)
+
+
+def test_down_stops_every_machine_and_says_of_each_what_happened(run: Run, machines: Machines) -> None:
+    done = run("down")
+
+    assert done.exit_code == 0, done.output
+    assert machines.told == [("mainpc", "zejzl node stop"), ("pc2", "zejzl node stop")]
+    machines.failing["pc2"] = "nothing answers"
+    failed, data = run("down"), run("down", "--json")
+    assert (failed.exit_code, data.exit_code) == (1, 1)
+    assert "nothing answers" in failed.output
+    assert "Switch it on." in failed.output
+    found = json.loads(data.stdout)
+    assert [(row["machine"], row["is_done"]) for row in found["machines"]] == [
+        ("mainpc", True),
+        ("pc2", False),
+    ]
+
+
+def test_down_needs_a_file_that_is_right(run: Run, tmp_path: Path) -> None:
+    missing = run("down", "nowhere.yaml")
+    (tmp_path / "cluster.yaml").write_text("cluster_name: x\n")
+    wrong = run("down")
+
+    assert isinstance(missing.exception, ClusterError)
+    assert isinstance(wrong.exception, InvalidInput)
+    assert "there is no provider" in str(wrong.exception)
+
+
+def test_purge_removes_nothing_while_one_machine_is_up_or_silent(run: Run, machines: Machines) -> None:
+    machines.failing["pc2"] = "The cluster is up on this machine, so nothing was removed."
+
+    done = run("purge", "--yes")
+
+    assert done.exit_code == 1
+    assert {command for _, command in machines.told} == {"zejzl node purge --check"}
+
+
+def test_purge_asks_first_and_tells_the_head_where_redis_is(run: Run, machines: Machines) -> None:
+    refused = run("purge", typed="n\n")
+    before = len(machines.told)
+    done = run("purge", "--everything", typed="y\n")
+    for_programs = run("purge", "--json")
+
+    assert isinstance(refused.exception, InvalidInput)
+    assert isinstance(for_programs.exception, InvalidInput)
+    assert before == 2
+    assert done.exit_code == 0
+    purged = machines.told[4:6]
+    address = ADDRESSES["mainpc"]
+    assert purged == [
+        ("mainpc", f"ZEJZL_STORE_URL=rediss://{address}:6380 zejzl node purge --yes --everything"),
+        ("pc2", "zejzl node purge --yes --everything"),
+    ]
+
+
+def test_init_takes_the_values_from_their_file_and_flags_go_before_them(
+    run: Run, key: Path, tmp_path: Path
+) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(
+        f"head: {{big: 10.0.0.1}}\nworkers: {{small: 10.0.0.2}}\nssh_user: me\nssh_private_key: {key}\n"
+    )
+
+    done = run("init", "--values", "values.yaml", "--user", "you", "--yes")
+
+    assert done.exit_code == 0, done.output
+    data = yaml.safe_load((tmp_path / "cluster.yaml").read_text())
+    assert data["provider"] == {"type": "local", "head_ip": "10.0.0.1", "worker_ips": ["10.0.0.2"]}
+    assert data["auth"] == {"ssh_user": "you", "ssh_private_key": str(key)}
+    assert "--machine big" in data["head_start_ray_commands"][0]
+    assert "--worker small=10.0.0.2" in data["worker_start_ray_commands"][0]

@@ -1,21 +1,26 @@
 """``zejzl node`` up to the point where it would start something."""
 
+import json
 import os
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from typer.testing import CliRunner, Result
 
-from zejzl_ray.cli import node
+from zejzl_ray.cli import node, node_purge
 from zejzl_ray.cluster.node_intent import NodeIntent
 from zejzl_ray.cluster.node_restarts import ROLE, Ending
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor import StopAsked
-from zejzl_ray.errors import ClusterError, InvalidInput, Unauthenticated
+from zejzl_ray.cluster.supervisor_record import SupervisorRecord
+from zejzl_ray.errors import ClusterError, InvalidInput, MachineNotFound, Unauthenticated
+from zejzl_ray.settings import Settings
 from zejzl_ray.tls.directory import TlsDirectory
 from zejzl_ray.tls.names import certificate_names
 
@@ -41,6 +46,30 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[NodeStart]:
 
 def _run(*arguments: str) -> Result:
     return CliRunner().invoke(node.app, arguments)
+
+
+def _launched(tmp_path: Path, **changed: object) -> Path:
+    """Write what `ray up` puts on the head: all of it on one line, with what Ray adds."""
+    file = tmp_path / "bootstrap.yaml"
+    whole = {
+        "cluster_name": "zejzl",
+        "provider": {
+            "type": "local",
+            "head_ip": "10.0.0.1",
+            "worker_ips": ["10.0.0.2"],
+            "_config_cache_path": "/x",
+        },
+        "auth": {"ssh_user": "me"},
+        "docker": {},
+        "head_start_ray_commands": ["zejzl node start --head --machine mainpc"],
+        "worker_start_ray_commands": ["zejzl node start --address $RAY_HEAD_IP --worker pc2=10.0.0.2"],
+        "max_workers": 1,
+        "available_node_types": {"local.cluster.node": {"min_workers": 1, "max_workers": 1}},
+        "head_node_type": "local.cluster.node",
+        "no_restart": False,
+    }
+    file.write_text(json.dumps({**whole, **changed}))
+    return file
 
 
 @pytest.mark.parametrize("name", ["ray_token", "redis_password", "security_key", "token"])
@@ -74,10 +103,18 @@ def test_a_machine_without_the_token_is_told_so(data_dir: Path) -> None:
 def test_a_head_whose_store_the_workers_cannot_reach_is_refused_before_anything_starts(
     data_dir: Path, tmp_path: Path, started: list[NodeStart]
 ) -> None:
-    file = tmp_path / "bootstrap.yaml"
-    file.write_text("provider: {type: local, head_ip: 127.0.0.1, worker_ips: [10.0.0.2]}\n")
+    file = _launched(tmp_path)
     _run("token")
-    command = ("start", "--head", "--machine", "mainpc", "--cluster-file", str(file))
+    command = (
+        "start",
+        "--head",
+        "--machine",
+        "mainpc",
+        "--node-ip",
+        "127.0.0.1",
+        "--cluster-file",
+        str(file),
+    )
 
     refused = _run(*command)
     without_services = _run(*command, "--no-services")
@@ -92,15 +129,16 @@ def test_the_head_takes_its_address_from_the_file_that_ray_up_left(
     data_dir: Path, tmp_path: Path, started: list[NodeStart], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZEJZL_STORE_URL", "redis://10.0.0.1:6380")
-    file = tmp_path / "bootstrap.yaml"
-    file.write_text("provider: {type: local, head_ip: 127.0.0.1, worker_ips: [10.0.0.2]}\n")
+    file = _launched(tmp_path)
     _run("token")
 
+    monkeypatch.setattr(node, "require_own_address", lambda address: None)
+    monkeypatch.setenv("ZEJZL_RAY_TLS", "off")
     done = _run("start", "--head", "--machine", "mainpc", "--cluster-file", str(file), "--cpus", "2")
 
     assert done.exit_code == 0, done.exception
     (head,) = started
-    assert (head.role, head.head_address, head.cpus) == (NodeRole.HEAD, "127.0.0.1:6379", 2)
+    assert (head.role, head.head_address, head.cpus) == (NodeRole.HEAD, "10.0.0.1:6379", 2)
     assert head.autoscaling_config == file
 
 
@@ -159,6 +197,7 @@ def test_a_supervisor_whose_role_has_changed_runs_what_was_written_down_meanwhil
             *_: Any,
             is_patient: bool,
             next_plan: Callable[[], SupervisedPlan | None],
+            mark: object,
         ) -> None:
             assert next_plan() is None
             seen.append((plan.node.machine, os.environ.get("ZEJZL_HOME_WAIT_S", ""), is_patient))
@@ -324,3 +363,202 @@ def test_a_worker_finds_its_name_by_its_address(
     assert isinstance(missing.exception, ClusterError)
     assert "none of the workers: pc3=192.0.2.7" in str(missing.exception)
     assert isinstance(wrong.exception, InvalidInput)
+
+
+def test_the_ports_for_a_firewall_are_listed_as_a_table_and_for_programs(data_dir: Path) -> None:
+    shown, data = _run("ports"), _run("ports", "--json")
+
+    assert shown.exit_code == data.exit_code == 0
+    assert "20100-20999" in shown.output
+    ports = {row["setting"]: row for row in json.loads(data.output)["ports"]}
+    assert ports["ZEJZL_RAY_WORKER_PORTS"]["last"] == 20999
+    assert ports["ZEJZL_RAY_PORT"]["at"] == "the head"
+
+
+def test_what_ray_would_be_told_is_shown_and_nothing_is_started(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, started: list[NodeStart]
+) -> None:
+    monkeypatch.setenv("ZEJZL_SIMULATED_GPUS", "pc2=RTX 3060:12288")
+
+    shown = _run("resources", "--machine", "pc2", "--cpus", "2")
+    data = json.loads(_run("resources", "--machine", "pc2", "--cpus", "2", "--json").output)
+
+    assert shown.exit_code == 0, shown.exception
+    assert "GPU-sim-pc2-0" in shown.output
+    assert data["labels"]["zejzl.io/gpu-model"] == "RTX-3060"
+    assert data["resources"] == {"vram_mib": 12288, "vram_mib:GPU-sim-pc2-0": 12288}
+    assert (data["cpus"], data["object_store_mib"], data["vram_source"]) == (2, 256, "simulated")
+    assert started == []
+
+
+def test_a_machine_goes_by_the_name_of_its_certificate_or_its_place_in_the_fleet_file(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = _run("resources", "--json")
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text(f"schema: zejzl.fleet/1\nmachines: {{big: {{address: {socket.gethostname()}}}}}\n")
+    monkeypatch.setenv("ZEJZL_FLEET_FILE", str(fleet))
+    declared = json.loads(_run("resources", "--json").output)
+    TlsDirectory(data_dir / "tls").init(certificate_names("mainpc", (), ("10.0.0.1",)), time.time())
+    by_certificate = json.loads(_run("resources", "--json").output)
+
+    assert isinstance(nobody.exception, MachineNotFound)
+    assert "--machine" in nobody.exception.remedy
+    assert (declared["machine"], by_certificate["machine"]) == ("big", "mainpc")
+
+
+def test_a_purge_asks_and_removes_nothing_without_a_yes(data_dir: Path) -> None:
+    (data_dir / "store").mkdir(parents=True)
+
+    refused = CliRunner().invoke(node.app, ["purge"], input="n\n")
+    unasked = CliRunner().invoke(node.app, ["purge"], input="")
+    for_programs = _run("purge", "--json")
+
+    assert {type(done.exception) for done in (refused, unasked, for_programs)} == {InvalidInput}
+    assert (data_dir / "store").exists()
+    assert _run("purge", "--check").output == "nothing of the cluster runs here\n"
+    assert (data_dir / "store").exists()
+
+
+def test_a_purge_tells_what_it_has_removed(data_dir: Path) -> None:
+    (data_dir / "store").mkdir(parents=True)
+
+    asked = CliRunner().invoke(node.app, ["purge"], input="y\n")
+    again = json.loads(_run("purge", "--yes", "--json").output)
+
+    assert asked.exit_code == 0
+    assert str(data_dir / "store") in asked.output
+    assert again == {"paths": [], "redis_keys": None}
+    assert "there was nothing" in _run("purge", "--yes").output
+
+
+def test_a_purge_of_the_head_finds_the_store_that_it_was_started_with(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def purge_redis(settings: Settings) -> int:
+        asked.append(settings.store_url)
+        return 3
+
+    monkeypatch.setattr(node_purge, "purge_redis", purge_redis)
+    head = NodeStart(
+        cluster_id="c1", machine="mainpc", role=NodeRole.HEAD, head_address="h:6379", node_ip="10.0.0.1",
+        temp_dir=Path("/tmp/c1"), token_path=Path("/home/me/ray_token"), cpus=1,
+    )  # fmt: skip
+    plan = SupervisedPlan(node=head, settings={"ZEJZL_STORE_URL": "rediss://10.0.0.1:6380"})
+    data_dir.mkdir()
+    NodeIntent(plan=plan, is_wanted=False).write(data_dir)
+
+    done = _run("purge", "--yes")
+    NodeIntent(plan=plan, is_wanted=False).write(data_dir)
+    monkeypatch.setenv("ZEJZL_STORE_URL", "rediss://10.0.0.9:6380")
+    _run("purge", "--yes")
+
+    assert "Redis: 3 keys" in done.output
+    assert asked == ["rediss://10.0.0.1:6380", "rediss://10.0.0.9:6380"]
+
+
+def test_a_stop_of_a_head_whose_supervisor_is_gone_leaves_the_mark_itself(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls: list[str] = []
+
+    class Mark:
+        def set(self) -> bool:
+            urls.append("set")
+            return True
+
+    def mark_of(settings: Settings, head: NodeStart) -> Mark:
+        urls.append(settings.store_url)
+        return Mark()
+
+    monkeypatch.setattr("zejzl_ray.cluster.stop_mark.stop_mark", mark_of)
+    head = NodeStart(
+        cluster_id="c1", machine="mainpc", role=NodeRole.HEAD, head_address="h:6379", node_ip="10.0.0.1",
+        temp_dir=Path("/tmp/c1"), token_path=Path("/home/me/ray_token"), cpus=1,
+    )  # fmt: skip
+    plan = SupervisedPlan(node=head, settings={"ZEJZL_STORE_URL": "rediss://10.0.0.1:6380"})
+    data_dir.mkdir()
+    NodeIntent(plan=plan, is_wanted=True).write(data_dir)
+
+    assert _run("stop").exit_code == 0
+    assert urls == ["rediss://10.0.0.1:6380", "set"]
+
+
+WRONG: dict[str, dict[str, object]] = {
+    "192.168.1.300 is no IP address": {
+        "provider": {"type": "local", "head_ip": "192.168.1.300", "worker_ips": ["10.0.0.2"]}
+    },
+    "two machines are called mainpc": {
+        "worker_start_ray_commands": ["zejzl node start --address $RAY_HEAD_IP --worker mainpc=10.0.0.2"]
+    },
+    "there is no private key": {"auth": {"ssh_user": "me", "ssh_private_key": "/nowhere/id"}},
+    "min_workers is 5, but worker_ips has 1": {"available_node_types": {"local": {"min_workers": 5}}},
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_a_wrong_cluster_file_is_refused_by_ray_up_itself_before_ray_starts(
+    data_dir: Path, tmp_path: Path, started: list[NodeStart], message: str
+) -> None:
+    _run("token")
+
+    done = _run("start", "--head", "--cluster-file", str(_launched(tmp_path, **WRONG[message])))
+
+    assert isinstance(done.exception, InvalidInput)
+    assert message in done.exception.message
+    assert "zejzl cluster check" in done.exception.remedy
+    assert started == []
+
+
+@pytest.mark.parametrize("text", [None, "[1", "[]", "\x00"])
+def test_a_file_that_ray_up_has_not_written_is_refused(
+    data_dir: Path, tmp_path: Path, text: str | None
+) -> None:
+    file = tmp_path / "bootstrap.yaml"
+    if text is not None:
+        file.write_text(text)
+
+    done = _run("start", "--head", "--cluster-file", str(file))
+
+    assert isinstance(done.exception, InvalidInput)
+    assert "puts it on the head" in done.exception.remedy
+
+
+def test_the_address_of_another_machine_is_refused(data_dir: Path, started: list[NodeStart]) -> None:
+    _run("token")
+
+    done = _run("start", "--head", "--machine", "mainpc", "--node-ip", "192.0.2.1")
+
+    assert isinstance(done.exception, ClusterError)
+    assert "192.0.2.1 is none of this machine's" in done.exception.message
+    assert started == []
+
+
+def test_the_state_of_the_node_is_an_exit_code(data_dir: Path) -> None:
+    data_dir.mkdir()
+    none = _run("state")
+    worker = NodeStart(
+        cluster_id="c1", machine="pc2", role=NodeRole.WORKER, head_address="h:6379", node_ip="10.0.0.2",
+        temp_dir=Path("/tmp/c1"), token_path=Path("/home/me/ray_token"), cpus=1,
+    )  # fmt: skip
+    record = SupervisorRecord(
+        node=worker,
+        pid=os.getpid(),
+        started_at_s=psutil.Process().create_time(),
+        state="waiting",
+        note="no head",
+    )
+    record.write(data_dir)
+    waiting, data = _run("state"), json.loads(_run("state", "--json").output)
+    record.model_copy(update={"state": "up"}).write(data_dir)
+    up = _run("state")
+    record.model_copy(update={"state": "up", "started_at_s": 1.0}).write(data_dir)
+    orphan = _run("state")
+
+    assert (none.exit_code, none.output) == (1, "node: none was started\n")
+    assert (waiting.exit_code, waiting.output) == (1, "node pc2: waiting (no head)\n")
+    assert data == {"machine": "pc2", "is_up": False, "state": "waiting", "note": "no head"}
+    assert (up.exit_code, up.output) == (0, "node pc2: up\n")
+    assert (orphan.exit_code, orphan.output.startswith("node pc2: its supervisor is gone")) == (1, True)

@@ -16,7 +16,6 @@ from ray.exceptions import (
 )
 
 from zejzl_ray.cluster.actor_caller import ActorCaller
-from zejzl_ray.contracts.agent_host import DeliverMail, MailDelivered
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import GetHealth, ServiceHealth
 from zejzl_ray.contracts.operation import Operation
@@ -234,23 +233,3 @@ async def test_in_ray_the_actor_is_looked_up_by_name(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("ray.is_initialized", lambda: True)
     monkeypatch.setattr("ray.get_actor", named)
     assert await call(ActorCaller("ns")) == REPLY
-
-
-async def test_long_bytes_go_in_arguments_of_their_own() -> None:
-    given: list[tuple[Any, ...]] = []
-
-    class Handle:
-        class deliver_mail:
-            @staticmethod
-            async def remote(*arguments: Any) -> MailDelivered:
-                given.append(arguments)
-                return MailDelivered(frame=b"")
-
-    caller = ActorCaller(find=Finder(Handle()))
-    context = CallContext()
-    for size in (10, 200_000):
-        await caller.call(DELIVER, DeliverMail(connection="c", frame=b"x" * size), context)
-    (short, (own, its_context, *pieces)) = given
-    assert short == (DeliverMail(connection="c", frame=b"x" * 10), context)
-    assert (own, its_context) == (DeliverMail(connection="c", frame=b""), context)
-    assert b"".join(pieces) == b"x" * 200_000

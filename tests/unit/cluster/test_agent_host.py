@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from zejzl_ray.cluster.agent_host import AgentHost, AgentHostOptions
 from zejzl_ray.contracts import agent_host as wire
 from zejzl_ray.contracts.access import AuthenticatedCall, Principal
+from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import CheckStatus
 from zejzl_ray.errors import NotFound, ServiceUnavailable
 from zejzl_ray.settings import Settings
@@ -21,9 +22,14 @@ from zejzl_ray.settings import Settings
 async def host(tmp_path: Path) -> AsyncIterator[AgentHost]:
     settings = Settings(data_dir=tmp_path, store_url="memory", environment="dev", require_auth=False)
     options = AgentHostOptions("alpha", "pc2", settings, SecretStr("zs_service.host.alpha_" + "0" * 64))
-    made = AgentHost(options, "127.0.0.1")
+    made = AgentHost(options, "127.0.0.1", never)
+    await made._open_door()
     yield made
     await made.stop()
+
+
+async def never(request: wire.DeliverMail, call: CallContext) -> wire.MailDelivered:
+    raise AssertionError("nobody calls over the network here")
 
 
 def call(host: str = "beta") -> AuthenticatedCall:

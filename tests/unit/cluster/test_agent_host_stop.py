@@ -15,6 +15,8 @@ from zejzl_ray.bus.message import Message
 from zejzl_ray.bus.ports import Delivered, Outgoing
 from zejzl_ray.cluster import agent_host
 from zejzl_ray.cluster.agent_host import AgentHost, AgentHostOptions, HostedAgent
+from zejzl_ray.contracts.agent_host import DeliverMail, MailDelivered
+from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.settings import Settings
 
 
@@ -60,7 +62,13 @@ async def host(tmp_path: Path, beta: Beta) -> AsyncIterator[AgentHost]:
     settings = Settings(data_dir=tmp_path, store_url="memory", environment="dev", require_auth=False)
     credential = SecretStr("zs_service.host.alpha_" + "0" * 64)
     agents = (HostedAgent("late", "nowhere:Agent"),)
-    made = AgentHost(AgentHostOptions("alpha", "pc2", settings, credential, agents=agents), "127.0.0.1")
+
+    async def never(request: DeliverMail, call: CallContext) -> MailDelivered:
+        raise AssertionError("nobody calls over the network here")
+
+    made = AgentHost(
+        AgentHostOptions("alpha", "pc2", settings, credential, agents=agents), "127.0.0.1", never
+    )
     made.office.connect(beta)
     made.office.away._directory = beta
     yield made

@@ -21,8 +21,8 @@ OPEN = {"Ray's figures"}  # not unless the owner asks for them: Ray knows no pro
 # Wider than loopback between machines; the last two on one machine too.
 WIDE = {
     "control store", "raylet", "calls of services", "calls of ingress replicas", "calls of Serve's proxy",
-    "calls of other actors", "Ray client", "Ray client, one program", "node agent", "node agent, HTTP",
-    "Ray's figures", "runtime environment agent", "proxy log", "Redis",
+    "calls of hosts of agents", "calls of other actors", "mail", "Ray client", "Ray client, one program", "node agent",
+    "node agent, HTTP", "Ray's figures", "runtime environment agent", "proxy log", "Redis",
 }  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def test_what_is_open_to_anybody_is_frozen_and_says_why() -> None:
 def test_what_is_wider_than_loopback_is_frozen_and_says_why() -> None:
     wide = {door for door in DOORS if door.reaches - {Reach.LOOPBACK, Reach.FILE}}
     assert {door.name for door in wide} == WIDE
-    assert {door.name for door in wide if not door.is_rays} == {"proxy log", "Redis"}
+    assert {door.name for door in wide if not door.is_between_machines} == {"proxy log", "Redis"}
     assert {door.name for door in DOORS if door.follows_bind_host} == {"ingress"}
 
 

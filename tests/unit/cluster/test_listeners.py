@@ -139,6 +139,7 @@ def test_places_are_written_as_people_do() -> None:
         ("ray::SecurityGa", "ray::SecurityGatewayActor.watch_feed", ProcessKind.SERVICE),
         ("ray::ErrorBusAc", "ray::ErrorBusActor", ProcessKind.SERVICE),
         ("ray::CoreOrches", "ray::CoreOrchestratorActor", ProcessKind.WORKER),
+        ("ray::AgentHostA", "ray::AgentHostActor.deliver_mail", ProcessKind.AGENT_HOST),
         ("ray::IDLE", "ray::IDLE", ProcessKind.WORKER),
         ("python3", "python3 /x/ray/_private/workers/default_worker.py", ProcessKind.WORKER),
         ("python3", "python3 -m ray.util.client.server --mode=proxy", ProcessKind.CLIENT_SERVER),

@@ -62,6 +62,13 @@ class Peers:
     valid_s: float = 300.0
     speakers: tuple[Speaker, ...] = ()
     lines: list["asyncio.Future[None]"] = field(default_factory=list)
+    ways: dict[str, str] = field(default_factory=dict)
+
+    def lead(self, actor: str, address: str) -> None:
+        self.ways[actor] = address
+
+    def forget(self, actor: str) -> None:
+        self.ways.pop(actor, None)
 
     async def call(self, operation: Operation, request: Contract, call: CallContext) -> Contract:
         self.calls.append(operation.name)
@@ -70,9 +77,14 @@ class Peers:
         if isinstance(request, OpenMail):
             self.shown.append([speaker.agent for speaker in request.speakers])
             return MailOpened(
-                connection=f"c{len(self.shown)}", boot="b", valid_s=self.valid_s, speakers=self.speakers
+                connection=f"c{len(self.shown)}",
+                address=f"10.0.0.1:{len(self.shown)}",
+                boot="b",
+                valid_s=self.valid_s,
+                speakers=self.speakers,
             )
         if operation.name == "deliver_mail":
+            assert operation.service in self.ways
             return MailDelivered(frame=encode_frame(self.delivered))
         line: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.lines.append(line)
@@ -105,6 +117,8 @@ class World:
             "a",
             "boot",
             caller=self.peers,
+            ways=self.peers,
+            direct=self.peers,
             guard=NoGuard(),
             proofs=self._proofs,
             agents=lambda: self.agents,
@@ -297,6 +311,16 @@ async def test_hosts_that_were_not_used_for_long_are_forgotten(
     await world.end_line()
     world.transport.speakers("f")
     assert set(world.transport._peers) == {"e", "f"}
+
+
+async def test_batches_go_where_the_host_says_and_elsewhere_after_it_was_started_anew(world: World) -> None:
+    await world.deliver()
+    assert world.peers.ways == {"agent_host:b": "10.0.0.1:1"}
+    world.peers.faults["deliver_mail"] = [ServiceUnavailable("nobody listens")]
+    with pytest.raises(AgentUnreachable):
+        await world.deliver()
+    await world.deliver()
+    assert world.peers.ways == {"agent_host:b": "10.0.0.1:2"}
 
 
 # --- lines ---

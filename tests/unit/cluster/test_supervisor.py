@@ -58,6 +58,28 @@ class FakeNode:
         return self.looks.pop(0) if self.looks else True
 
 
+class FakeMark:
+    """The mark of a stop; is there after so many looks."""
+
+    def __init__(self, set_after_looks: int | None = None) -> None:
+        self.looks_left = set_after_looks
+        self.done: list[str] = []
+
+    def is_set(self) -> bool:
+        if self.looks_left is None:
+            return False
+        self.looks_left -= 1
+        return self.looks_left < 0
+
+    def set(self) -> bool:
+        self.done.append("set")
+        return True
+
+    def clear(self) -> bool:
+        self.done.append("clear")
+        return True
+
+
 class Bench:
     """A supervisor over a fake node."""
 
@@ -65,6 +87,7 @@ class Bench:
         self.data_dir = data_dir
         self.waits_s: list[float] = []
         self.seen: list[SupervisorRecord | None] = []
+        self.mark = FakeMark()
         self.plan = SupervisedPlan(
             node=NodeStart(
                 cluster_id="c1",
@@ -102,6 +125,7 @@ class Bench:
             sleep=sleep,
             now_s=lambda: float(next(clock)),
             next_plan=lambda: next(next_plans, None) if next_plans is not None else None,
+            mark=self.mark,
         )
         return supervisor.run()
 
@@ -300,3 +324,47 @@ def test_a_worker_that_waits_for_a_lost_head_learns_of_the_next_one(bench: Bench
 
     assert ending.reason == "this machine is a worker of 10.0.0.3:6379 from now on"
     assert node.done == ["clean up"]
+
+
+def test_a_worker_that_waits_for_its_head_leaves_when_the_cluster_was_stopped(bench: Bench) -> None:
+    bench.mark = FakeMark(set_after_looks=2)
+    node = FakeNode(died(RAYLET, 1))
+    node.looks = [False] * 9
+
+    ending = bench.run(node)
+
+    assert (ending.is_asked, str(ending)) == (True, "the cluster was stopped")
+    assert node.done == ["start", SERVICES, "clean up", "clean up"]
+    assert bench.record.state == "stopped"
+    assert not bench.is_wanted
+    assert bench.mark.done == []
+
+
+def test_a_worker_that_still_runs_leaves_too_once_its_head_is_gone(bench: Bench) -> None:
+    bench.mark = FakeMark(set_after_looks=0)
+    node = FakeNode(*[None] * 9)
+    node.looks = [True, True, False]
+
+    bench.run(node)
+
+    assert node.done == ["start", SERVICES, "clean up"]
+    assert not bench.is_wanted
+
+
+def test_a_mark_of_an_earlier_stop_is_no_reason_to_leave_a_head_that_answers(bench: Bench) -> None:
+    bench.mark = FakeMark(set_after_looks=0)
+
+    bench.run(FakeNode(*[None] * 9))
+
+    assert bench.is_wanted
+
+
+def test_the_head_takes_the_mark_away_and_sets_it_when_the_stop_is_meant_to_last(bench: Bench) -> None:
+    head = bench.plan.node.model_copy(update={"role": NodeRole.HEAD})
+    bench.plan = bench.plan.model_copy(update={"node": head})
+    bench.want()
+
+    bench.run(FakeNode())
+    assert bench.mark.done == ["clear"]
+    bench.run(FakeNode(ASKED))
+    assert bench.mark.done == ["clear", "clear", "set"]

@@ -38,6 +38,10 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClusterFile:
     )
     for name, port in zip(names, free_ports(len(names)), strict=True):
         monkeypatch.setenv(f"ZEJZL_{name}", str(port))
+    for name in ("NODE_MANAGER_PORT", "OBJECT_MANAGER_PORT", "AGENT_GRPC_PORT", "AGENT_HTTP_PORT"):
+        monkeypatch.setenv(f"ZEJZL_RAY_{name}", "0")
+    monkeypatch.setenv("ZEJZL_RAY_WORKER_PORTS", "any")
+    monkeypatch.setenv("ZEJZL_MAIL_PORTS", "none")  # nobody can read it, so nobody listens
     return CLUSTER.model_copy(
         update={
             "head": DeclaredMachine(name="mainpc", address="127.0.0.1"),
@@ -167,11 +171,42 @@ def test_fixed_ports_are_those_of_the_node() -> None:
     from tests.unit.cluster_check.healthy import own_facts
 
     own = own_facts("mainpc")
-    record = {**(own.node.record or {}), "node": {"ports": {"node_manager": 6381, "object_manager": 6382}}}
+    ports = {"node_manager": 6381, "object_manager": 6382, "agent_grpc": 0, "worker_ports": [7100, 7199]}
+    record = {**(own.node.record or {}), "node": {"ports": ports}}
     fixed = own.model_copy(update={"node": own.node.model_copy(update={"record": record})})
 
-    assert [need.port for need in outer_ports(fixed, is_head=True)] == [6379, 6381, 6382]
-    assert [need.port for need in outer_ports(own, is_head=False)] == [0]
+    assert [need.port for need in outer_ports(fixed, is_head=True)] == [
+        6379, 6381, 6382, 0, 7100, 7199, 7600, 7699,
+    ]  # fmt: skip
+    assert [need.port for need in outer_ports(own, is_head=False)] == [0, 7600, 7699]
+
+
+def test_ports_of_a_node_that_was_not_started_are_those_of_its_settings() -> None:
+    from tests.unit.cluster_check.healthy import own_facts
+
+    own = own_facts("mainpc")
+    idle = own.model_copy(update={"node": own.node.model_copy(update={"processes": ()})})
+    moved = idle.model_copy(
+        update={
+            "settings": {
+                "RAY_AGENT_HTTP_PORT": "0",
+                "RAY_NODE_MANAGER_PORT": "x",
+                "RAY_WORKER_PORTS": "1-2",
+                "MAIL_PORTS": "7700-7700",
+            }
+        }
+    )
+
+    assert [need.port for need in outer_ports(idle, is_head=False)] == [
+        20001, 20002, 20003, 20004, 20100, 20999, 7600, 7699,
+    ]  # fmt: skip
+    assert [need.port for need in outer_ports(moved, is_head=False)] == [20001, 20002, 20003, 0, 7700]
+    assert [need.port for need in outer_ports(idle, is_head=False) if need.is_of_many] == [
+        20100,
+        20999,
+        7600,
+        7699,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -339,3 +339,18 @@ def test_two_modules_may_not_define_one_name(tmp_path: Path, monkeypatch: pytest
 
     with pytest.raises(ValueError, match="define same"):
         program_text.program_text.__wrapped__()
+
+
+def test_the_current_release_is_named_when_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    root = tmp_path / ".local/share/zejzl/releases"
+    (root / "1-a").mkdir(parents=True)
+    assert files.current_release() is None
+    (root / "current").symlink_to("1-a")
+    assert files.current_release() is None
+
+    (root / "1-a/release.json").write_text("{}")
+
+    assert files.current_release() == "1-a"

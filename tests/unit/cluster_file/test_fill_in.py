@@ -42,7 +42,16 @@ def test_every_comment_and_every_other_value_stays() -> None:
     text = fill_in(template, _values(("pc2", "10.0.0.2")))
 
     changed = set(text.splitlines()) ^ set(template.splitlines())
-    words = ("192.168.1", "10.0.0", "ssh_user", "ssh_private_key", "--machine", "--head", "issue pc2")
+    words = (
+        "192.168.1",
+        "10.0.0",
+        "ssh_user",
+        "ssh_private_key",
+        "--machine",
+        "--head",
+        "issue pc2",
+        "node start",
+    )
     assert not [line for line in changed if not any(word in line for word in words)]
     assert "192.168.1" not in text
 

@@ -8,6 +8,7 @@ import pytest
 
 from zejzl_ray.cluster_file.key_file import key_file_fault
 from zejzl_ray.cluster_file.read import parse_cluster_file, read_cluster_file
+from zejzl_ray.cluster_file.release import without_release
 from zejzl_ray.cluster_file.template import CLUSTER_TEMPLATE, read_template
 from zejzl_ray.errors import InvalidInput
 from zejzl_ray.fleet.finding import Finding
@@ -41,8 +42,51 @@ def test_the_projects_own_file_is_read(text: str) -> None:
     assert cluster.ssh_user == "zejzl"
     assert cluster.environment == {"ZEJZL_STORE_URL": "rediss://192.168.1.10:6380"}
     assert set(cluster.copied) == {
-        f"~/.local/share/zejzl/{name}" for name in ("ray_token", "redis_password", "security_key", "token")
+        f"~/.local/share/zejzl/{name}"
+        for name in ("release", "ray_token", "redis_password", "security_key", "token")
     }
+    assert cluster.carried_release is not None
+    assert cluster.carried_release.there == "~/.local/share/zejzl/release"
+    assert cluster.head_start.startswith("ZEJZL_STORE_URL=rediss://192.168.1.10:6380 ~/.local/")
+    assert cluster.worker_start.endswith("--worker pc2=192.168.1.11")
+
+
+def test_the_file_for_machines_with_an_environment_of_their_own_says_nothing_of_releases(text: str) -> None:
+    without = without_release(text)
+
+    cluster = parse_cluster_file(without, "cluster.yaml").require()
+    assert cluster.carried_release is None
+    assert "release" not in without
+    assert "setup_commands" not in without
+    assert len(without.splitlines()) > len(text.splitlines()) - 12
+    assert without_release(without) == without
+
+
+# former text, new text, words of the finding: the three places that have to fit together
+APART = {
+    "not carried": (
+        '  "~/.local/share/zejzl/release": "~/.local/share/zejzl/release"\n',
+        "",
+        "file_mounts carries no",
+    ),
+    "not installed": ("  - python3 ~/.local/share/zejzl/release/install.py\n", "  - date\n", "installs none"),
+    "not started": (
+        "~/.local/share/zejzl/releases/current/venv/bin/zejzl",
+        "/opt/zejzl",
+        "/opt/zejzl is started",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", APART)
+def test_a_release_that_is_half_meant_is_refused(text: str, name: str) -> None:
+    former, new, words = APART[name]
+    assert former in text
+
+    (finding,) = _faults(text.replace(former, new, 1))
+
+    assert words in finding.message
+    assert "--no-release" in finding.remedy
 
 
 # former text, new text, words of the finding, words of the line that it names
@@ -122,16 +166,21 @@ WRONG = {
         "not among provider.worker_ips",
         "",
     ),
-    "a worker that is no pair": ("--worker pc2=192.168.1.11", "--worker pc2", "'pc2' is no NAME=ADDRESS", ""),
+    "a worker that is no pair": (
+        "    --worker pc2=192.168.1.11",
+        "    --worker pc2",
+        "'pc2' is no NAME=ADDRESS",
+        "",
+    ),
     "a name that cannot be": ("--head --machine mainpc", "--head --machine ../x", "cannot be the name", ""),
     "a head without a name": ("--machine mainpc ", "", "the head has no name", ""),
     "another start command": (
-        "zejzl node start --head",
-        "ray start --head",
+        "node start --head",
+        "nodes start --head",
         "must hold one `zejzl node start --head",
         "",
     ),
-    "a quote that is open": ("zejzl node start --head", "'zejzl node start --head", "cannot be read", ""),
+    "a quote that is open": ("node start --head", "'node start --head", "cannot be read", ""),
     "no start command": (
         "worker_start_ray_commands:",
         "setup_commands:",

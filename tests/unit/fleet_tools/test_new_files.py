@@ -29,3 +29,18 @@ def test_nothing_is_left_when_one_file_cannot_be_written(tmp_path: Path) -> None
     with pytest.raises(InvalidInput, match="cannot write"):
         write_files({tmp_path / "good": "x", tmp_path / "file" / "below": "x"})
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_is_overwritten_with_something_else_stays_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    write_files({path: "first"})
+    write_files({path: "first"}, is_overwriting=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["fleet.yaml"]
+
+    write_files({path: "second"}, is_overwriting=True)
+
+    assert path.read_text() == "second"
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        "fleet.yaml": "second",
+        "fleet.yaml.before": "first",
+    }

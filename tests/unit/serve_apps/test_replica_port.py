@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import grpc  # type: ignore[import-untyped]  # no stubs among the dependencies
+import grpc
 import pytest
 from ray.serve._private import replica
 

@@ -1,4 +1,5 @@
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,22 @@ def test_what_is_handed_over_goes_through_standard_input() -> None:
 
     assert ssh.given == b"onetwo"
     assert ssh.calls[0][-1].endswith("tls accept pc2 --force")
+
+
+def test_the_release_over_there_is_asked_before_an_environment_of_the_same_path() -> None:
+    ssh = Ssh()
+
+    RemoteMachine("pc2", None, ssh).accept("pc2", b"one", b"two", is_forced=True)
+
+    command = ssh.calls[0][-1]
+    assert command.index("~/.local/share/zejzl/releases/current/venv/bin/python") < command.index(
+        sys.executable
+    )
+
+
+def test_where_the_project_is_not_installed_it_is_said_how_to() -> None:
+    with pytest.raises(ClusterError, match="`zejzl release send`"):
+        RemoteMachine("pc2", None, Ssh(status=127, stderr=b"not found")).request("pc2", is_new_key=False)
 
 
 def test_an_answer_without_a_request_is_an_error() -> None:

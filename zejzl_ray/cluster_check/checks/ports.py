@@ -3,9 +3,15 @@
 from collections.abc import Iterator
 from typing import Final
 
+from zejzl_ray.cluster.node_ports import CONTROL_STORE
 from zejzl_ray.cluster_check.facts import ClusterFacts, Link, MachineFacts, Phase, PortAnswer
 from zejzl_ray.cluster_check.finding import Finding
-from zejzl_ray.cluster_check.needed_ports import CONTROL_STORE, NeededPort, loopback_ports, outer_ports
+from zejzl_ray.cluster_check.needed_ports import (
+    RAYS_OWN,
+    NeededPort,
+    loopback_ports,
+    outer_ports,
+)
 
 _HOW: Final = {
     "refused": "refuses connections",
@@ -27,7 +33,12 @@ def check_free_ports(facts: ClusterFacts) -> Iterator[Finding]:
                 answer = answers.get(need.port)
                 is_free = answer is None or answer.state == "listening"
                 # A process that writes its own title hides whose it is; a node that runs has its ports itself.
-                if answer is not None and not is_free and not machine.own.node.processes:
+                if (
+                    answer is not None
+                    and not is_free
+                    and not need.is_of_many
+                    and not machine.own.node.processes
+                ):
                     yield from _not_free(machine.machine.name, need, answer, facts.phase)
 
 
@@ -67,10 +78,13 @@ def _is_well(link: Link) -> bool:
 
 
 def _is_told_elsewhere(facts: ClusterFacts, link: Link, target: MachineFacts) -> bool:
-    """A control store that does not run refuses too; that is no matter of the network."""
-    if facts.phase is Phase.BEFORE or link.what != CONTROL_STORE or link.state != "refused":
+    """A node that does not run refuses too; that is no matter of the network."""
+    if facts.phase is Phase.BEFORE or link.state != "refused" or link.is_greeting_expected:
         return False
-    return target.own is None or target.own.node.process("gcs_server") is None
+    if link.what not in (CONTROL_STORE, RAYS_OWN):
+        return False
+    process = "gcs_server" if link.what == CONTROL_STORE else "raylet"
+    return target.own is None or target.own.node.process(process) is None
 
 
 def _finding(link: Link, target: MachineFacts) -> Finding:
@@ -94,4 +108,10 @@ def _finding(link: Link, target: MachineFacts) -> Finding:
 
 def _ports(link: Link) -> str:
     is_any = link.is_greeting_expected and link.what != CONTROL_STORE and link.port > 32767
-    return "all TCP ports: Ray takes free ones" if is_any else f"port {link.port}"
+    if is_any:
+        return "all TCP ports: Ray takes free ones"
+    return (
+        f"port {link.port} and the others that `zejzl node ports` lists"
+        if link.what == RAYS_OWN
+        else f"port {link.port}"
+    )

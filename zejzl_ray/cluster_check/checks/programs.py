@@ -23,7 +23,7 @@ def check_versions(facts: ClusterFacts) -> Iterator[Finding]:
     """Ray refuses a machine with another Ray or Python; zejzl's services refuse one with another zejzl."""
     own = {found.machine.name: found.own for found in facts.answering if found.own is not None}
     for name, found in own.items():
-        yield from _missing(name, found)
+        yield from _missing(facts, name, found)
     yield from _differing(facts, {name: found.programs.ray.version for name, found in own.items()}, "Ray")
     yield from _differing(
         facts, {name: found.programs.zejzl.version for name, found in own.items()}, "zejzl-ray"
@@ -32,8 +32,14 @@ def check_versions(facts: ClusterFacts) -> Iterator[Finding]:
     yield from _differing(facts, {name: found.python for name, found in own.items()}, "Python")
 
 
-def _missing(name: str, own: OwnFacts) -> Iterator[Finding]:
+def _missing(facts: ClusterFacts, name: str, own: OwnFacts) -> Iterator[Finding]:
     remedy = "Install the project's environment there, and put its bin on PATH in ~/.bashrc."
+    if facts.cluster.carried_release is not None:
+        if own.release is None:
+            return  # check_release has a word for it
+        remedy = (
+            "Its release is damaged: remove ~/.local/share/zejzl/releases there, then `zejzl release send`."
+        )
     for program, command in (("ray", own.programs.ray), ("zejzl", own.programs.zejzl)):
         if command.path is None:
             yield Finding(name, "version", f"there is no command {program} on PATH", remedy)

@@ -9,7 +9,7 @@ import os
 import ssl
 import stat
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 _SECRET_FILES = ("ray_token", "redis_password", "security_key")
 
@@ -17,6 +17,16 @@ _SECRET_FILES = ("ray_token", "redis_password", "security_key")
 def data_directory() -> Path:
     """Return the data directory of the user who is logged in."""
     return Path(os.environ.get("ZEJZL_DATA_DIR") or "~/.local/share/zejzl").expanduser()
+
+
+def current_release() -> Optional[str]:
+    """Return the release that `ray up` starts here; None when none is installed."""
+    link = Path("~/.local/share/zejzl/releases/current").expanduser()
+    with contextlib.suppress(OSError):
+        name = os.readlink(str(link))
+        if (link / "release.json").is_file():
+            return name
+    return None
 
 
 def disks(data_dir: Path) -> List[Dict[str, Any]]:

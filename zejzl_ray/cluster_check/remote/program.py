@@ -16,7 +16,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict
 
-from zejzl_ray.cluster_check.remote.files import data_directory, disks, secret_files, tls_files
+from zejzl_ray.cluster_check.remote.files import (
+    current_release,
+    data_directory,
+    disks,
+    secret_files,
+    tls_files,
+)
 from zejzl_ray.cluster_check.remote.network import Listeners, connect_all
 from zejzl_ray.cluster_check.remote.node import boot_age_s, node
 from zejzl_ray.cluster_check.remote.programs import gpus, programs, shell_time_s
@@ -26,7 +32,8 @@ MARKER = "ZEJZL-CHECK:"
 _SETTINGS = (
     "ENVIRONMENT", "STORE_URL", "RAY_TLS", "RAY_PORT", "DASHBOARD_PORT", "BIND_HOST", "HTTP_PORT",
     "RESOURCE_MANAGER_PORT", "OBSERVABILITY_PORT", "ERROR_BUS_PORT", "SECURITY_PORT", "GPU_CARDS", "VRAM_MIB",
-    "SIMULATED_GPUS", "OBJECT_STORE_MIB", "CPUS",
+    "SIMULATED_GPUS", "OBJECT_STORE_MIB", "CPUS", "RAY_NODE_MANAGER_PORT", "RAY_OBJECT_MANAGER_PORT",
+    "RAY_AGENT_GRPC_PORT", "RAY_AGENT_HTTP_PORT", "RAY_WORKER_PORTS", "MAIL_PORTS",
 )  # fmt: skip
 
 
@@ -74,6 +81,7 @@ def facts(question: Dict[str, Any]) -> Dict[str, Any]:
         host=socket.gethostname(),
         python=".".join(map(str, sys.version_info[:3])),
         data_dir=str(data_dir),
+        release=current_release(),
         boot_age_s=boot_age_s(),
         settings={name: os.environ[f"ZEJZL_{name}"] for name in _SETTINGS if os.environ.get(f"ZEJZL_{name}")},
     )

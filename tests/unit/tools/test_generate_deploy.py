@@ -1,0 +1,259 @@
+"""The files for containers are what the tool makes, have the shape that their readers want, and the settings' ports."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from tools import generate_deploy
+from zejzl_ray.settings import Settings
+
+DEPLOY = Path(__file__).parents[3] / "deploy"
+Duration = Annotated[str, Field(pattern=r"^[0-9]+(s|m)$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+
+
+class Strict(BaseModel):
+    """Refuses what is not documented: a misspelt field would do nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class HealthCheck(Strict):
+    test: list[str] = Field(min_length=2)
+    interval: Duration
+    timeout: Duration
+    retries: int = Field(ge=1)
+    start_period: Duration
+
+
+class Build(Strict):
+    context: str
+    dockerfile: str
+
+
+class Condition(Strict):
+    condition: Literal["service_started", "service_healthy", "service_completed_successfully"]
+
+
+class Attachment(Strict):
+    ipv4_address: str
+
+
+class Service(Strict):
+    """The fields of the compose specification that are used here."""
+
+    image: str
+    build: Build | None = None
+    init: bool = False
+    command: list[str] = []
+    restart: Literal["no", "always", "on-failure", "unless-stopped"]
+    environment: dict[str, str] = {}
+    volumes: list[str] = []
+    depends_on: dict[str, Condition] = {}
+    network_mode: str | None = None
+    networks: dict[str, Attachment] = {}
+    ports: list[str] = []
+    shm_size: str | None = None
+    stop_grace_period: Duration | None = None
+    healthcheck: HealthCheck | None = None
+
+
+class Compose(Strict):
+    name: Name
+    services: dict[Name, Service]
+    networks: dict[str, dict[str, Any]]
+    volumes: dict[str, dict[str, Any]]
+
+
+class Metadata(Strict):
+    name: Name | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class Container(Strict):
+    name: Name
+    image: str
+    command: list[str]
+    args: list[str]
+    env: list[dict[str, Any]] = []
+    ports: list[dict[str, Any]] = []
+    resources: dict[str, dict[str, str]]
+    volumeMounts: list[dict[str, Any]]
+    startupProbe: dict[str, Any]
+    readinessProbe: dict[str, Any]
+    livenessProbe: dict[str, Any]
+
+
+class PodSpec(Strict):
+    securityContext: dict[str, int]
+    containers: list[Container] = Field(min_length=1)
+    volumes: list[dict[str, Any]]
+
+
+class Template(Strict):
+    metadata: Metadata = Metadata()
+    spec: PodSpec
+
+
+class HeadGroup(Strict):
+    """HeadGroupSpec of ray.io/v1, as its reference documents it."""
+
+    serviceType: Literal["ClusterIP", "NodePort", "LoadBalancer"]
+    rayStartParams: dict[str, str]
+    template: Template
+
+
+class WorkerGroup(Strict):
+    """WorkerGroupSpec of ray.io/v1, as its reference documents it."""
+
+    groupName: Name
+    replicas: int = Field(ge=0)
+    minReplicas: int = Field(ge=0)
+    maxReplicas: int = Field(ge=1)
+    rayStartParams: dict[str, str]
+    template: Template
+
+
+class ClusterSpec(Strict):
+    rayVersion: str
+    enableInTreeAutoscaling: bool
+    headGroupSpec: HeadGroup
+    workerGroupSpecs: list[WorkerGroup]
+
+
+class RayCluster(Strict):
+    apiVersion: Literal["ray.io/v1"]
+    kind: Literal["RayCluster"]
+    metadata: Metadata
+    spec: ClusterSpec
+
+
+@pytest.fixture
+def compose() -> Compose:
+    return Compose.model_validate(yaml.safe_load((DEPLOY / "compose.yaml").read_text()))
+
+
+@pytest.fixture
+def ray_cluster() -> RayCluster:
+    documents = list(yaml.safe_load_all((DEPLOY / "kuberay.yaml").read_text()))
+    return RayCluster.model_validate(documents[-1])
+
+
+def test_no_file_is_stale(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["generate_deploy", "--check"])
+
+    assert generate_deploy.stale() == []
+    assert generate_deploy.main() == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_stale_file_is_named_and_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(generate_deploy, "DEPLOY", tmp_path)
+    monkeypatch.setattr(generate_deploy, "ROOT", tmp_path)
+    monkeypatch.setattr("sys.argv", ["generate_deploy", "--check"])
+    assert generate_deploy.main() == 1
+    assert "compose.yaml is stale" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["generate_deploy"])
+    assert generate_deploy.main() == 0
+    assert generate_deploy.stale() == []
+
+
+def test_every_part_that_stays_has_a_health_check(compose: Compose) -> None:
+    lasting = {name: service for name, service in compose.services.items() if service.restart != "no"}
+
+    assert set(lasting) == {"redis", "head", "worker", "prometheus"}
+    assert all(service.healthcheck is not None for service in lasting.values())
+
+
+def test_what_is_named_is_there(compose: Compose) -> None:
+    for service in compose.services.values():
+        assert set(service.depends_on) <= set(compose.services)
+        assert set(service.networks) <= set(compose.networks)
+        mode = service.network_mode
+        assert mode is None or mode.removeprefix("service:") in compose.services
+        assert (mode is None) or not (service.networks or service.ports)  # both is refused
+        for volume in service.volumes:
+            source = volume.partition(":")[0]
+            assert (DEPLOY / source).exists() if source.startswith(".") else source in compose.volumes
+        if service.build is not None:
+            context = DEPLOY / service.build.context
+            assert (context / service.build.dockerfile).exists()
+
+
+def test_ports_are_those_of_the_settings_and_open_on_loopback_only(compose: Compose) -> None:
+    http = Settings.model_fields["http_port"].default
+    figures = Settings.model_fields["ray_metrics_port"].default
+    published = [port for service in compose.services.values() for port in service.ports]
+    targets = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["scrape_configs"][0]["static_configs"]
+
+    assert published == [f"127.0.0.1:{http}:{http}", "127.0.0.1:9090:9090"]
+    assert [target["targets"] for target in targets] == [
+        [f"172.30.7.11:{figures}"],
+        [f"172.30.7.12:{figures}"],
+    ]
+    for name in ("head", "worker"):
+        given = {key.removeprefix("ZEJZL_").lower() for key in compose.services[name].environment}
+        assert given - {"head_address", "worker_address"} <= set(Settings.model_fields)
+
+
+def test_compose_itself_takes_the_file() -> None:
+    docker = shutil.which("docker")
+    asked = [docker or "docker", "compose", "version"]
+    if docker is None or subprocess.run(asked, capture_output=True, timeout=30, check=False).returncode:
+        pytest.skip("there is no `docker compose` on this machine")
+    file = str(DEPLOY / "compose.yaml")
+
+    done = subprocess.run(
+        [docker, "compose", "-f", file, "config", "--quiet"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_program_of_the_containers_is_a_shell_script_that_knows_every_part(compose: Compose) -> None:
+    script = DEPLOY / "container" / "entrypoint.sh"
+
+    assert subprocess.run(["sh", "-n", str(script)], timeout=10, check=False).returncode == 0
+    assert script.stat().st_mode & 0o111
+    for service in compose.services.values():
+        if service.image == "zejzl-ray:local":
+            assert f"\n{service.command[0]})" in script.read_text()
+    wrong = subprocess.run(["sh", str(script), "nothing"], capture_output=True, timeout=10, check=False)
+    assert wrong.returncode == 2
+
+
+def test_the_cluster_for_kuberay_has_the_documented_shape_and_says_that_it_was_not_tried(
+    ray_cluster: RayCluster,
+) -> None:
+    assert "NOT TRIED on a cluster" in (DEPLOY / "kuberay.yaml").read_text()
+    head = ray_cluster.spec.headGroupSpec.template.spec.containers[0]
+    worker = ray_cluster.spec.workerGroupSpecs[0].template.spec.containers[0]
+    assert {port["containerPort"] for port in head.ports} == {
+        6379,
+        Settings.model_fields["ray_client_port"].default,
+    }
+    assert "zejzl node start --head --machine mainpc" in head.args[0]
+    assert "--address $FQ_RAY_IP" in worker.args[0]
+    templates = [ray_cluster.spec.headGroupSpec.template]
+    templates += [group.template for group in ray_cluster.spec.workerGroupSpecs]
+    for spec in (template.spec for template in templates):
+        volumes = {volume["name"] for volume in spec.volumes}
+        assert {mount["name"] for mount in spec.containers[0].volumeMounts} <= volumes
+
+
+def test_the_ray_of_the_cluster_is_the_one_that_is_pinned(ray_cluster: RayCluster) -> None:
+    assert (
+        f"ray[default,serve]=={ray_cluster.spec.rayVersion}" in (DEPLOY.parent / "pyproject.toml").read_text()
+    )
