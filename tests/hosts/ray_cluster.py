@@ -77,11 +77,7 @@ class RayCluster:
             self.start_redis(self.pc2)
 
     def start_redis(self, host: Host | None = None) -> None:
-        """Start a real Redis on a host with the project's own configuration; again, with what it had written.
-
-        Args:
-            host: where; None: on mainpc. It dies with the host.
-        """
+        """Start a real Redis on mainpc or another host, as the project configures it, with what it had written."""
         host = host or self.mainpc
         home = str(host.home)
         edited = (PROJECT / "deploy" / "redis.conf").read_text()

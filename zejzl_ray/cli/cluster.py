@@ -33,10 +33,10 @@ from zejzl_ray.settings import load_settings
 
 app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(init)
-app.command()(down)
-app.command()(purge)
 app.command()(takeover)
 app.command()(handback)
+app.command()(down)
+app.command()(purge)
 
 ClusterPath = Annotated[Path, typer.Argument(help="The cluster file.", show_default=True)]
 DEFAULT_FILE: Final = Path("cluster.yaml")

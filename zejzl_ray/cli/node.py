@@ -234,15 +234,10 @@ def _supervise(intent: NodeIntent, environment: Mapping[str, str], *, is_patient
             removed = remove_old_state(settings, plan.node.cluster_id, plan.node.redis_namespace)
             log.info("old state of the control store removed", keys=removed)
         # Made here and not by `start`: the node before this one removes its own directories while it ends.
-        own = {
-            "environment": node_environment(settings, plan.node.role),
-            "leftovers": node_leftovers(settings),
-        }
-        plan = plan.model_copy(update=own)
-        node = RayNode(plan, data_dir)
-        mark = stop_mark(settings, plan.node)
-        supervisor = Supervisor(plan, data_dir, node, is_patient=is_patient, mark=mark, next_plan=next_plan)
-        return supervisor.run()
+        of_ray = node_environment(settings, plan.node.role)
+        plan = plan.model_copy(update={"environment": of_ray, "leftovers": node_leftovers(settings)})
+        node, mark = RayNode(plan, data_dir), stop_mark(settings, plan.node)
+        return Supervisor(plan, data_dir, node, is_patient=is_patient, mark=mark, next_plan=next_plan).run()
 
 
 @app.command(hidden=True)

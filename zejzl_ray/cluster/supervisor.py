@@ -60,10 +60,6 @@ class StopAsked(BaseException):
     """SIGTERM or SIGINT has arrived; not an ``Exception``, so that nobody takes it for a failure."""
 
 
-class ClusterStopped(Exception):
-    """A worker that waits for its head has found that the cluster was stopped on purpose."""
-
-
 class RoleChanged(Exception):
     """Another machine has become the head, or this one has: the node is to run something else.
 
@@ -74,6 +70,10 @@ class RoleChanged(Exception):
     def __init__(self, plan: SupervisedPlan) -> None:
         super().__init__(plan)
         self.plan = plan
+
+
+class ClusterStopped(Exception):
+    """A worker that waits for its head has found that the cluster was stopped on purpose."""
 
 
 class Supervisor:
@@ -87,8 +87,8 @@ class Supervisor:
         backoff: waits between restarts.
         sleep: waits so many seconds.
         now_s: monotonic seconds.
-        mark: says to whom the head could not tell it that the cluster was stopped.
         next_plan: returns at once what this machine is to run instead, since the head is another one now; else None.
+        mark: says to whom the head could not tell it that the cluster was stopped.
     """
 
     def __init__(
@@ -101,12 +101,12 @@ class Supervisor:
         backoff: BackOff | None = None,
         sleep: Callable[[float], None] = time.sleep,
         now_s: Callable[[], float] = time.monotonic,
-        mark: StopMark | None = None,
         next_plan: Callable[[], SupervisedPlan | None] = lambda: None,
+        mark: StopMark | None = None,
     ) -> None:
         self._plan = plan
-        self._mark: StopMark = mark or NoMark()
         self._next_plan = next_plan
+        self._mark: StopMark = mark or NoMark()
         self._data_dir = data_dir
         self._node = node
         self._is_patient = is_patient
@@ -133,10 +133,10 @@ class Supervisor:
             ending = self._keep_running()
         except StopAsked:
             ending = Ending(is_asked=True, process="", status=0)
-        except ClusterStopped:
-            ending = Ending(is_asked=True, process=STOP_MARK, status=0, reason="the cluster was stopped")
         except RoleChanged as change:
             return self._change_role(change.plan)
+        except ClusterStopped:
+            ending = Ending(is_asked=True, process=STOP_MARK, status=0, reason="the cluster was stopped")
         except ClusterError as error:
             self._node.clean_up()
             self._write("failed", str(error))
@@ -255,8 +255,8 @@ class Supervisor:
                 log.warning("node waits", machine=self._plan.node.machine, reason=note)
                 self._write("waiting", note)
                 is_told = True
-            self._leave_if_stopped()
             self._look_at_role()
+            self._leave_if_stopped()
             self._sleep(_LOOK_S)
 
     def _leave_if_stopped(self) -> None:

@@ -196,8 +196,8 @@ def test_a_supervisor_whose_role_has_changed_runs_what_was_written_down_meanwhil
             plan: SupervisedPlan,
             *_: Any,
             is_patient: bool,
-            mark: object,
             next_plan: Callable[[], SupervisedPlan | None],
+            mark: object,
         ) -> None:
             assert next_plan() is None
             seen.append((plan.node.machine, os.environ.get("ZEJZL_HOME_WAIT_S", ""), is_patient))

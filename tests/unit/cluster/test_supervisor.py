@@ -124,8 +124,8 @@ class Bench:
             is_patient=is_patient,
             sleep=sleep,
             now_s=lambda: float(next(clock)),
-            mark=self.mark,
             next_plan=lambda: next(next_plans, None) if next_plans is not None else None,
+            mark=self.mark,
         )
         return supervisor.run()
 
@@ -289,6 +289,43 @@ def test_a_machine_on_its_way_down_is_no_reason_to_stay_down(
     assert bench.is_wanted
 
 
+def test_a_machine_that_becomes_the_head_ends_its_node_and_writes_down_what_it_runs_next(
+    bench: Bench,
+) -> None:
+    node = FakeNode(None, None)
+    head = bench.plan.model_copy(
+        update={
+            "node": bench.plan.node.model_copy(
+                update={"role": NodeRole.HEAD, "redis_address": "rediss://10.0.0.2:6380"}
+            )
+        }
+    )
+
+    ending = bench.run(node, next_plans=iter([None, None, head]))
+
+    assert ending.process == ROLE
+    assert node.done == ["start", SERVICES, "clean up"]
+    assert (bench.record.state, bench.record.note) == ("restarting", "this machine is the head from now on")
+    intent = read_intent(bench.data_dir)
+    assert intent is not None
+    assert intent.is_wanted
+    assert intent.plan.node.role is NodeRole.HEAD
+    assert intent.plan.node.redis_namespace is not None
+
+
+def test_a_worker_that_waits_for_a_lost_head_learns_of_the_next_one(bench: Bench) -> None:
+    node = FakeNode()
+    node.looks = [False] * 20
+    other = bench.plan.model_copy(
+        update={"node": bench.plan.node.model_copy(update={"head_address": "10.0.0.3:6379"})}
+    )
+
+    ending = bench.run(node, is_patient=True, next_plans=iter([None, None, other]))
+
+    assert ending.reason == "this machine is a worker of 10.0.0.3:6379 from now on"
+    assert node.done == ["clean up"]
+
+
 def test_a_worker_that_waits_for_its_head_leaves_when_the_cluster_was_stopped(bench: Bench) -> None:
     bench.mark = FakeMark(set_after_looks=2)
     node = FakeNode(died(RAYLET, 1))
@@ -331,40 +368,3 @@ def test_the_head_takes_the_mark_away_and_sets_it_when_the_stop_is_meant_to_last
     assert bench.mark.done == ["clear"]
     bench.run(FakeNode(ASKED))
     assert bench.mark.done == ["clear", "clear", "set"]
-
-
-def test_a_machine_that_becomes_the_head_ends_its_node_and_writes_down_what_it_runs_next(
-    bench: Bench,
-) -> None:
-    node = FakeNode(None, None)
-    head = bench.plan.model_copy(
-        update={
-            "node": bench.plan.node.model_copy(
-                update={"role": NodeRole.HEAD, "redis_address": "rediss://10.0.0.2:6380"}
-            )
-        }
-    )
-
-    ending = bench.run(node, next_plans=iter([None, None, head]))
-
-    assert ending.process == ROLE
-    assert node.done == ["start", SERVICES, "clean up"]
-    assert (bench.record.state, bench.record.note) == ("restarting", "this machine is the head from now on")
-    intent = read_intent(bench.data_dir)
-    assert intent is not None
-    assert intent.is_wanted
-    assert intent.plan.node.role is NodeRole.HEAD
-    assert intent.plan.node.redis_namespace is not None
-
-
-def test_a_worker_that_waits_for_a_lost_head_learns_of_the_next_one(bench: Bench) -> None:
-    node = FakeNode()
-    node.looks = [False] * 20
-    other = bench.plan.model_copy(
-        update={"node": bench.plan.node.model_copy(update={"head_address": "10.0.0.3:6379"})}
-    )
-
-    ending = bench.run(node, is_patient=True, next_plans=iter([None, None, other]))
-
-    assert ending.reason == "this machine is a worker of 10.0.0.3:6379 from now on"
-    assert node.done == ["clean up"]
