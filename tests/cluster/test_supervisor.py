@@ -1,6 +1,7 @@
 """The supervisor of a node: with a program in place of Ray that behaves as told."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +18,8 @@ from zejzl_ray.cluster.launched_node import start_supervised, stop_supervised
 from zejzl_ray.cluster.launcher_config import LauncherConfig
 from zejzl_ray.cluster.node_intent import read_intent
 from zejzl_ray.cluster.node_processes import find_node_processes
-from zejzl_ray.cluster.node_start import NodeRole, NodeStart
+from zejzl_ray.cluster.node_start import NodePorts, NodeRole, NodeStart
+from zejzl_ray.cluster.ports import free_ports
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor import stop_worker
 from zejzl_ray.cluster.supervisor_record import (
@@ -26,7 +28,7 @@ from zejzl_ray.cluster.supervisor_record import (
     read_supervisor_record,
     remove_supervisor_record,
 )
-from zejzl_ray.errors import ClusterError
+from zejzl_ray.errors import ClusterError, PortInUse
 
 # Stands in for `ray start`: leaves two processes behind, named as Ray's are, and ends.
 _RAY = """#!{python} -S
@@ -64,6 +66,8 @@ class Bench:
         self.ray = self.programs / "ray"
         self.write_ray(_RAY.format(python=sys.executable, directory=str(self.programs)))
         self.cluster_id = f"test-{uuid.uuid4().hex}"
+        self.gcs, dashboard, client = free_ports(3)
+        self.ports = NodePorts(dashboard=dashboard, ray_client=client)
 
     def write_ray(self, program: str) -> None:
         self.ray.write_text(program)
@@ -74,9 +78,10 @@ class Bench:
             cluster_id=self.cluster_id,
             machine="mainpc",
             role=NodeRole.HEAD,
-            head_address="127.0.0.1:6379",
+            head_address=f"127.0.0.1:{self.gcs}",
             node_ip="127.0.0.1",
             temp_dir=Path("/tmp/zejzl-test/r"),
+            ports=self.ports,
             token_path=self.data_dir / "ray_token",
             cpus=1,
             ray_executable=str(self.ray),
@@ -213,6 +218,35 @@ def test_a_node_that_loses_a_process_is_started_again_and_the_record_says_why(
     assert sorted(process.name() for process in after) == ["gcs_server", "raylet"]
     assert before.isdisjoint(process.pid for process in after)
     assert bench.is_wanted
+
+
+def test_an_agent_that_outlives_its_raylet_is_ended_before_the_next_node_starts(bench: Bench) -> None:
+    # as Ray's own: nothing in it says whose it is, and it has become a child of the supervisor
+    agent = bench.programs / "ray::Agent"
+    agent.symlink_to("/bin/sleep")
+    bench.write_ray(
+        _RAY.format(python=sys.executable, directory=str(bench.programs))
+        + f"if os.fork() == 0:\n    os.execve({str(agent)!r}, ['ray::Agent', '60'], {{}})\n"
+    )
+    bench.start()
+    supervisor = psutil.Process(bench.record().pid)
+    (before,) = [child for child in supervisor.children() if child.name() == "ray::Agent"]
+
+    bench.process("raylet").kill()
+    bench.wait_for(lambda record: record.restarts == 1 and record.state == "up")
+
+    (after,) = [child for child in supervisor.children() if child.name() == "ray::Agent"]
+    assert after.pid != before.pid
+    after.kill()
+
+
+def test_a_port_that_is_taken_is_told_and_nothing_was_started(bench: Bench) -> None:
+    with socket.create_server(("127.0.0.1", bench.gcs)):
+        with pytest.raises(PortInUse, match=rf"port {bench.gcs} .ZEJZL_RAY_PORT. of mainpc"):
+            bench.start()
+
+    assert not bench.is_wanted
+    assert not bench.log.exists()
 
 
 def test_a_control_store_whose_state_is_kept_is_started_again_beside_the_living_raylet(bench: Bench) -> None:

@@ -1,5 +1,6 @@
 """The processes of this machine's Ray node, as its supervisor starts, hears and ends them; decides nothing."""
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -27,6 +28,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 SERVICES_LOG_FILE: Final = "services.log"
 _START_LIMIT_S = 90.0
 _PORTS_LIMIT_S = 10.0
+_ORPHAN_LIMIT_S = 5.0
+_RAYS_TITLE = "ray::"
 _POLL_S = 0.1
 _CONNECT_LIMIT_S = 1.0
 
@@ -88,6 +91,7 @@ class RayNode:
         node = self._node
         self._watched.clear()
         stop_node(node.cluster_id, node.machine)
+        end_orphans()
         wait_for_ports(node, _PORTS_LIMIT_S)
         command = ray_start_command(node)
         # A file, not a pipe: the processes that stay behind keep a pipe open and us waiting.
@@ -242,6 +246,21 @@ def adopt_orphans() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise ClusterError(f"Cannot watch over Ray's processes: {os.strerror(ctypes.get_errno())}.")
+
+
+def end_orphans() -> None:
+    """Kill what is left of a node whose raylet has died and that has become a child of this process; safe to repeat.
+
+    Ray's agents and workers write their titles over the memory that would tell whose they are. An agent that cannot
+    reach the control store any more may outlive its raylet for long, and would keep the ports of the next one.
+    """
+    orphans = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if child.name().startswith(_RAYS_TITLE):
+                child.kill()
+                orphans.append(child)
+    psutil.wait_procs(orphans, timeout=_ORPHAN_LIMIT_S)
 
 
 def _is_asked(name: str, code: int) -> bool:
