@@ -23,7 +23,7 @@ make_secrets() {
         mv $head_data/tls/pc2.key $worker_data/tls/
         printf pc2 >$worker_data/tls/machine
     fi
-    for name in ray_token redis_password security_key; do
+    for name in token ray_token redis_password security_key; do
         cp $head_data/$name $worker_data/$name
     done
 }
