@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from zejzl_ray.cluster_check.facts import Facts
-from zejzl_ray.cluster_check.ssh import ssh_fault, ssh_options
+from zejzl_ray.cluster_check.ssh import RELEASE_FIRST, ssh_fault, ssh_options
 from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
 
 _SSH_FAILED: Final = 255
@@ -38,7 +38,8 @@ class Outcome(Facts):
 
 def remote_command(cluster: ClusterFile, machine: DeclaredMachine, command: str) -> tuple[str, ...]:
     """Return the ssh command that runs a shell command there, in a login shell that reads ~/.bashrc; never asks."""
-    remote = f"bash --login -i -c {shlex.quote(_PREPARE + command)}"
+    first = f"export {RELEASE_FIRST}; " if cluster.carried_release is not None else ""
+    remote = f"bash --login -i -c {shlex.quote(_PREPARE + first + command)}"
     return ("ssh", *ssh_options(cluster), "--", f"{cluster.ssh_user}@{machine.address}", remote)
 
 

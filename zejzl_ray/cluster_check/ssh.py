@@ -10,7 +10,7 @@ from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
 
 CONNECT_LIMIT_S: Final = 5
 SSH_PORT: Final = 22
-_RELEASE_FIRST: Final = "PATH=~/.local/share/zejzl/releases/current/venv/bin:$PATH"
+RELEASE_FIRST: Final = "PATH=~/.local/share/zejzl/releases/current/venv/bin:$PATH"
 # As `ray up` runs its commands: a login shell that reads ~/.bashrc. The interpreter is that of `zejzl` if it names one.
 _FIND_PYTHON: Final = r"""
 [ -f ~/.bashrc ] && . ~/.bashrc >/dev/null 2>&1
@@ -38,7 +38,7 @@ def ssh_command(cluster: ClusterFile, machine: DeclaredMachine, program_bytes: i
         f"exec(compile(sys.stdin.buffer.read({program_bytes}).decode(), 'zejzl_check', 'exec'), "
         "{'__name__': 'zejzl_check'})"
     )
-    first = _RELEASE_FIRST if cluster.carried_release is not None else ""
+    first = RELEASE_FIRST if cluster.carried_release is not None else ""
     remote = f"bash --login -i -c {shlex.quote(_FIND_PYTHON % (first, shlex.quote(load)))}"
     return ("ssh", *ssh_options(cluster), "--", f"{cluster.ssh_user}@{machine.address}", remote)
 

@@ -1,12 +1,13 @@
 """One command on all machines: what it ended with is told apart from what kept it from running."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from tests.unit.cluster_check.healthy import CLUSTER
 from zejzl_ray.cluster_check.commands import Outcome, remote_command, run_on_all
-from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
+from zejzl_ray.cluster_file.model import CarriedRelease, ClusterFile, DeclaredMachine
 
 
 def _shell(cluster: ClusterFile, machine: DeclaredMachine, command: str) -> Sequence[str]:
@@ -58,3 +59,15 @@ async def test_a_computer_without_ssh_says_so() -> None:
 @pytest.mark.parametrize("word", ["BatchMode=yes", "bash --login -i -c", ".bashrc", "zejzl node stop"])
 def test_the_command_runs_as_ray_up_runs_its_own_and_never_asks(word: str) -> None:
     assert word in " ".join(remote_command(CLUSTER, CLUSTER.head, "zejzl node stop"))
+
+
+def test_the_release_that_a_cluster_was_started_from_comes_before_what_else_is_called_zejzl() -> None:
+    carrying = CLUSTER.model_copy(
+        update={"carried_release": CarriedRelease(here=Path("release"), there="~/release")}
+    )
+
+    assert (
+        "releases/current/venv/bin:$PATH; zejzl node stop"
+        in remote_command(carrying, CLUSTER.head, "zejzl node stop")[-1]
+    )
+    assert "releases" not in remote_command(CLUSTER, CLUSTER.head, "zejzl node stop")[-1]
