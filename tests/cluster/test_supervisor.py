@@ -249,6 +249,17 @@ def test_a_port_that_is_taken_is_told_and_nothing_was_started(bench: Bench) -> N
     assert not bench.log.exists()
 
 
+def test_a_plan_whose_ports_are_taken_does_not_end_the_node_that_runs(bench: Bench) -> None:
+    bench.start()
+    node = bench.plan().node
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = bench.ports.model_copy(update={"node_manager": taken.getsockname()[1]})
+        with pytest.raises(PortInUse, match="ZEJZL_RAY_NODE_MANAGER_PORT"):
+            bench.start(SupervisedPlan(node=node.model_copy(update={"ports": ports})))
+
+    assert bench.start() == "already up"
+
+
 def test_a_control_store_whose_state_is_kept_is_started_again_beside_the_living_raylet(bench: Bench) -> None:
     plan = bench.plan()
     kept = {"redis_address": "rediss://127.0.0.1:1", "redis_namespace": "one"}

@@ -132,6 +132,7 @@ def start_supervised(
         if is_same:
             _wait_until_up(data_dir, record.pid, None)
             return "already up"
+        require_free_ports(node, instead_of=record.node)  # before the node that runs is stopped for nothing
         stop_supervised(data_dir)
     remove_supervisor_record(data_dir)
     require_free_ports(node, other_ports)

@@ -110,14 +110,25 @@ def taken_ports(node: NodeStart, others: Mapping[str, int] | None = None) -> dic
     return {**_taken(own, _ALL), **_taken(near, _LOOPBACK)}
 
 
-def require_free_ports(node: NodeStart, others: Mapping[str, int] | None = None) -> None:
+def require_free_ports(
+    node: NodeStart, others: Mapping[str, int] | None = None, instead_of: NodeStart | None = None
+) -> None:
     """Check before a start that nothing else listens where the node will.
+
+    Args:
+        node: what is to be started.
+        others: further ports, which must be free on loopback.
+        instead_of: the node that runs now and is to be replaced; its own ports are no fault.
 
     Raises:
         PortInUse: names each port that is taken and the setting that moves it.
         ClusterError: nobody may listen on one of them.
     """
     taken = taken_ports(node, others)
+    if instead_of is not None:
+        own = {*single_ports(instead_of.ports, NodeRole.HEAD, instead_of.gcs_port).values()}
+        own.add(instead_of.ports.dashboard)
+        taken = {name: port for name, port in taken.items() if port not in own}
     if taken:
         raise PortInUse(
             f"Another program listens on port {_listed(taken)} of {node.machine}; nothing was started.",
