@@ -168,7 +168,8 @@ async def test_the_doors_for_mail_are_on_the_list_and_refuse_who_shows_nothing(a
     for one in found:
         assert one.door is not None
         assert one.listener.reach is Reach.LOOPBACK
-        assert {await without_token(one.listener, path) for path in one.door.tried} == {"UNAUTHENTICATED"}
+        answers = {await without_token(one.listener, path) for path in one.door.tried}
+        assert {"UNAUTHENTICATED"} <= answers <= {"UNAUTHENTICATED", "UNIMPLEMENTED"}
 
 
 def test_up_again_leaves_hosts_alone_that_have_not_changed(agents_system: System) -> None:

@@ -17,7 +17,7 @@ from zejzl_ray.errors import ServiceUnavailable
 from zejzl_ray.orchestrator import CoreOrchestrator
 from zejzl_ray.sdk.async_client import AsyncClient
 from zejzl_ray.store import Store, open_store
-from zejzl_ray.testing.history import Journal, judge, read_journals
+from zejzl_ray.testing.history import Journal, Verdict, judge, read_journals
 from zejzl_ray.testing.redis_server import RedisServer
 
 CLIENTS = ("m1", "m2", "p1", "p2")
@@ -79,11 +79,15 @@ async def _it_is_replaced(place: Place) -> None:
     await place.start()
 
 
+def _judged(directory: Path) -> Verdict:
+    return judge(read_journals(directory.glob("*.jsonl")))
+
+
 @pytest.mark.parametrize("fault", [_redis_dies, _another_takes_over, _it_is_replaced])
 async def test_nothing_acknowledged_is_lost_and_no_name_has_two_owners(fault: Fault, tmp_path: Path) -> None:
     await _live(fault, tmp_path)
 
-    verdict = judge(read_journals(tmp_path.glob("*.jsonl")))
+    verdict = _judged(tmp_path)
     assert verdict.faults == ()
     assert verdict.acknowledged > 20  # 50 or so
     assert verdict.grants >= 1

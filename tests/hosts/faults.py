@@ -27,6 +27,8 @@ WINDOW_S: Final[Mapping[str, float]] = {
     "host": 15.0,
 }
 _CUT_S = (3.0, 12.0)
+# workers that wait for something to do, and parts of a raylet
+_NO_ACTORS = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
 
 class Faults:
@@ -60,7 +62,7 @@ class Faults:
             (host, pid, title)
             for host in self._hosts
             for pid, title in _processes(host)
-            if title.startswith("ray::") and not title.startswith("ray::IDLE")
+            if title.startswith("ray::") and not title.startswith(_NO_ACTORS)
         ]
         if not actors:
             return "no actor was up"

@@ -128,7 +128,16 @@ class RayCluster:
         """End the programs of tests, and run ``ray down``; it returns when the head is stopped; the worker follows."""
         for host in (self.mainpc, self.pc2):
             host.run("pkill -9 -f '^python -m tests[.]hosts'", is_checked=False)
+        self._as_ray_up_left_it(self.pc2)
         return self.mainpc.run(f"ray down -y {CLUSTER_FILE}", timeout_s=_DOWN_LIMIT_S)
+
+    def _as_ray_up_left_it(self, worker: Host) -> None:
+        """Start the node of a worker that was booted as ``ray up`` does: what systemd runs outlives ``ray down``."""
+        if not any(line.endswith("zejzl node run") for line in worker.processes()):
+            return
+        worker.run("zejzl node stop; pkill -9 -f 'zejzl node run$'", is_checked=False, timeout_s=60)
+        line = f"--address {self.mainpc.address} --worker pc2={worker.address}"
+        worker.run(f"zejzl node start {line}", timeout_s=60)
 
     def ask(self, program: str, *, timeout_s: float = 60.0) -> Any:
         """Run a Python program on mainpc as a client of the cluster; return what it passes to ``answer``.

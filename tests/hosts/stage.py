@@ -130,7 +130,7 @@ def a_cluster(prefix: str) -> Iterator[RayCluster]:
         AssertionError: it did not start; holds the logs.
     """
     settings = {"ZEJZL_FAILBACK_AFTER_S": f"{_FAILBACK_AFTER_S:g}", "ZEJZL_BIND_HOST": address_of(11)}
-    with two_hosts(prefix, **settings) as cluster:
+    with two_hosts(prefix, has_replica=False, **settings) as cluster:
         try:
             cluster.up()
         except CommandFailed as error:

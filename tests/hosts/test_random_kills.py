@@ -1,4 +1,4 @@
-"""The short form of ``make chaos``: each kind of fault at least once, while clients of both hosts write."""
+"""The short form of ``make chaos``: a minute of random faults, while clients of both hosts write."""
 
 import random
 import sys
@@ -9,6 +9,7 @@ from tests.hosts.chaos import chaos
 from tests.hosts.stage import Stage
 
 SECONDS = 60.0
+LEAST = 3
 
 pytestmark = pytest.mark.timeout(420)
 
@@ -23,11 +24,11 @@ def test_random_kills_lose_no_acknowledged_write_and_give_no_name_two_owners(
             sys.stdout.write(f"\n  {line}")
 
     tell(f"seed {seed}")
-    done = chaos(stage.cluster, SECONDS, seed, tell)
+    done = chaos(stage.cluster, SECONDS, seed, tell, least=LEAST)
 
     verdict = done.verdict
     told = f"{verdict.acknowledged} acknowledged, {verdict.grants} grants, {dict(verdict.errors)}"
     tell(f"{told}, served {done.served_ratio:.1%}, without service {done.without_service()}")
     assert verdict.faults == ()
     assert verdict.acknowledged > 100
-    assert sum(done.counts().values()) >= 3
+    assert len(done.faults) >= LEAST

@@ -168,6 +168,9 @@ _RAY_NOTE: Final = (
     "is told, and TLS asks for a certificate of the cluster's authority too. Its health check says without proof that "
     "it lives."
 )
+_PUSH_TASK: Final = "/ray.rpc.CoreWorkerService/PushTask"
+# On one machine nothing tells the two servers of a host of agents apart from outside.
+_OF_HOST: Final = ("/zejzl.agent_host/deliver_mail", _PUSH_TASK)
 DOORS: Final[tuple[Door, ...]] = (
     Door(
         "ingress", ProcessKind.PROXY, "ZEJZL_HTTP_PORT (7000)", "127.0.0.1", Proof.ACCESS_TOKEN,
@@ -228,6 +231,12 @@ DOORS: Final[tuple[Door, ...]] = (
         "socket file", Proof.OWNER, "Ray's workers", "The directory above has mode 0700.",
         transport=Transport.FILE, reaches=_FILE, path="*/sockets/*", at_most=2,
     ),
+    Door(
+        "mail", ProcessKind.AGENT_HOST, "ZEJZL_MAIL_PORTS (any free port; 7600-7699 between machines)", _ONE_OR_OWN,
+        Proof.ACCESS_TOKEN, "other hosts of agents: batches of mail over a connection that they have opened",
+        "Between machines a peer without a certificate of the cluster's authority is refused before.",
+        Speaks.GRPC, reaches=_NEAR, is_between_machines=True, tried=_OF_HOST,
+    ),
     *(
         Door(
             f"calls of {whose}", kind, f"a free port of ZEJZL_RAY_WORKER_PORTS (20100-20999); {_FREE}",
@@ -235,7 +244,7 @@ DOORS: Final[tuple[Door, ...]] = (
             "Ray's own processes: calls of actors and tasks come in here",
             f"{_RAY_NOTE} A program that connects to Ray opens one too, while it is connected.",
             Speaks.GRPC, reaches=_ANYWHERE, is_between_machines=True, is_ipv6=True,
-            tried=("/ray.rpc.CoreWorkerService/PushTask",),
+            tried=_OF_HOST if kind is ProcessKind.AGENT_HOST else (_PUSH_TASK,),
         )
         for whose, kind in (
             ("services", ProcessKind.SERVICE),
@@ -244,12 +253,6 @@ DOORS: Final[tuple[Door, ...]] = (
             ("hosts of agents", ProcessKind.AGENT_HOST),
             ("other actors", ProcessKind.WORKER),
         )
-    ),
-    Door(
-        "mail", ProcessKind.AGENT_HOST, "ZEJZL_MAIL_PORTS (any free port; 7600-7699 between machines)", _ONE_OR_OWN,
-        Proof.ACCESS_TOKEN, "other hosts of agents: batches of mail over a connection that they have opened",
-        "Between machines a peer without a certificate of the cluster's authority is refused before.",
-        Speaks.GRPC, reaches=_NEAR, is_between_machines=True, is_ipv6=False, tried=("/zejzl.agent_host/deliver_mail",),
     ),
     Door(
         "Ray client", ProcessKind.CLIENT_SERVER, f"ZEJZL_RAY_CLIENT_PORT (10001) at the head; {_FREE}", _ONE_OR_BOTH,

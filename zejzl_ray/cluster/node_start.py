@@ -44,7 +44,7 @@ class NodeRole(StrEnum):
 class HealthCheck(Contract):
     """How soon a silent machine is declared lost: about (``period_ms`` + ``timeout_ms``) x ``failure_threshold``."""
 
-    period_ms: int = Field(default=1000, gt=0)
+    period_ms: int = Field(default=300, gt=0)
     timeout_ms: int = Field(default=1500, gt=0)
     failure_threshold: int = Field(default=3, gt=0)
     initial_delay_ms: int = Field(default=1000, ge=0)

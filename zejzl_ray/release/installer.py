@@ -128,6 +128,7 @@ class Releases:
                 done = "was installed already"
             self._switch(name)
             self._prune()
+            _drop_strange_wheels(folder, manifest)
             return f"release {name}: {done}, and is the current one"
 
     def use(self, name: str, *, leaving: str = "") -> None:
@@ -237,6 +238,15 @@ def _require_fit(manifest: Dict[str, Any], folder: Path) -> None:
             raise ReleaseFault(
                 f"{path} is damaged: its SHA-256 is not that of the release. Remove it and run `ray up` again."
             )
+
+
+def _drop_strange_wheels(folder: Path, manifest: Dict[str, Any]) -> None:
+    """Remove wheels of releases that were carried before: `ray up` copies, and takes nothing away."""
+    own = {wheel["file"] for wheel in manifest["wheels"]}
+    for path in (folder / WHEELS).glob("*.whl"):
+        if path.name not in own:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def _run(argv: List[str], limit_s: float, what: str) -> str:

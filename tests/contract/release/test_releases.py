@@ -154,6 +154,19 @@ def test_the_release_before_stays_and_older_ones_go(sources: Path, releases: Rel
     assert not (releases.root / "half-done").exists()
 
 
+def test_wheels_of_releases_that_were_carried_before_go(
+    sources: Path, releases: Releases, tmp_path: Path
+) -> None:
+    folder = _copy(sources / "first", tmp_path)
+    (folder / WHEELS / "zejzl_ray-0.9.0-py3-none-any.whl").write_bytes(b"of the one before")
+
+    _take(releases, folder)
+
+    assert {path.name for path in (folder / WHEELS).iterdir()} == {
+        wheel.file for wheel in _manifest(folder).wheels
+    }
+
+
 def test_a_release_that_a_process_runs_from_stays(sources: Path, releases: Releases) -> None:
     _take(releases, sources / "first")
     path = releases.root / _manifest(sources / "first").id / "venv/bin/python"

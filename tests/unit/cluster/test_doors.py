@@ -109,6 +109,15 @@ def test_doors_of_one_process_are_told_apart() -> None:
     assert names(http, listener(agent, "::ffff:127.0.0.1", 2)) == ["node agent, HTTP", "node agent"]
 
 
+def test_a_host_of_agents_has_two_doors_whichever_comes_first_and_no_third() -> None:
+    host = ProcessKind.AGENT_HOST
+    mail, calls = listener(host, "::ffff:192.0.2.2", 20010), listener(host, "::", 20100)
+    assert names(mail, calls, setup=BETWEEN) == ["mail", "calls of hosts of agents"]
+    assert names(calls, mail, setup=BETWEEN) == ["calls of hosts of agents", "mail"]
+    near = [listener(host, "::ffff:127.0.0.1", port) for port in (1, 2, 3)]
+    assert names(*near) == ["mail", "calls of hosts of agents", None]
+
+
 def test_a_page_of_figures_without_a_token_is_no_door() -> None:
     assert names(listener(ProcessKind.NODE_AGENT, "0.0.0.0", 1), setup=BETWEEN) == [None]
     assert names(listener(ProcessKind.AUTOSCALER, "127.0.0.1", 44217)) == [None]

@@ -103,7 +103,7 @@ def test_the_health_check_is_set_so_that_a_lost_machine_is_noticed_in_seconds() 
     environment = ray_start_command(_node()).environment
 
     names = ("period_ms", "timeout_ms", "failure_threshold", "initial_delay_ms")
-    assert [environment[f"RAY_health_check_{name}"] for name in names] == ["1000", "1500", "3", "1000"]
+    assert [environment[f"RAY_health_check_{name}"] for name in names] == ["300", "1500", "3", "1000"]
 
 
 def test_threads_share_two_heaps_so_that_memory_does_not_grow_for_hours() -> None:

@@ -676,7 +676,8 @@ def test_machines_that_have_the_release_are_well(phase: Phase) -> None:
 def test_before_the_start_a_machine_may_lack_everything_that_the_release_brings() -> None:
     facts = _with_release(Phase.BEFORE, pc2=None)
 
-    assert judge(with_own(facts, "pc2", programs=Programs(rsync="/usr/bin/rsync"))).is_well
+    facts = with_own(facts, "pc2", programs=Programs(rsync="/usr/bin/rsync"))
+    assert judge(with_machine(facts, "pc2", redis=RedisAnswer(state="no client"))).is_well
 
 
 @pytest.mark.parametrize(

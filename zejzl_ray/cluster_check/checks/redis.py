@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from zejzl_ray.cluster.shared_store import require_shared_store
-from zejzl_ray.cluster_check.facts import ClusterFacts, RedisAnswer
+from zejzl_ray.cluster_check.facts import ClusterFacts, MachineFacts, RedisAnswer
 from zejzl_ray.cluster_check.finding import Finding
 from zejzl_ray.cluster_check.needed_ports import redis_place, store_url
 from zejzl_ray.errors import ClusterError
@@ -28,7 +28,11 @@ def check_redis(facts: ClusterFacts) -> Iterator[Finding]:
     if place is None:
         return
     where = f"Redis at {place[0]}:{place[1]}"
-    answers = {found.machine.name: found.redis for found in facts.answering if found.redis is not None}
+    answers = {
+        found.machine.name: found.redis
+        for found in facts.answering
+        if found.redis is not None and not _is_brought(facts, found)
+    }
     is_known = {name: answer for name, answer in answers.items() if answer.state != "no client"}
     refused = {answer.state for answer in is_known.values()}
     if len(is_known) > 1 and len(refused) == 1 and refused <= {"refused", "timeout", "loading"}:
@@ -52,6 +56,14 @@ def check_redis(facts: ClusterFacts) -> Iterator[Finding]:
     if well is not None and well.append_error:
         what = f"{where} cannot write to its disk"
         yield Finding(_holder(facts, place[0]), "redis", what, "Is that disk full? Its log says more.")
+
+
+def _is_brought(facts: ClusterFacts, machine: MachineFacts) -> bool:
+    """Whether nothing but the release is missing, without which nobody there can ask Redis."""
+    lacks = (
+        machine.own is not None and machine.own.release is None and facts.cluster.carried_release is not None
+    )
+    return lacks and machine.redis is not None and machine.redis.state == "no client"
 
 
 def _is_not_there_yet(facts: ClusterFacts, name: str, answer: RedisAnswer) -> bool:
