@@ -35,9 +35,8 @@ _RAY = """#!{python} -S
 import os, sys
 directory = {directory!r}
 for name in ("gcs_server", "raylet"):
-    if os.fork() == 0:
-        program = os.path.join(directory, name)
-        os.execv(program, [program, "60"])
+    program = os.path.join(directory, name)
+    os.posix_spawn(program, [program, "60"], os.environ)  # returns when the program runs under its own name
 """
 
 _SUPERVISOR = """

@@ -14,6 +14,7 @@ from zejzl_ray.errors import ClusterError, InvalidInput
 from zejzl_ray.tls.credentials import TlsFiles
 
 STORE_URL: Final = "ZEJZL_STORE_URL"
+BIND_HOST: Final = "ZEJZL_BIND_HOST"
 SERVICES_COMMAND: Final = (sys.executable, "-m", "zejzl_ray.cli.main", "node", "services")
 # The others may be off for the whole evening: services do not wait for them, and do not go home to a machine that is
 # about to be switched off. Handback is how they go home.
@@ -61,9 +62,20 @@ def head_plan(record: HeadRecord, intent: NodeIntent, redis_tls: TlsFiles | None
             "node": node,
             "launcher": record.launcher,
             "services": SERVICES_COMMAND,
-            "overrides": {**_AWAY_FROM_HOME, STORE_URL: record.store_url},
+            "overrides": {**_AWAY_FROM_HOME, STORE_URL: record.store_url, **_own_ingress(record, plan)},
         }
     )
+
+
+def _own_ingress(record: HeadRecord, plan: SupervisedPlan) -> dict[str, str]:
+    """Let the ingress listen on this machine's address where the settings, the same everywhere, name the old head's."""
+    if record.home is None or plan.settings.get(BIND_HOST) != _host(record.home.head_address):
+        return {}
+    return {BIND_HOST: plan.node.node_ip}
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0].strip("[]")
 
 
 def worker_plan(record: HeadRecord, plan: SupervisedPlan) -> SupervisedPlan:

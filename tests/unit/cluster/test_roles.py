@@ -99,6 +99,19 @@ def test_the_machine_that_the_record_names_becomes_the_head_without_waiting_for_
     assert plan.overrides["ZEJZL_HOME_WAIT_S"] == "0"
 
 
+@pytest.mark.parametrize(
+    ("said", "override"), [("10.0.0.1", "10.0.0.2"), ("10.0.0.2", None), ("127.0.0.1", None), (None, None)]
+)
+def test_the_ingress_does_not_listen_on_the_address_of_the_old_head(
+    said: str | None, override: str | None
+) -> None:
+    plan = WORKER.model_copy(update={"settings": {} if said is None else {"ZEJZL_BIND_HOST": said}})
+    taken = next_plan(SECOND, NodeIntent(plan=plan, is_wanted=True), None)
+
+    assert taken is not None
+    assert taken.overrides.get("ZEJZL_BIND_HOST") == override
+
+
 def test_the_old_head_becomes_a_worker_and_later_what_it_was(tmp_path: Path) -> None:
     NodeIntent(plan=HEAD, is_wanted=True).write(tmp_path)
     plan = next_plan(SECOND, NodeIntent(plan=HEAD, is_wanted=True), None)
