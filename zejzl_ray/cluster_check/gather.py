@@ -195,11 +195,12 @@ class Gathering:
             machine=name,
             has_rsync=shutil.which("rsync") is not None,
             secret_digests=digests,
-            release=_carried(self._cluster.carried_release),
+            release=carried_here(self._cluster.carried_release),
         )
 
 
-def _carried(release: CarriedRelease | None) -> ReleaseHere | None:
+def carried_here(release: CarriedRelease | None) -> ReleaseHere | None:
+    """Return which release `ray up` would carry from here, or why none; None where none is to be carried."""
     if release is None:
         return None
     try:

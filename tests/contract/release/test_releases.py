@@ -14,7 +14,7 @@ import pytest
 from tests.contract.release.small_project import write_project
 from zejzl_ray.clock import SystemClock
 from zejzl_ray.errors import InvalidInput, NotFound
-from zejzl_ray.release.build import build_release
+from zejzl_ray.release.build import build_release, own_source
 from zejzl_ray.release.folder import INSTALLER, ReleaseManifest, read_folder
 from zejzl_ray.release.installer import REQUIREMENTS, WHEELS, ReleaseFault, Releases, _run, main
 
@@ -57,7 +57,13 @@ def _take(releases: Releases, folder: Path) -> str:
 def _says(releases: Releases) -> str:
     program = releases.root / "current/venv/bin/zejzl"
     return subprocess.run(
-        [program, "version"], capture_output=True, text=True, timeout=30, check=True
+        # the environment of the tests would lead it to this source tree
+        [program, "version"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+        env={},
     ).stdout.strip()
 
 
@@ -370,7 +376,8 @@ def test_only_one_installation_runs_at_a_time(
 
 def _carried(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-I", str(folder / INSTALLER), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    environment = {"PATH": os.environ["PATH"]}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
 
 
 def test_where_nothing_was_carried_the_program_says_how_to_make_it(
@@ -388,3 +395,18 @@ def _copy(folder: Path, tmp_path: Path) -> Path:
             to.parent.mkdir(parents=True, exist_ok=True)
             to.write_bytes(path.read_bytes())
     return target
+
+
+def test_a_tree_that_cannot_be_packed_and_a_folder_that_cannot_be_written_are_told(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInput, match="cannot write"):
+        build_release(sources / "p1", tmp_path / "file" / "folder", SystemClock())
+    monkeypatch.setattr("zejzl_ray.release.build._LIMIT_S", 0.01)
+    with pytest.raises(InvalidInput, match=r"pip did not end within 0\.01 s"):
+        build_release(sources / "p1", tmp_path / "folder", SystemClock())
+    monkeypatch.setattr("zejzl_ray.release.build._CHECKOUT", tmp_path)
+    with pytest.raises(NotFound, match="an installation, not a checkout"):
+        own_source()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

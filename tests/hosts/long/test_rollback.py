@@ -37,11 +37,14 @@ class Upgrading:
     def wait_until_ready(self, release: ReleaseManifest) -> float:
         """Wait until both hosts run this release and all services are ready; return the seconds that it took."""
         started_s = time.monotonic()
-        wait_until(
-            lambda: self._runs(release) and self.status().status == 0,
-            limit_s=180,
-            what=f"{release.id} is ready",
-        )
+        try:
+            wait_until(
+                lambda: self._runs(release) and self.status().status == 0,
+                limit_s=180,
+                what=f"{release.id} is ready",
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.status()}\n{self.cluster.logs()}") from None
         return time.monotonic() - started_s
 
     def _runs(self, release: ReleaseManifest) -> bool:

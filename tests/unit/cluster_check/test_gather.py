@@ -10,12 +10,13 @@ import pytest
 from tests.unit.cluster_check.healthy import CLUSTER
 from zejzl_ray.cluster_check.clock_reading import clock_reading
 from zejzl_ray.cluster_check.conversation import Conversation, ConversationEnded
-from zejzl_ray.cluster_check.facts import Phase
-from zejzl_ray.cluster_check.gather import Gathering
+from zejzl_ray.cluster_check.facts import Phase, ReleaseHere
+from zejzl_ray.cluster_check.gather import Gathering, carried_here
 from zejzl_ray.cluster_check.judge import judge
 from zejzl_ray.cluster_check.needed_ports import outer_ports, redis_place
 from zejzl_ray.cluster_check.progress import Progress
-from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
+from zejzl_ray.cluster_check.ssh import ssh_command
+from zejzl_ray.cluster_file.model import CarriedRelease, ClusterFile, DeclaredMachine
 
 _LOAD = "import sys; exec(compile(sys.stdin.buffer.read({}).decode(), 'program', 'exec'), {{'__name__': 'program'}})"
 
@@ -245,3 +246,25 @@ async def test_progress_is_said_while_somebody_is_waited_for(monkeypatch: pytest
     assert len(lines) == 2
     assert "pc2: connecting" in lines[0]
     assert "mainpc" not in lines[0]
+
+
+def test_what_would_be_carried_is_looked_at_here(tmp_path: Path) -> None:
+    carried = CarriedRelease(here=tmp_path, there="~/.local/share/zejzl/release")
+
+    assert carried_here(None) is None
+    assert "no release to carry" in str(carried_here(carried))
+    (tmp_path / "release.json").write_text("{")
+    assert "cannot be read" in str(carried_here(carried))
+    (tmp_path / "release.json").write_text(
+        '{"id": "1-a", "version": "1", "python": "3.11", "platform": "p", "state_format": 1, "built_at_s": 0, '
+        '"pip": "pip.whl", "wheels": []}'
+    )
+    assert carried_here(carried) == ReleaseHere(id="1-a", python="3.11")
+
+
+def test_the_release_is_asked_first_where_one_is_carried() -> None:
+    carried = CarriedRelease(here=Path("/r"), there="~/.local/share/zejzl/release")
+    with_release = CLUSTER.model_copy(update={"carried_release": carried})
+
+    assert "releases/current/venv/bin:$PATH" in ssh_command(with_release, CLUSTER.head, 1)[-1]
+    assert "releases" not in ssh_command(CLUSTER, CLUSTER.head, 1)[-1]
