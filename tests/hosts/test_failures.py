@@ -1,8 +1,8 @@
 """What happens when a machine or the head is lost: how long nobody answers, and who comes back by itself.
 
-The cable is cut in ``test_cuts.py``. Each test prints its time beside the bar and fails at three times the bar only: the two
-hosts share the cores of one machine with whatever else runs on it. In this order; each leaves both machines in the
-cluster.
+The cable is cut in ``test_cuts.py``. Each test prints its time beside the bar and fails at three times the bar only:
+the two hosts share the cores of one machine with whatever else runs on it. In this order; each leaves both machines in
+the cluster.
 """
 
 import time
