@@ -146,12 +146,17 @@ def served_ratio(
     served = outside = 0
     for number in range(int(ended_s - began_s)):
         from_s = began_s + number
-        if any(fault.at_s < from_s + 1.0 and from_s < fault.at_s + WINDOW_S[fault.kind] for fault in planted):
+        if any(fault.at_s < from_s + 1.0 and from_s < _window_end_s(fault) for fault in planted):
             continue
         outside += 1
         at = bisect_left(answers, from_s)
         served += at < len(answers) and answers[at] < from_s + 1.0
     return served / outside if outside else 1.0
+
+
+def _window_end_s(fault: Planted) -> float:
+    """Return when a fault is no excuse any more: it has healed, or should have."""
+    return fault.at_s + min(fault.healthy_s, WINDOW_S[fault.kind])
 
 
 def _wait_until_healthy(cluster: RayCluster, crowd: Crowd, after: str) -> None:

@@ -15,6 +15,7 @@ from zejzl_ray.cluster.names import SERVICES
 from zejzl_ray.cluster.supervisor_record import SupervisorRecord
 from zejzl_ray.cluster.topology import PLACES
 
+SILENT_FAILOVER_S: Final = 15.0  # nothing tells that the machine is gone: it has to be missed
 REJOIN_S: Final = 30.0
 HOME_S: Final = 30.0
 SLACK: Final = 3

@@ -12,7 +12,7 @@ import pytest
 from tests.hosts.conftest import Tell
 from tests.hosts.crowd import CLIENTS, Crowd
 from tests.hosts.full_cpu import full_cpu, lives, load_ratio
-from tests.hosts.stage import SLACK, Stage
+from tests.hosts.stage import REJOIN_S, SILENT_FAILOVER_S, SLACK, Stage
 from tests.hosts.waiting import wait_until
 from zejzl_ray.testing.history import Outcome, Verdict
 
@@ -25,18 +25,21 @@ _MANY = 40
 pytestmark = pytest.mark.timeout(360)
 
 
-def test_a_cable_that_is_cut_for_20_s_gives_no_name_two_owners_and_loses_no_write(
+def test_a_cable_that_is_cut_for_20_s_moves_the_services_gives_no_name_two_owners_and_loses_no_write(
     stage: Stage, tell: Tell
 ) -> None:
+    stage.home_s()
     with Crowd(stage.cluster) as crowd:
         _wait_for_writes(crowd, 0.0)
-        cut_s = time.monotonic()
+        cut_s, lost_at_s = time.monotonic(), time.time()
         stage.pc2.unplug()
-        time.sleep(CUT_S)  # that is the fault
-        plugged_s = time.monotonic()
+        failover_s = stage.failover_s(lost_at_s, SLACK * SILENT_FAILOVER_S)
+        time.sleep(max(0.0, cut_s + CUT_S - time.monotonic()))  # that is the fault
+        plugged_s, plugged_at_s = time.monotonic(), time.time()
         stage.pc2.plug()
         _wait_for_writes(crowd, plugged_s)
         back_s = time.monotonic() - plugged_s
+        rejoin_s = stage.rejoin_s(plugged_at_s)
         calls = crowd.calls()
         verdict = crowd.verdict()
     during = Counter(
@@ -45,6 +48,8 @@ def test_a_cable_that_is_cut_for_20_s_gives_no_name_two_owners_and_loses_no_writ
         if call.outcome is Outcome.OK and call.began_s > cut_s + 1 and call.ended_s < plugged_s
     )
 
+    tell("pc2 unplugged, its services answer from mainpc", failover_s, SILENT_FAILOVER_S)
+    tell("pc2 plugged in, a member again", rejoin_s, REJOIN_S)
     _show(tell, "clients of pc2 are answered again", back_s, BACK_S, verdict)
     assert verdict.faults == ()
     assert during["m"] > _MANY  # the head's side went on

@@ -58,6 +58,11 @@ class _Waiting(Generic[D]):
     future: asyncio.Future[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    error: ZejzlError
+
+
 class GroupWriter(Generic[D]):
     """Runs commands one after the other and commits them in groups.
 
@@ -83,9 +88,9 @@ class GroupWriter(Generic[D]):
         """Have a command decided and committed.
 
         Args:
-            decide: called once its turn comes, and again when the group has to be redecided; records what it
-                decides
-                in the draft and returns the answer, or raises to refuse. Must not change anything else.
+            decide: called once its turn comes, and again when the group has to be redecided; records what it decides
+                in the draft and returns the answer, or raises to refuse. Must not change anything else. A refusal too
+                is told once the group is durable: what it was refused for may come to nothing.
             timeout_s: longest wait. After it the command may still take effect. None leaves the limit to the target's
                 commits, each of which has one; a timer for every command costs more than the rest of this call.
 
@@ -162,7 +167,11 @@ class GroupWriter(Generic[D]):
             self._fail(group, error)
         else:
             for waiting, reply in group:
-                if not waiting.future.done():
+                if waiting.future.done():
+                    continue
+                if isinstance(reply, _Refusal):
+                    waiting.future.set_exception(reply.error)
+                else:
                     waiting.future.set_result(reply)
 
     def _decide(self, draft: D, again: list[_Waiting[D]]) -> list[tuple[_Waiting[D], Any]]:
@@ -174,9 +183,11 @@ class GroupWriter(Generic[D]):
                 continue
             try:
                 group.append((waiting, waiting.decide(draft)))
+            except ZejzlError as error:
+                # It may be refused because of what another command of this group does, so it is told with the group.
+                group.append((waiting, _Refusal(error)))
             except Exception as error:
-                if not isinstance(error, ZejzlError):
-                    _log.exception("command failed unexpectedly")
+                _log.exception("command failed unexpectedly")
                 waiting.future.set_exception(error)
         return group
 

@@ -10,7 +10,7 @@ from zejzl_ray.testing.history import Action, Call, Outcome, judge
 
 
 def fault(kind: str, at_s: float, without_service_s: float = 0.0) -> Planted:
-    return Planted(kind, "somebody", at_s, 5.0, without_service_s)
+    return Planted(kind, "somebody", at_s, 60.0, without_service_s)
 
 
 def a_run(served: float = 1.0, *, is_lost: bool = False) -> Chaos:
@@ -43,6 +43,8 @@ def test_seconds_outside_of_windows_count() -> None:
     # the window of the fault is from 10 to 20 s, so the 12th second does not count
     assert served_ratio([fault("gcs", 10.0)], answers, 0.0, 40.0) == 29 / 30
     assert served_ratio([fault("host", 0.0)], answers, 0.0, 10.0) == 1.0
+    # it had healed by the 11th second, so the 12th one counts
+    assert served_ratio([replace(fault("gcs", 10.0), healthy_s=1.0)], answers, 0.0, 40.0) == 37 / 39
 
 
 def test_a_run_in_which_all_is_well_misses_nothing() -> None:

@@ -198,3 +198,34 @@ async def test_closing_gives_up_on_a_store_that_hangs() -> None:
     await group_writer.close(ServiceUnavailable("stopping"), 0.01)
     replies = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(reply) for reply in replies] == [ServiceUnavailable, ServiceUnavailable]
+
+
+async def test_a_refusal_is_told_with_the_group_since_its_reason_may_come_to_nothing() -> None:
+    target = Counter()
+    target.errors = [StoreUnavailable("gone")]
+    one = writer(target)
+
+    def taking(draft: list[int]) -> int:
+        if 7 in draft:
+            raise Conflict("somebody has it already")
+        draft.append(7)
+        return 7
+
+    replies = await asyncio.gather(one.submit(taking, 5.0), one.submit(taking, 5.0), return_exceptions=True)
+    assert [type(reply) for reply in replies] == [StoreUnavailable, StoreUnavailable]
+    assert await one.submit(taking, 5.0) == 7
+
+
+async def test_a_refusal_is_decided_anew_with_its_group() -> None:
+    target = Counter()
+    target.errors = [VersionConflict("changed meanwhile")]
+    seen: list[int] = []
+
+    def refusing(draft: list[int]) -> int:
+        seen.append(target.prepared)
+        if target.prepared == 1:
+            raise Conflict("not yet")
+        return 0
+
+    assert await writer(target).submit(refusing, 5.0) == 0
+    assert seen == [1, 2]
