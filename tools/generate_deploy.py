@@ -23,6 +23,7 @@ REDIS_PORT: Final = 6380
 PROMETHEUS_PORT: Final = 9090
 GCS_PORT: Final = 6379
 DASHBOARD_PORT: Final = 8265
+_OWN: Final = "/machines/own"
 _ENTRYPOINT: Final = "/usr/local/lib/zejzl/entrypoint.sh"
 _SETTINGS: Final = Settings.model_construct()
 _MADE: Final = "# Made by tools/generate_deploy.py (`make docs`); edit that.\n"
@@ -34,8 +35,8 @@ _COMPOSE_HEADER: Final = f"""{_MADE}#
 #     docker compose -f deploy/compose.yaml exec head zejzl status
 #     docker compose -f deploy/compose.yaml down            # --volumes removes the state too
 #
-# The ingress is https://127.0.0.1:7000 of this computer; its token is in /machines/mainpc/token of the head, the
-# authority in /machines/mainpc/tls/ca.pem. docs/deployment.md says what was tried.
+# The ingress is https://127.0.0.1:7000 of this computer; its token is in /machines/own/token of the head, the
+# authority in /machines/own/tls/ca.pem. docs/deployment.md says what was tried.
 """
 _KUBERAY_HEADER: Final = f"""{_MADE}#
 # NOT TRIED on a cluster: made from the same values as compose.yaml and checked against the documented fields of the
@@ -49,7 +50,8 @@ _PROMETHEUS_HEADER: Final = f"""{_MADE}#
 
 def compose() -> dict[str, Any]:
     """Return the compose file."""
-    data = {"mainpc": "mainpc:/machines/mainpc", "pc2": "pc2:/machines/pc2"}
+    # Services run on either machine with the settings of the head, so the path is the same on both.
+    data = {"mainpc": f"mainpc:{_OWN}", "pc2": f"pc2:{_OWN}"}
     addresses = {"HEAD_ADDRESS": HEAD, "WORKER_ADDRESS": WORKER}
     of_node = {"ZEJZL_RAY_METRICS": "true", **addresses}
     image = {"image": "zejzl-ray:local", "init": True, "restart": "unless-stopped"}
@@ -62,12 +64,12 @@ def compose() -> dict[str, Any]:
                 "command": ["init"],
                 "restart": "no",
                 "environment": addresses,
-                "volumes": [data["mainpc"], data["pc2"]],
+                "volumes": ["mainpc:/machines/mainpc", "pc2:/machines/pc2"],
             },
             "redis": {
                 **image,
                 "command": ["redis"],
-                "environment": {"ZEJZL_DATA_DIR": "/machines/mainpc", **addresses},
+                "environment": {"ZEJZL_DATA_DIR": _OWN, **addresses},
                 "volumes": [data["mainpc"], "redis:/var/lib/zejzl-redis"],
                 "depends_on": {"init": {"condition": "service_completed_successfully"}},
                 "networks": {"cluster": {"ipv4_address": HEAD}},
@@ -81,7 +83,7 @@ def compose() -> dict[str, Any]:
                 "command": ["head"],
                 "network_mode": "service:redis",
                 "environment": {
-                    "ZEJZL_DATA_DIR": "/machines/mainpc",
+                    "ZEJZL_DATA_DIR": _OWN,
                     "ZEJZL_STORE_URL": f"rediss://{HEAD}:{REDIS_PORT}",
                     "ZEJZL_BIND_HOST": HEAD,
                     "ZEJZL_PROMETHEUS_URL": f"http://{PROMETHEUS}:{PROMETHEUS_PORT}",
@@ -96,7 +98,7 @@ def compose() -> dict[str, Any]:
             "worker": {
                 **image,
                 "command": ["worker"],
-                "environment": {"ZEJZL_DATA_DIR": "/machines/pc2", **of_node},
+                "environment": {"ZEJZL_DATA_DIR": _OWN, **of_node},
                 "volumes": [data["pc2"]],
                 "depends_on": {"head": {"condition": "service_healthy"}},
                 "networks": {"cluster": {"ipv4_address": WORKER}},
@@ -147,7 +149,7 @@ def kuberay() -> list[dict[str, Any]]:
 
 def _ray_cluster() -> dict[str, Any]:
     common: list[dict[str, Any]] = [
-        {"name": "ZEJZL_DATA_DIR", "value": "/machines/own"},
+        {"name": "ZEJZL_DATA_DIR", "value": _OWN},
         {"name": "ZEJZL_RAY_TLS", "value": "off"},
         {"name": "ZEJZL_STORE_URL", "value": f"redis://zejzl-redis:{REDIS_PORT}"},
         {"name": "OWN_ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
@@ -203,7 +205,7 @@ def _pod(
         "env": environment,
         "resources": {"requests": {"cpu": "2", "memory": "4Gi"}, "limits": {"cpu": "4", "memory": "8Gi"}},
         "volumeMounts": [
-            {"name": "data", "mountPath": "/machines/own"},
+            {"name": "data", "mountPath": _OWN},
             {"name": "secrets", "mountPath": "/secrets", "readOnly": True},
             {"name": "memory", "mountPath": "/dev/shm"},
         ],
