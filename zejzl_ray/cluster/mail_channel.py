@@ -23,8 +23,6 @@ _ROOM: Final = 64 * 1024  # around a frame
 LIMITS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_receive_message_length", MAX_FRAME_BYTES + _ROOM),
     ("grpc.max_send_message_length", MAX_FRAME_BYTES + _ROOM),
-    # A batch is up to 384 KiB; in gRPC's own pieces of 16 KiB it cost its receiver a third more.
-    ("grpc.http2.max_frame_size", 1024 * 1024),
 )
 
 
