@@ -148,7 +148,7 @@ test-hosts: $(READY) ## two hosts in namespaces of this machine (root; skipped o
 		else echo 'test-hosts: not root, so the tests of two hosts are skipped'; fi
 	@$(PY) -m pytest -q tests/hosts --ignore=tests/hosts/long $(ARGS)
 
-test-hosts-long: $(READY) ## what takes minutes on two hosts: an upgrade and the way back under load (root)
+test-hosts-long: $(READY) ## what takes minutes on two hosts: takeover, an installation, an upgrade and the way back (root)
 	@if [ "$$(id -u)" -eq 0 ]; then sh tests/hosts/prerequisites.sh; fi
 	@$(PY) -m pytest -q tests/hosts/long $(ARGS)
 

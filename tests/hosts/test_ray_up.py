@@ -63,7 +63,9 @@ from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.health import GetHealth
 from zejzl_ray.settings import Settings
 
-settings = Settings(store_url="sqlite", namespace="other", environment="dev", require_auth=False)
+settings = Settings(
+    store_url="sqlite", namespace="other", environment="dev", require_auth=False, bind_host="127.0.0.1"
+)
 options = ServiceOptions(settings, SecretStr("unused"))
 actor = start_service(ErrorBusActor, PLACES["error_bus"], options, namespace="other")
 reason = "starting"
