@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from serve_apps.haproxy.replies import LENGTH_REQUIRED, NOT_FOUND, REPLIES, REQUEST_ID_VARIABLE, TOO_LARGE
+from serve_apps.haproxy.replies import (
+    LENGTH_REQUIRED,
+    NOT_FOUND,
+    NOT_READY,
+    REPLIES,
+    REQUEST_ID_VARIABLE,
+    TOO_LARGE,
+)
 
 MARK: Final = "# edited by zejzl-ray"
 _HOST: Final = re.compile(r"[A-Za-z0-9_.:*-]{1,255}")
@@ -155,7 +162,11 @@ def _edit_defaults(section: _Section) -> None:
 
 
 def _edit_default_backend(section: _Section) -> None:
-    _replace(section, "http-request return", [f"    http-request return status 404 {NOT_FOUND.arguments()}"])
+    _replace(
+        section,
+        "http-request return",
+        [f"    http-request return status {NOT_READY.status} {NOT_READY.arguments()}"],
+    )
 
 
 def _edit_front(section: _Section, edits: ProxyEdits) -> None:
@@ -194,9 +205,10 @@ def _front_rules(edits: ProxyEdits) -> list[str]:
         f"http-request return status 413 {TOO_LARGE.arguments()} "
         f"if {{ req.hdr_val(content-length) gt {edits.max_body_bytes} }}",
         *(
-            f"http-response return status {reply.status} {reply.arguments()} "
+            f"http-response return status {shown.status} {shown.arguments()} "
             f"if {{ status {reply.status} }} !{{ res.hdr(content-type) -m beg application/problem+json }}"
             for reply in REPLIES
+            for shown in (NOT_READY if reply is NOT_FOUND else reply,)
         ),
         "http-response del-header server",
         f"http-after-response set-header x-request-id %[var({REQUEST_ID_VARIABLE})] "

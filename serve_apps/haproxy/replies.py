@@ -75,6 +75,9 @@ REPLIES: Final = tuple(
     )
 )
 NOT_FOUND: Final = next(reply for reply in REPLIES if reply.status == 404)
+# Our application answers an unknown path itself. A plain 404 is Serve's, as long as it has no application yet, such as
+# while the head starts again; a caller must not take it for "there is no such agent".
+NOT_READY: Final = Reply(503, "service_unavailable", "Try again later", "The ingress is not up yet.", _AGAIN)
 TOO_LARGE: Final = next(reply for reply in REPLIES if reply.status == 413)
 LENGTH_REQUIRED: Final = Reply(
     411,

@@ -142,8 +142,12 @@ def test_plain_failures_of_serve_become_problem_documents(
 ) -> None:
     port = free_port()
     with running_proxy(render(port=port, server_port=backend.server_port), port, tmp_path) as client:
-        for status in (404, 408, 500, 502, 503, 504):
+        for status in (408, 500, 502, 503, 504):
             assert problem_of(client.get(f"/broken/{status}"), status).detail
+        # Serve without an application yet: nobody shall think that what was asked for does not exist
+        early = client.get("/broken/404")
+        assert problem_of(early, 503).code == "service_unavailable"
+        assert early.headers["retry-after"] == "1"
         assert client.get("/broken/503").headers["retry-after"] == "1"
         assert client.get("/broken/409").text.startswith("{")  # not one that the proxy or Serve makes
 
@@ -161,7 +165,9 @@ def test_without_a_replica_the_proxy_answers_503_by_itself(
     assert list(config.parent.glob("*.draft")) == []
 
 
-def test_without_an_application_every_path_is_unknown(render: Callable[..., Path], tmp_path: Path) -> None:
+def test_without_an_application_nothing_is_unknown_but_everything_unavailable(
+    render: Callable[..., Path], tmp_path: Path
+) -> None:
     port = free_port()
     with running_proxy(render(port=port, server_port=None), port, tmp_path) as client:
-        assert problem_of(client.get("/v1/agents"), 404).code == "route_not_found"
+        assert problem_of(client.get("/v1/agents"), 503).code == "service_unavailable"
