@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import grpc
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from zejzl_ray.cluster.mail_channel import (
     AUTHORIZATION_KEY,
@@ -19,7 +19,7 @@ from zejzl_ray.cluster.mail_channel import (
 from zejzl_ray.contracts.agent_host import DeliverMail, MailDelivered
 from zejzl_ray.contracts.call import CallContext
 from zejzl_ray.contracts.problems import problem_of, wire_status
-from zejzl_ray.errors import ServiceUnavailable, ZejzlError
+from zejzl_ray.errors import InvalidInput, ServiceUnavailable, ZejzlError
 from zejzl_ray.log import get_logger
 
 _NO_CONNECTION: Final = "-"  # who shows none is refused all the same after his token was looked at
@@ -99,7 +99,12 @@ class MailDoor:
         metadata = dict(context.invocation_metadata())
         authorization = metadata.get(AUTHORIZATION_KEY, "")
         token = authorization.removeprefix(BEARER) if authorization.startswith(BEARER) else ""
-        request = DeliverMail(connection=metadata.get(CONNECTION_KEY, _NO_CONNECTION), frame=frame)
+        connection = metadata.get(CONNECTION_KEY, _NO_CONNECTION)
+        try:
+            request = DeliverMail(connection=connection, frame=frame)
+        except ValidationError:  # nothing of it is shown: it has not been looked at who sends it
+            wrong = InvalidInput("A batch or the name of its connection is empty or too long.")
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, problem_of(wrong).model_dump_json())
         call = CallContext(token=SecretStr(token) if token else None)
         # A caller that gives up leaves no batch half put into mailboxes.
         task = asyncio.ensure_future(self._deliver(request, call))

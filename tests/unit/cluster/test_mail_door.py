@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from zejzl_ray.cluster.mail_calls import MailCalls
-from zejzl_ray.cluster.mail_channel import CONNECTION_KEY, METHOD_PATH, MailTls, mail_tls
+from zejzl_ray.cluster.mail_channel import CONNECTION_KEY, LIMITS, METHOD_PATH, MailTls, mail_tls
 from zejzl_ray.cluster.mail_door import MailDoor
 from zejzl_ray.contracts.agent_host import MAX_FRAME_BYTES, DeliverMail, MailDelivered
 from zejzl_ray.contracts.call import CallContext
@@ -105,6 +105,17 @@ async def test_who_shows_nothing_is_seen_as_nobody_and_not_as_an_error(pair: Pai
                 await method(b"", metadata=metadata, timeout=5)
             assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
     assert [call.token for _, call in pair.taker.given] == [None, None]
+
+
+async def test_what_is_too_long_is_refused_in_one_sentence(pair: Pair) -> None:
+    async with grpc.aio.insecure_channel(pair.door.address, options=LIMITS) as channel:
+        method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD_PATH)
+        for frame, connection in ((b"", "c" * 129), (b"", ""), (b"x" * (MAX_FRAME_BYTES + 1), "c")):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await method(frame, metadata=((CONNECTION_KEY, connection),), timeout=5)
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert "too long" in (refused.value.details() or "")
+    assert pair.taker.given == []
 
 
 @pytest.mark.parametrize("error", [NotFound("no such connection", "Open it."), Overloaded("busy")])
