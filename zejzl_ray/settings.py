@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 from urllib.parse import quote
 
 from pydantic import (
@@ -24,7 +24,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from zejzl_ray.errors import SettingsInvalid
 
-MAIL_PORTS: Final = "7600-7699"
 _FEWEST_WORKER_PORTS = 50
 _WEB_ADDRESS = r"^(https?://[^\s@]+)?$"  # without a password, which every process of the dashboard would show
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -118,10 +117,8 @@ class Settings(BaseSettings):
     error_bus_port: int = Field(default=7003, ge=1, le=65535, description="health port of error_bus")
     security_port: int = Field(default=7005, ge=1, le=65535, description="health port of security_gateway")
     mail_ports: str = Field(
-        default="",
-        pattern=r"^([1-9][0-9]{3,4}-[1-9][0-9]{3,4})?$",
-        description="ports of hosts of agents for mail between them, first-last; unset: any free ones on one machine, "
-        f"{MAIL_PORTS} between machines",
+        default="7600-7699",
+        description="range for mail between hosts of agents, one port each, between machines; any: free ones",
     )
     ray_port: int | None = Field(
         default=None,
@@ -234,16 +231,6 @@ class Settings(BaseSettings):
             )
         return value
 
-    @field_validator("mail_ports")
-    @classmethod
-    def _is_a_range(cls, value: str) -> str:
-        first, _, last = value.partition("-")
-        if value and not 1024 <= int(first) <= int(last) <= 65535:
-            raise ValueError(
-                "is no range: give the first and the last port, from 1024 to 65535, such as 7600-7699"
-            )
-        return value
-
     @field_validator(
         "ray_node_manager_port",
         "ray_object_manager_port",
@@ -260,6 +247,12 @@ class Settings(BaseSettings):
     @field_validator("ray_worker_ports")
     @classmethod
     def _is_range(cls, value: str) -> str:
+        port_range(value, _FEWEST_WORKER_PORTS)
+        return value
+
+    @field_validator("mail_ports")
+    @classmethod
+    def _is_range_of_any_length(cls, value: str) -> str:
         port_range(value)
         return value
 
@@ -271,12 +264,10 @@ class Settings(BaseSettings):
             )
         return self
 
-    def mail_port_range(self, *, is_one_machine: bool) -> range:
-        """Return the ports that hosts of agents may take for mail; an empty one stands for any free port."""
-        if not self.mail_ports and is_one_machine:
-            return range(0)
-        first, _, last = (self.mail_ports or MAIL_PORTS).partition("-")
-        return range(int(first), int(last) + 1)
+    @property
+    def mail_range(self) -> tuple[int, int] | None:
+        """First and last of the ports for mail between machines; None for any free ones."""
+        return port_range(self.mail_ports)
 
     @property
     def data_path(self) -> Path:
@@ -338,8 +329,12 @@ class Settings(BaseSettings):
         return SecretStr(f"{scheme}://{user}:{quoted}@{hosts}{slash}{tail}")
 
 
-def port_range(text: str, fewest: int = _FEWEST_WORKER_PORTS) -> tuple[int, int] | None:
+def port_range(text: str, fewest: int = 1) -> tuple[int, int] | None:
     """Return first and last port of ``FIRST-LAST``; None for ``any``.
+
+    Args:
+        text: as it was set.
+        fewest: how many ports it has to hold.
 
     Raises:
         ValueError: it is neither, or holds too few.

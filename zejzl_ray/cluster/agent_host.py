@@ -142,8 +142,7 @@ class AgentHost:
             clock=clock, options=options.bus, host=options.name, directory=self._directory
         )
         tls = mail_tls(os.environ)
-        ports = settings.mail_port_range(is_one_machine=is_loopback(node_address))
-        self._door = MailDoor(node_address, ports, deliver, tls=tls)
+        self._door = MailDoor(node_address, _mail_ports(settings, node_address), deliver, tls=tls)
         self._calls = MailCalls(timeout_s=CALL_TIMEOUT_S, tls=tls)
         self._transport = MailTransport(
             options.name,
@@ -430,6 +429,12 @@ class AgentHost:
         link = self.office.link(host)
         link.can_go_back = frozenset()
         link.peer_gone(why)
+
+
+def _mail_ports(settings: Settings, node_address: str) -> range:
+    """Return the ports that a host may take for mail; an empty range stands for any free one."""
+    found = None if is_loopback(node_address) else settings.mail_range
+    return range(0) if found is None else range(found[0], found[1] + 1)
 
 
 def _check(name: str, problem: str, status: CheckStatus = CheckStatus.DEGRADED) -> Check:

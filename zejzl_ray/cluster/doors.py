@@ -232,7 +232,7 @@ DOORS: Final[tuple[Door, ...]] = (
         transport=Transport.FILE, reaches=_FILE, path="*/sockets/*", at_most=2,
     ),
     Door(
-        "mail", ProcessKind.AGENT_HOST, "ZEJZL_MAIL_PORTS (any free port; 7600-7699 between machines)", _ONE_OR_OWN,
+        "mail", ProcessKind.AGENT_HOST, f"ZEJZL_MAIL_PORTS (7600-7699); {_FREE}", _ONE_OR_OWN,
         Proof.ACCESS_TOKEN, "other hosts of agents: batches of mail over a connection that they have opened",
         "Between machines a peer without a certificate of the cluster's authority is refused before.",
         Speaks.GRPC, reaches=_NEAR, is_between_machines=True, tried=_OF_HOST,

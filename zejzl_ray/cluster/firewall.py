@@ -54,10 +54,10 @@ def firewall_ports(settings: Settings) -> tuple[FirewallPort, ...]:
                 what=port.what, setting=port.setting,
             )
         )  # fmt: skip
-    mail = settings.mail_port_range(is_one_machine=False)
+    first, last = settings.mail_range or (0, 0)
     found.append(
         FirewallPort(
-            first=mail[0], last=mail[-1], at=EVERY, caller="all machines", what="mail of hosts of agents",
+            first=first, last=last, at=EVERY, caller="all machines", what="mail of hosts of agents",
             setting="ZEJZL_MAIL_PORTS",
         )
     )  # fmt: skip

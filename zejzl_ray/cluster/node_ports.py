@@ -165,10 +165,8 @@ def _require_apart(ports: NodePorts, settings: Settings) -> None:
         "ZEJZL_SECURITY_PORT": settings.security_port,
     }
     require_distinct({**services, **head})
-    mail = settings.mail_port_range(is_one_machine=False)
-    ranges = {"ZEJZL_MAIL_PORTS": (mail[0], mail[-1])}
-    if ports.worker_ports is not None:
-        ranges["ZEJZL_RAY_WORKER_PORTS"] = ports.worker_ports
+    wanted = {"ZEJZL_MAIL_PORTS": settings.mail_range, "ZEJZL_RAY_WORKER_PORTS": ports.worker_ports}
+    ranges = {name: found for name, found in wanted.items() if found is not None}
     for range_name, (first, last) in ranges.items():
         inside = [name for name, port in {**services, **head}.items() if first <= port <= last]
         inside += [

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from zejzl_ray.cluster.node_ports import CONTROL_STORE, DASHBOARD_PORT, GCS_PORT, RAY_PORTS
 from zejzl_ray.cluster_check.facts import ClusterFacts, MachineFacts, OwnFacts
-from zejzl_ray.settings import MAIL_PORTS, Settings, port_range
+from zejzl_ray.settings import Settings, port_range
 
 RAYS_OWN: Final = "Ray's own ports"
 MAIL: Final = "mail of hosts of agents"
@@ -61,12 +61,13 @@ def _numbers(own: OwnFacts, node: dict[str, Any] | None, name: str) -> tuple[int
 
 
 def _mail_ports(own: OwnFacts) -> tuple[int, ...]:
-    """Return the ends of the range."""
+    """Return the ends of the range; 0 for any free one."""
     try:
-        first, last = port_range(own.settings.get("MAIL_PORTS") or MAIL_PORTS, fewest=1) or (0, 0)
+        return port_range(own.settings.get("MAIL_PORTS") or Settings.model_fields["mail_ports"].default) or (
+            0,
+        )
     except ValueError:
         return ()  # refused at the start, by name
-    return tuple({first: None, last: None})
 
 
 def _running_node(own: OwnFacts) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from zejzl_ray.cluster.agent_host import AgentHost, AgentHostOptions
+from zejzl_ray.cluster.agent_host import AgentHost, AgentHostOptions, _mail_ports
 from zejzl_ray.contracts import agent_host as wire
 from zejzl_ray.contracts.access import AuthenticatedCall, Principal
 from zejzl_ray.contracts.call import CallContext
@@ -26,6 +26,12 @@ async def host(tmp_path: Path) -> AsyncIterator[AgentHost]:
     await made._open_door()
     yield made
     await made.stop()
+
+
+def test_mail_comes_in_at_the_ports_of_the_settings_between_machines_and_at_any_on_one() -> None:
+    assert list(_mail_ports(Settings(mail_ports="7600-7602"), "192.168.1.10")) == [7600, 7601, 7602]
+    assert not _mail_ports(Settings(mail_ports="any"), "192.168.1.10")
+    assert not _mail_ports(Settings(mail_ports="7600-7602"), "127.0.0.1")
 
 
 async def never(request: wire.DeliverMail, call: CallContext) -> wire.MailDelivered:
