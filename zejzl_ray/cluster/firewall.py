@@ -6,13 +6,13 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from zejzl_ray.cluster.node_ports import GCS_PORT, RAY_PORTS, node_ports
+from zejzl_ray.cluster.redis_address import REDIS_PORT
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.settings import Settings
 
 EVERY: Final = "every machine"
 HEAD: Final = "the head"
 _SSH_PORT: Final = 22
-_REDIS_PORT: Final = 6380
 
 
 class FirewallPort(Contract):
@@ -68,7 +68,7 @@ def _beside(settings: Settings) -> list[FirewallPort]:
     found = []
     parts = urlsplit(settings.resolved_store_url())
     if parts.scheme in ("redis", "rediss") and parts.hostname:
-        number = parts.port or _REDIS_PORT
+        number = parts.port or REDIS_PORT
         found.append(_one(number, parts.hostname, "all machines", "Redis, the store", "ZEJZL_STORE_URL"))
     if settings.is_exposed:
         found.append(

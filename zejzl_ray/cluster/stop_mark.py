@@ -16,6 +16,7 @@ from redis.retry import Retry
 
 from zejzl_ray.cluster.node_intent import read_intent
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
+from zejzl_ray.cluster.redis_address import REDIS_PORT
 from zejzl_ray.cluster.shared_store import service_store_url
 from zejzl_ray.cluster.supervisor_record import read_supervisor_record
 from zejzl_ray.contracts.base import Contract
@@ -26,7 +27,6 @@ from zejzl_ray.store.redis_connection import split_options
 from zejzl_ray.tls.credentials import own_machine, tls_directory
 
 KEY: Final = "zejzl:stopped"
-REDIS_PORT: Final = 6380
 _LIMIT_S: Final = 1.0
 
 log = get_logger("zejzl.supervisor")

@@ -5,6 +5,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from zejzl_ray.cluster.node_ports import CONTROL_STORE, DASHBOARD_PORT, GCS_PORT, RAY_PORTS
+from zejzl_ray.cluster.redis_address import REDIS_PORT
 from zejzl_ray.cluster_check.facts import ClusterFacts, MachineFacts, OwnFacts
 from zejzl_ray.settings import Settings, port_range
 
@@ -12,7 +13,6 @@ RAYS_OWN: Final = "Ray's own ports"
 MAIL: Final = "mail of hosts of agents"
 _BETWEEN: Final = tuple(port for port in RAY_PORTS if port.caller in ("all machines", "the head's dashboard"))
 _RANGE: Final = "worker_ports"
-_REDIS_PORT: Final = 6380
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def redis_place(url: str) -> tuple[str, int, bool] | None:
         parts = urlsplit(url)
         if parts.scheme not in ("redis", "rediss") or not parts.hostname:
             return None
-        return parts.hostname, parts.port or _REDIS_PORT, parts.scheme == "rediss"
+        return parts.hostname, parts.port or REDIS_PORT, parts.scheme == "rediss"
     except ValueError:
         return None
 
