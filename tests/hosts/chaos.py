@@ -77,17 +77,14 @@ class Chaos:
         return {**asdict(self), "counts": self.counts(), "without_service": self.without_service()}
 
 
-def chaos(
-    cluster: RayCluster, seconds: float, seed: int, tell: Callable[[str], object], *, least: int = 1
-) -> Chaos:
+def chaos(cluster: RayCluster, seconds: float, seed: int, tell: Callable[[str], object]) -> Chaos:
     """Plant faults for so long, each when the one before has healed, then judge.
 
     Args:
         cluster: up and ready.
-        seconds: no fault is planted after that, once there were ``least``.
+        seconds: no fault is planted after that.
         seed: the same seed plants the same faults, though not at the same times.
         tell: gets a line a fault.
-        least: faults that are planted at least.
 
     Raises:
         AssertionError: the cluster did not become healthy within 120 s; says after which fault.
@@ -98,7 +95,7 @@ def chaos(
         planted: list[Planted] = []
         round_: list[str] = []
         began_s = time.monotonic()
-        while time.monotonic() < began_s + seconds or len(planted) < least:
+        while time.monotonic() < began_s + seconds:
             if not round_:
                 round_ = roll.sample(KINDS, len(KINDS))
             kind = round_.pop()
