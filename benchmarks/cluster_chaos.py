@@ -16,7 +16,7 @@ from typing import Final
 
 from benchmarks.bus_machine import machine_line
 from tests.hosts.chaos import Chaos, chaos
-from tests.hosts.faults import KINDS, WINDOW_S
+from tests.hosts.faults import KINDS
 from tests.hosts.hosts import reason_to_skip
 from tests.hosts.leftovers import BASE, clean_leftovers, own_prefix
 from tests.hosts.stage import a_cluster, a_stage
@@ -55,16 +55,15 @@ def table(done: Chaos) -> str:
         f"  {verdict.calls} calls, {verdict.acknowledged} writes acknowledged, {verdict.grants} grants of names",
         f"  lost {len(verdict.lost)}, not explained {len(verdict.unexplained)}, "
         f"double owners {len(verdict.double_owners)}",
-        f"  served for {done.served_ratio:.1%} of the time outside fault windows",
+        f"  served in {done.served_s} of {done.outside_s} s outside fault windows: {done.served_ratio:.1%}",
         f"  errors: {', '.join(f'{name} {count}' for name, count in sorted(verdict.errors.items())) or 'none'}",
-        "  kind     faults   window   without service: median    worst",
+        "  kind     faults  windows   without service: median    worst",
     ]
     times, counts = done.without_service(), done.counts()
     for kind in KINDS:
         median_s, worst_s = times.get(kind, (0.0, 0.0))
-        lines.append(
-            f"  {kind:8} {counts[kind]:6} {WINDOW_S[kind]:6.0f} s {median_s:24.1f} s {worst_s:6.1f} s"
-        )
+        windows = ", ".join(f"{window_s:.0f}" for window_s in done.windows_s(kind))
+        lines.append(f"  {kind:8} {counts[kind]:6} {windows:>6} s {median_s:24.1f} s {worst_s:6.1f} s")
     return "\n".join(lines) + "\n"
 
 

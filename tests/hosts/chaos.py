@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from tests.hosts.commands import CommandFailed
 from tests.hosts.crowd import Crowd
-from tests.hosts.faults import KINDS, WINDOW_S, Faults
+from tests.hosts.faults import KINDS, Faults
 from tests.hosts.ray_cluster import RayCluster
 from tests.hosts.waiting import wait_until
 from zejzl_ray.testing.history import Call, Outcome, Verdict
 
 RECOVERY_LIMIT_S: Final = 120.0
-_QUIET_S: Final = 1.0
+_QUIET_S: Final = 3.0
 _NOTICED_S: Final = 2.0  # before that a dead node may still be taken for alive
 
 
@@ -29,6 +29,7 @@ class Planted:
     Attributes:
         kind: of ``KINDS``.
         what: who was hit, in words.
+        window_s: for how long clients may notice it.
         at_s: when, monotonic.
         healthy_s: until clients of both machines were answered again and both machines were members.
         without_service_s: longest time in which no client on mainpc was answered, from the fault to the next one.
@@ -36,6 +37,7 @@ class Planted:
 
     kind: str
     what: str
+    window_s: float
     at_s: float
     healthy_s: float
     without_service_s: float = 0.0
@@ -49,19 +51,30 @@ class Chaos:
         seed: of the order of faults and of who is hit.
         seconds: from the first to the last.
         faults: in the order of time.
-        served_ratio: share of the seconds outside of all fault windows in which a client on mainpc was answered.
+        outside_s: whole seconds outside of all fault windows.
+        served_s: those of them in which a client on mainpc was answered.
         verdict: of the checker.
     """
 
     seed: int
     seconds: float
     faults: tuple[Planted, ...]
-    served_ratio: float
+    outside_s: int
+    served_s: int
     verdict: Verdict
+
+    @property
+    def served_ratio(self) -> float:
+        """Return the share of the time outside of fault windows that was served; 1 where there was none."""
+        return self.served_s / self.outside_s if self.outside_s else 1.0
 
     def counts(self) -> dict[str, int]:
         """Return how often each kind was planted."""
         return {kind: sum(fault.kind == kind for fault in self.faults) for kind in KINDS}
+
+    def windows_s(self, kind: str) -> list[float]:
+        """Return for how long clients may notice a fault of a kind, by whom it hit; ascending."""
+        return sorted({fault.window_s for fault in self.faults if fault.kind == kind})
 
     def without_service(self) -> dict[str, tuple[float, float]]:
         """Return kind -> median and worst time without service, seconds."""
@@ -74,7 +87,12 @@ class Chaos:
 
     def as_json(self) -> dict[str, Any]:
         """Return all of it for ``json.dumps``."""
-        return {**asdict(self), "counts": self.counts(), "without_service": self.without_service()}
+        return {
+            **asdict(self),
+            "served_ratio": self.served_ratio,
+            "counts": self.counts(),
+            "without_service": self.without_service(),
+        }
 
 
 def chaos(cluster: RayCluster, seconds: float, seed: int, tell: Callable[[str], object]) -> Chaos:
@@ -100,10 +118,10 @@ def chaos(cluster: RayCluster, seconds: float, seed: int, tell: Callable[[str], 
                 round_ = roll.sample(KINDS, len(KINDS))
             kind = round_.pop()
             at_s = time.monotonic()
-            what = faults.plant(kind)
-            _wait_until_healthy(cluster, crowd, f"{kind}: {what}")
-            planted.append(Planted(kind, what, at_s, time.monotonic() - at_s))
-            tell(f"{at_s - began_s:7.1f} s  {kind:7} {what}; healthy after {planted[-1].healthy_s:.1f} s")
+            hit = faults.plant(kind)
+            _wait_until_healthy(cluster, crowd, f"{kind}: {hit.what}")
+            planted.append(Planted(kind, hit.what, hit.window_s, at_s, time.monotonic() - at_s))
+            tell(f"{at_s - began_s:7.1f} s  {kind:7} {hit.what}; healthy after {planted[-1].healthy_s:.1f} s")
             time.sleep(_QUIET_S)  # some of the time belongs to nobody's fault
         ended_s = time.monotonic()
         wait_until(cluster.is_ready, limit_s=RECOVERY_LIMIT_S, what="every service is ready again")
@@ -113,7 +131,7 @@ def chaos(cluster: RayCluster, seconds: float, seed: int, tell: Callable[[str], 
         seed,
         ended_s - began_s,
         with_gaps(planted, answers, ended_s),
-        served_ratio(planted, answers, began_s, ended_s),
+        *served_seconds(planted, answers, began_s, ended_s),
         verdict,
     )
 
@@ -136,10 +154,10 @@ def with_gaps(planted: Sequence[Planted], answers: Sequence[float], ended_s: flo
     return tuple(found)
 
 
-def served_ratio(
+def served_seconds(
     planted: Sequence[Planted], answers: Sequence[float], began_s: float, ended_s: float
-) -> float:
-    """Return the share of seconds outside fault windows in which somebody was answered; 1 where there are none."""
+) -> tuple[int, int]:
+    """Return how many whole seconds were outside of fault windows, and in how many of them somebody was answered."""
     served = outside = 0
     for number in range(int(ended_s - began_s)):
         from_s = began_s + number
@@ -148,12 +166,12 @@ def served_ratio(
         outside += 1
         at = bisect_left(answers, from_s)
         served += at < len(answers) and answers[at] < from_s + 1.0
-    return served / outside if outside else 1.0
+    return outside, served
 
 
 def _window_end_s(fault: Planted) -> float:
     """Return when a fault is no excuse any more: it has healed, or should have."""
-    return fault.at_s + min(fault.healthy_s, WINDOW_S[fault.kind])
+    return fault.at_s + min(fault.healthy_s, fault.window_s)
 
 
 def _wait_until_healthy(cluster: RayCluster, crowd: Crowd, after: str) -> None:
