@@ -93,7 +93,7 @@ async def _save_what_is_there(
             "--force replaces what is there, after a back-up of it.",
         )
     make_shelf(shelf)
-    before = new_path(shelf, clock.now_s(), is_before_restore=True)
+    before = new_path(shelf, clock.now_s(), before="restore")
     try:
         await create_backup(site, before, clock=clock)
     except StoreError as error:

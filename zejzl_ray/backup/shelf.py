@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from zejzl_ray.backup.archive import SUFFIX, Archive
 from zejzl_ray.backup.manifest import Manifest
 from zejzl_ray.errors import SettingsInvalid, ZejzlError
 
-_NAME: Final = re.compile(r"zejzl-\d{8}T\d{6}\.\d{3}Z(-before-restore)?" + re.escape(SUFFIX))
+_NAME: Final = re.compile(r"zejzl-\d{8}T\d{6}\.\d{3}Z(?:-before-(restore|replica))?" + re.escape(SUFFIX))
+
+Before = Literal["", "restore", "replica"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +26,10 @@ class Shelved:
     fault: str = ""
 
 
-def new_path(shelf: Path, now_s: float, *, is_before_restore: bool = False) -> Path:
-    """Return where a back-up of that time goes."""
+def new_path(shelf: Path, now_s: float, *, before: Before = "") -> Path:
+    """Return where a back-up of that time goes; ``before`` is what would otherwise have destroyed the state."""
     at = datetime.fromtimestamp(now_s, UTC)
-    suffix = "-before-restore" if is_before_restore else ""
+    suffix = f"-before-{before}" if before else ""
     return shelf / f"zejzl-{at:%Y%m%dT%H%M%S}.{at.microsecond // 1000:03d}Z{suffix}{SUFFIX}"
 
 
@@ -51,14 +53,14 @@ def list_shelf(shelf: Path) -> list[Shelved]:
     return [_look(path) for path in _paths(shelf)]
 
 
-def drop_old(shelf: Path, keep: int) -> list[Path]:
-    """Remove all but the newest ``keep`` back-ups; those made before a restore, and other files, stay.
+def drop_old(shelf: Path, keep: int, *, before: Before = "") -> list[Path]:
+    """Remove all but the newest ``keep`` back-ups of one kind; those of the other kinds, and other files, stay.
 
     Returns:
         What was removed.
     """
-    regular = [path for path in _paths(shelf) if not _is_before_restore(path)]
-    old: Sequence[Path] = regular[: max(0, len(regular) - keep)]
+    alike = [path for path in _paths(shelf) if _before(path) == before]
+    old: Sequence[Path] = alike[: max(0, len(alike) - keep)]
     for path in old:
         path.unlink(missing_ok=True)
     return list(old)
@@ -68,9 +70,9 @@ def _paths(shelf: Path) -> list[Path]:
     return sorted(path for path in shelf.glob(f"zejzl-*{SUFFIX}") if _NAME.fullmatch(path.name))
 
 
-def _is_before_restore(path: Path) -> bool:
+def _before(path: Path) -> str:
     match = _NAME.fullmatch(path.name)
-    return match is not None and match.group(1) is not None
+    return (match.group(1) or "") if match is not None else ""
 
 
 def _look(path: Path) -> Shelved:

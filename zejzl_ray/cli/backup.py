@@ -16,6 +16,7 @@ from zejzl_ray.backup.verify import verify_backup
 from zejzl_ray.cli.console import print_json
 from zejzl_ray.cli.gateway import AsJson, say, show_table, when
 from zejzl_ray.clock import SystemClock
+from zejzl_ray.cluster.node_intent import with_store_of_head
 from zejzl_ray.cluster.record import read_record
 from zejzl_ray.cluster.shared_store import REDIS_AUTH_FILE, REDIS_PASSWORD_FILE, service_store_url
 from zejzl_ray.errors import Conflict, InvalidInput
@@ -54,7 +55,7 @@ def create(
 
     Each namespace of the store is of one moment: all that was acknowledged before this command is in the file.
     """
-    settings = load_settings()
+    settings = with_store_of_head(load_settings())
     if output is not None and keep is not None:
         raise InvalidInput("--keep counts the files of --dir.", "Leave --output out.")
     directory = _shelf(settings, shelf)

@@ -132,6 +132,8 @@ def _count(judgement: Judgement) -> str:
 
 def _show(facts: ClusterFacts, judgement: Judgement) -> None:
     machines = ", ".join(f"{found.machine.name} ({found.machine.address})" for found in facts.machines)
+    if facts.head.machine != facts.cluster.head:
+        machines += f", {facts.head.machine.name} is the head since its takeover"
     when = "before the start" if judgement.phase is Phase.BEFORE else "after the start"
     head = f"{len(judgement.checks)} checks {when} of {machines}"
     if judgement.is_well:

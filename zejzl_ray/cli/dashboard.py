@@ -68,7 +68,8 @@ def dashboard(
     settings = load_settings()
     way = _here(settings) if file is None else None
     if way is None:
-        way = _through_ssh(file or _DEFAULT_FILE, port or settings.dashboard_port or DASHBOARD_PORT)
+        there = port or settings.dashboard_port or DASHBOARD_PORT
+        way = _through_ssh(file or _DEFAULT_FILE, there, _head_of(settings))
     if print_only:
         typer.echo(way.url)
         if way.forward:
@@ -101,7 +102,15 @@ def _here(settings: Settings) -> Way | None:
     return Way(local.dashboard_url) if local is not None else None
 
 
-def _through_ssh(file: Path, there: int) -> Way:
+def _head_of(settings: Settings) -> str:
+    """Return the address of the head that this worker has, which after a takeover is not the file's; else nothing."""
+    record = read_supervisor_record(settings.data_path)
+    if record is None or not record.is_alive or record.node.role is NodeRole.HEAD:
+        return ""
+    return record.node.head_address.rpartition(":")[0].strip("[]")
+
+
+def _through_ssh(file: Path, there: int, head: str) -> Way:
     if not file.expanduser().exists():
         raise ClusterError(
             "No head runs on this machine.",
@@ -110,7 +119,7 @@ def _through_ssh(file: Path, there: int) -> Way:
     cluster = read_cluster_file(file).require()
     here = there if is_port_free(LOOPBACK, there) else free_ports(1)[0]
     options = ("-N", "-o", "ExitOnForwardFailure=yes", "-L", f"{LOOPBACK}:{here}:{LOOPBACK}:{there}")
-    target = f"{cluster.ssh_user}@{cluster.head.address}"
+    target = f"{cluster.ssh_user}@{head or cluster.head.address}"
     return Way(f"http://{LOOPBACK}:{here}", ("ssh", *ssh_options(cluster), *options, "--", target), here)
 
 

@@ -163,7 +163,9 @@ def start(
         services=(*_PROGRAM, "node", "services") if head and services else None,
         settings=settings_environment(os.environ),
     )
-    require_own_turn(settings, plan)
+    said = require_own_turn(settings, plan)
+    if said:
+        errors.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
     remember_settings(settings.data_path, plan.settings, sys.executable)
     if plan.services is not None:
         back_up_before_upgrade(settings)
@@ -224,8 +226,8 @@ def _supervise(intent: NodeIntent, environment: Mapping[str, str], *, is_patient
     data_dir, machine = settings.data_path, intent.plan.node.machine
     files = files_of(settings.logs, machine)
     configure_logging(settings.log_level, service="supervisor", machine=machine, files=files)
-    with following_head(settings, intent.plan) as next_plan:
-        plan = next_plan()
+    with following_head(settings, intent.plan) as following:
+        plan = following.next_plan()
         if plan is not None:  # as when an old head comes back: it is not even started as one
             change_role(data_dir, plan)
             return Ending(is_asked=False, process=ROLE, status=0)
@@ -237,7 +239,18 @@ def _supervise(intent: NodeIntent, environment: Mapping[str, str], *, is_patient
         of_ray = node_environment(settings, plan.node.role)
         plan = plan.model_copy(update={"environment": of_ray, "leftovers": node_leftovers(settings)})
         node, mark = RayNode(plan, data_dir), stop_mark(settings, plan.node)
-        return Supervisor(plan, data_dir, node, is_patient=is_patient, mark=mark, next_plan=next_plan).run()
+        return Supervisor(
+            plan,
+            data_dir,
+            node,
+            is_patient=is_patient,
+            mark=mark,
+            next_plan=following.next_plan,
+            doubt=following.doubt,
+            doubt_limit_s=settings.home_wait_s
+            if is_patient
+            else 0.0,  # else a person waits, and has been told
+        ).run()
 
 
 @app.command(hidden=True)

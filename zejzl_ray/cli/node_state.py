@@ -19,7 +19,7 @@ def state(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     is_up = record is not None and is_alive and record.state == "up"
     machine = "" if record is None else record.node.machine
     word = "none was started" if record is None else record.state if is_alive else "its supervisor is gone"
-    note = "" if record is None or is_up else record.note
+    note = "" if record is None or (is_up and not record.is_unasked) else record.note
     if as_json:
         print_json({"machine": machine, "is_up": is_up, "state": word, "note": note})
     else:

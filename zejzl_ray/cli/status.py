@@ -61,6 +61,7 @@ def status(
         if is_auth_off:
             output.print(AUTH_IS_OFF, style="bold red", markup=False, highlight=False, soft_wrap=True)
         _print(machines, services, registry)
+        _say_whom_the_head_has_not_asked()
     if trouble is not None:
         raise trouble
     if not all(service.is_ready for service in services):
@@ -76,6 +77,17 @@ def _say_where_the_head_is() -> None:
     errors.print(
         f"This machine, {node.machine}, is a worker ({record.state}); the head is at {node.head_address}, and "
         f"`zejzl status` is asked there. {record.note}",
+        style="yellow", markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _say_whom_the_head_has_not_asked() -> None:
+    record = read_supervisor_record(load_settings().data_path)
+    if record is None or not record.is_alive or not record.is_unasked:
+        return
+    output.print(
+        f"{record.node.machine}: {record.note}. If one has, {record.node.machine} becomes its worker when they see "
+        "each other, and what is acknowledged here until then is dropped; a copy is kept in backups.",
         style="yellow", markup=False, highlight=False, soft_wrap=True,
     )  # fmt: skip
 

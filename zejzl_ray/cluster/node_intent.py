@@ -11,6 +11,7 @@ from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.errors import ClusterError
+from zejzl_ray.settings import Settings
 
 FILE_NAME: Final = "node_intent.json"
 
@@ -86,6 +87,25 @@ def change_role(data_dir: Path, plan: SupervisedPlan) -> None:
     placed = plan.model_copy(update={"node": with_namespace(plan.node, None)})
     is_head = plan.node.role is NodeRole.HEAD
     NodeIntent(plan=placed, is_wanted=True, head_plan=None if is_head else kept).write(data_dir)
+
+
+def with_store_of_head(settings: Settings) -> Settings:
+    """Return the settings with the store of the head that runs here, unless another one is named now.
+
+    Raises:
+        ClusterError: this machine is a worker, so that the store is elsewhere; or the file cannot be read.
+    """
+    intent = read_intent(settings.data_path)
+    if settings.store_url != "sqlite" or intent is None or not intent.is_wanted:
+        return settings
+    if intent.plan.node.role is not NodeRole.HEAD:
+        head = intent.plan.node.head_address
+        raise ClusterError(
+            f"This machine is a worker, and the state is at the head, {head.rpartition(':')[0]}.",
+            "Run it there, or set ZEJZL_STORE_URL.",
+        )
+    said = {**intent.plan.settings, **intent.plan.overrides}
+    return settings.model_copy(update={"store_url": said.get("ZEJZL_STORE_URL", settings.store_url)})
 
 
 def with_namespace(node: NodeStart, intent: NodeIntent | None) -> NodeStart:

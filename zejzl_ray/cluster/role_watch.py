@@ -107,6 +107,8 @@ class RoleWatch:
         data_dir: where the role of the own Redis is written down.
         connect: makes a peer.
         succeed: returns the record with which this machine becomes the head; None: it never does by itself.
+        keep: called before the own Redis, a primary until now, drops what it has to follow another one; None: it does
+            not follow, since services of this machine may still write to it.
     """
 
     def __init__(
@@ -116,8 +118,11 @@ class RoleWatch:
         data_dir: Path,
         connect: Callable[[RedisAddress], Peer],
         succeed: Callable[[HeadRecord], HeadRecord] | None = None,
+        keep: Callable[[], None] | None = lambda: None,
     ) -> None:
         self._succeed = succeed
+        self._keep = keep
+        self._answered: set[RedisAddress] = set()
         self._was_replica = False
         self._machine = machine
         self._own = stores[0]
@@ -128,17 +133,27 @@ class RoleWatch:
         self._thread = threading.Thread(target=self._run, name="role-watch", daemon=True)
         self.record: HeadRecord | None = None
 
+    @property
+    def silent(self) -> tuple[RedisAddress, ...]:
+        """Where the others may have a Redis, of those that have not answered since the watch began."""
+        return tuple(
+            address for address in self._peers if address != self._own and address not in self._answered
+        )
+
+    @property
+    def answered(self) -> int:
+        """How many others have answered since the watch began."""
+        return len(self._answered - {self._own})
+
     def look(self) -> HeadRecord | None:
         """Look once, put the own Redis in its place, and return the record that counts."""
         found = {address: standing for address, peer in self._peers.items() if (standing := peer.look())}
+        self._answered.update(found)
         seen = judge(self._machine, self._own, found)
         try:
             if seen.to_follow is not None:
-                log.warning(
-                    "Redis of this machine is of an old term and becomes a replica", of=str(seen.to_follow)
-                )
-                self._peers[self._own].follow(seen.to_follow)
-                write_role(self._data_dir, seen.to_follow)
+                if self._keep is not None:
+                    self._follow(self._keep, seen.to_follow, found[self._own])
             elif (mine := found.get(self._own)) is not None:
                 write_role(self._data_dir, mine.primary)
                 if (
@@ -150,7 +165,7 @@ class RoleWatch:
                 self._was_replica = self._was_replica or mine.primary is not None
         except ClusterError as error:
             log.error("the role of Redis could not be changed", reason=str(error))
-        record = newest((self.record, seen.record))
+        record = newest((seen.record, self.record))  # of one term the one seen now: its head may have moved
         for address in record.stores if record is not None else ():
             if address not in self._peers:
                 self._peers[address] = self._connect(address)
@@ -168,6 +183,13 @@ class RoleWatch:
             self._thread.join(_JOIN_LIMIT_S)
         for peer in self._peers.values():
             peer.close()
+
+    def _follow(self, keep: Callable[[], None], primary: RedisAddress, mine: Standing) -> None:
+        log.warning("Redis of this machine is of an old term and becomes a replica", of=str(primary))
+        if mine.primary is None:
+            keep()
+        self._peers[self._own].follow(primary)
+        write_role(self._data_dir, primary)
 
     def _become_head(self, succeed: Callable[[HeadRecord], HeadRecord], seen: Seen) -> Seen:
         assert seen.record is not None

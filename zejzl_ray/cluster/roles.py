@@ -2,6 +2,7 @@
 
 import sys
 from typing import Final
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from zejzl_ray.cluster.head_record import Head, HeadRecord
 from zejzl_ray.cluster.launcher_config import LauncherConfig
@@ -94,12 +95,15 @@ def worker_plan(record: HeadRecord, plan: SupervisedPlan) -> SupervisedPlan:
 
 
 def first_record(plan: SupervisedPlan, store_url: str, known: HeadRecord | None) -> HeadRecord:
-    """Return the record of a head that was started here: the known one where nothing about it has changed."""
+    """Return the record of a head that was started here.
+
+    A term is one machine as the head: new addresses or settings begin none, so that no start can outbid a takeover.
+    """
     node = plan.node
     store = parse_redis_address(store_url)
     workers = plan.launcher.worker_ips if plan.launcher is not None else ()
     others = [RedisAddress(host=address, port=store.port) for address in workers]
-    record = HeadRecord(
+    return HeadRecord(
         term=known.term if known is not None else 1,
         machine=node.machine,
         head_address=node.head_address,
@@ -108,11 +112,12 @@ def first_record(plan: SupervisedPlan, store_url: str, known: HeadRecord | None)
         stores=(store, *(other for other in others if other != store)),
         launcher=plan.launcher,
     )
-    return record if known in (None, record) else record.model_copy(update={"term": record.term + 1})
 
 
 def succession(before: HeadRecord, machine: str, node_ip: str, own: RedisAddress) -> HeadRecord:
     """Return the record of the next term, whose head is another machine; one that was started as the head is at home.
+
+    Whoever stands in acknowledges with one copy, since the other machine is off, or is about to be.
 
     Args:
         before: the term that ends.
@@ -132,13 +137,28 @@ def succession(before: HeadRecord, machine: str, node_ip: str, own: RedisAddress
         machine=machine,
         head_address=f"{node_ip}:{port}",
         store=own,
-        store_url=with_address(before.store_url, own),
+        store_url=acknowledging_alone(with_address(before.store_url, own)),
         stores=stores,
         home=home,
         launcher=launcher.model_copy(
             update={"head_ip": node_ip, "worker_ips": tuple(dict.fromkeys(workers)), "ssh_private_key": None}
         ),
     )
+
+
+def acknowledging_alone(store_url: str) -> str:
+    """Return the URL of a store that goes on while its replicas are away, whatever it did before."""
+    parts = urlsplit(store_url)
+    kept = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != "when_away"]
+    if declared_replicas(store_url):
+        kept.append(("when_away", "acknowledge"))
+    return urlunsplit(parts._replace(query=urlencode(kept)))
+
+
+def declared_replicas(store_url: str) -> int:
+    """Return how many replicas a commit waits for, which is how many other machines are known to have the state."""
+    text = dict(parse_qsl(urlsplit(store_url).query)).get("replicas", "")
+    return int(text) if text.isdecimal() else 0
 
 
 def stores_of(plan: SupervisedPlan, store_url: str) -> tuple[RedisAddress, ...]:

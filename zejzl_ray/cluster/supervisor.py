@@ -89,6 +89,8 @@ class Supervisor:
         now_s: monotonic seconds.
         next_plan: returns at once what this machine is to run instead, since the head is another one now; else None.
         mark: says to whom the head could not tell it that the cluster was stopped.
+        doubt: says whom a head could not ask yet whether another machine has taken over; empty: nobody.
+        doubt_limit_s: how long a start waits for them.
     """
 
     def __init__(
@@ -103,10 +105,15 @@ class Supervisor:
         now_s: Callable[[], float] = time.monotonic,
         next_plan: Callable[[], SupervisedPlan | None] = lambda: None,
         mark: StopMark | None = None,
+        doubt: Callable[[], str] = lambda: "",
+        doubt_limit_s: float = 0.0,
     ) -> None:
         self._plan = plan
         self._next_plan = next_plan
         self._mark: StopMark = mark or NoMark()
+        self._doubt = doubt
+        self._doubt_limit_s = doubt_limit_s
+        self._told_doubt = ""
         self._data_dir = data_dir
         self._node = node
         self._is_patient = is_patient
@@ -175,8 +182,32 @@ class Supervisor:
         if plan is not None:
             raise RoleChanged(plan)
 
+    def _wait_for_word(self) -> None:
+        """Wait for those who may have taken over; when they do not answer in time, start without their word."""
+        deadline_s = self._now_s() + self._doubt_limit_s
+        while (doubt := self._doubt()) and self._now_s() < deadline_s:
+            if self._record.state != "waiting":
+                log.warning("node waits", machine=self._plan.node.machine, reason=doubt)
+                self._write("waiting", doubt)
+            self._look_at_role()
+            self._sleep(_LOOK_S)
+        if self._record.state == "waiting":
+            self._write("starting")
+        self._note_doubt()
+
+    def _note_doubt(self) -> None:
+        doubt = self._doubt()
+        if doubt == self._told_doubt:
+            return
+        if doubt:
+            log.warning("the head starts without having asked", machine=self._plan.node.machine, reason=doubt)
+        if doubt or self._record.note == self._told_doubt:
+            self._write(self._record.state, doubt)
+        self._told_doubt = doubt
+
     def _keep_running(self) -> Ending:
         self._write("starting")
+        self._wait_for_word()
         if self._plan.node.role is NodeRole.HEAD:
             self._mark.clear()  # here, since a head that is replaced sets it while it ends
         if self._is_patient:
@@ -186,6 +217,7 @@ class Supervisor:
             self._tell_up()
         while True:
             self._look_at_role()
+            self._note_doubt()
             ending = self._next_ending() or self._look_at_head()
             if ending is None:
                 continue

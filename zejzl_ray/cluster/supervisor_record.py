@@ -12,6 +12,7 @@ from zejzl_ray.contracts.base import Contract
 from zejzl_ray.errors import ClusterError
 
 FILE_NAME: Final = "node.json"
+UNASKED: Final = "it could not ask whether another machine has become the head"
 SupervisedState = Literal["starting", "up", "waiting", "restarting", "stopped", "failed"]
 """``waiting``: the head does not answer, so there is nothing to join; ``failed``: it has given up."""
 
@@ -37,6 +38,11 @@ class SupervisorRecord(Contract):
             )
         except psutil.Error:
             return False
+
+    @property
+    def is_unasked(self) -> bool:
+        """Whether a head has started, or is about to, without a word from those who may have taken over."""
+        return self.note.startswith(UNASKED)
 
     def write(self, data_dir: Path) -> None:
         """Replace the record atomically; mode 0600.

@@ -49,6 +49,11 @@ class AskedMachine:
         return self.facts.machine.name
 
     @property
+    def is_running_head(self) -> bool:
+        """Whether it is the head now, whatever is declared."""
+        return self.facts.own is not None and self.facts.own.node.is_head
+
+    @property
     def is_answering(self) -> bool:
         """Whether further questions make sense."""
         return self._talk is not None

@@ -118,6 +118,18 @@ class NodeFacts(Facts):
         """Of which cluster the node is."""
         return str(((self.record or {}).get("node") or {}).get("cluster_id") or "")
 
+    @property
+    def is_head(self) -> bool:
+        """Whether it is, or is about to be again, the head: it was started as such, or has taken over."""
+        role = ((self.record or {}).get("node") or {}).get("role")
+        return self.process("gcs_server") is not None or (self.is_supervised and role == "head")
+
+    @property
+    def redis_url(self) -> str:
+        """Where the head that runs here has its state; empty elsewhere."""
+        plan = (self.record or {}).get("node") or {}
+        return str(plan.get("redis_address") or "") if self.is_head else ""
+
     def process(self, name: str) -> RayProcess | None:
         """Return the raylet or control store if it lives."""
         return next((found for found in self.processes if found.name == name and found.state != "Z"), None)
@@ -171,6 +183,7 @@ class RedisAnswer(Facts):
     error: str | None = None
     version: str | None = None
     role: str | None = None
+    primary: str | None = Field(default=None, description="host that a replica follows")
     has_password: bool = True
     is_appending: bool = True
     append_error: bool = False
@@ -180,7 +193,7 @@ class MachineFacts(Facts):
     """One machine: what kept us from asking it, or what it answered."""
 
     machine: DeclaredMachine
-    is_head: bool
+    is_head: bool = Field(description="whether it is the head now; before the start, as declared")
     addresses: tuple[str, ...] = Field(default=(), description="what its name resolves to here")
     ssh_fault: SshFault | None = None
     own: OwnFacts | None = None
@@ -270,8 +283,8 @@ class ClusterFacts(Facts):
 
     @property
     def head(self) -> MachineFacts:
-        """The head."""
-        return self.machines[0]
+        """The head, which after a takeover is not the one that the file declares."""
+        return next((machine for machine in self.machines if machine.is_head), self.machines[0])
 
     @property
     def answering(self) -> tuple[MachineFacts, ...]:

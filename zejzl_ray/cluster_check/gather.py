@@ -73,6 +73,7 @@ class Gathering:
         self._machines = [
             AskedMachine(machine, is_head=machine is cluster.head, say=say) for machine in cluster.machines
         ]
+        self._head = self._machines[0]
 
     async def facts(self, phase: Phase | None = None) -> ClusterFacts:
         """Ask everything, and return what was found; a machine that cannot be asked is part of that.
@@ -82,6 +83,7 @@ class Gathering:
         """
         async with contextlib.AsyncExitStack() as stack:
             await asyncio.gather(*(self._meet(machine, stack) for machine in self._machines))
+            self._head = self._acting_head()
             found_phase = phase or phase_of(machine.facts for machine in self._machines)
             is_started = found_phase is Phase.AFTER
             await asyncio.gather(
@@ -114,6 +116,16 @@ class Gathering:
             self._say(machine.name, "")
             return
         await machine.meet(talk, self._cluster, self._digest_key)
+
+    def _acting_head(self) -> AskedMachine:
+        """Find who is the head: after a takeover another machine than the file declares."""
+        running = [machine for machine in self._machines if machine.is_running_head]
+        declared = self._machines[0]
+        if declared in running or not running:
+            return declared
+        for machine in self._machines:
+            machine.learn(is_head=machine is running[0])
+        return running[0]
 
     async def _links(self, source: AskedMachine) -> list[Link]:
         """Connect from one machine to what it needs of the others."""
@@ -163,7 +175,7 @@ class Gathering:
         return name if own == self._greeting else ""
 
     async def _ask_redis(self, machine: AskedMachine) -> None:
-        head = self._machines[0].facts
+        head = self._head.facts
         place = redis_place(store_url_of(self._cluster.environment, head))
         if place is None:
             return
@@ -172,7 +184,7 @@ class Gathering:
         machine.learn(redis=await machine.ask(question, RedisAnswer, _REDIS_LIMIT_S, "logging in to Redis"))
 
     async def _ask_head(self) -> tuple[RayAnswer | None, ServicesAnswer | None]:
-        head = self._machines[0]
+        head = self._head
         own = head.facts.own
         if own is None or own.node.process("gcs_server") is None:
             return None, None

@@ -5,7 +5,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from zejzl_ray.cluster.node_ports import CONTROL_STORE, DASHBOARD_PORT, GCS_PORT, RAY_PORTS
-from zejzl_ray.cluster.redis_address import REDIS_PORT
+from zejzl_ray.cluster.redis_address import REDIS_PORT, RedisAddress, with_address
 from zejzl_ray.cluster_check.facts import ClusterFacts, MachineFacts, OwnFacts
 from zejzl_ray.settings import Settings, port_range
 
@@ -112,14 +112,22 @@ def dashboard_port(own: OwnFacts) -> int:
 
 
 def store_url(facts: ClusterFacts) -> str:
-    """Return the URL of the store: what the cluster file sets at the head, else what is set there."""
+    """Return the URL of the store: what the cluster file sets at the head, else what is set there.
+
+    A head that has taken over has its own Redis.
+    """
     return store_url_of(facts.cluster.environment, facts.head)
 
 
 def store_url_of(environment: dict[str, str], head: MachineFacts) -> str:
     """Return the URL of the store from what the start command sets, else from the head's own environment."""
     settings = head.own.settings if head.own is not None else {}
-    return environment.get("ZEJZL_STORE_URL") or settings.get("STORE_URL") or "sqlite"
+    url = environment.get("ZEJZL_STORE_URL") or settings.get("STORE_URL") or "sqlite"
+    running = redis_place(head.own.node.redis_url) if head.own is not None else None
+    if running is None or redis_place(url) is None:
+        return url
+    host, port, _ = running
+    return with_address(url, RedisAddress(host=host, port=port))
 
 
 def redis_place(url: str) -> tuple[str, int, bool] | None:

@@ -367,7 +367,7 @@ async def test_secret_files_that_do_not_fit_are_refused(path: Path, tmp_path: Pa
 async def test_the_newest_are_kept_and_nothing_else_is_touched(tmp_path: Path) -> None:
     site = await filled_site()
     paths = [new_path(tmp_path, 1_700_000_000.0 + number) for number in range(4)]
-    for each in [*paths, new_path(tmp_path, 1.0, is_before_restore=True)]:
+    for each in [*paths, new_path(tmp_path, 1.0, before="restore")]:
         await create_backup(site, each, clock=CLOCK)
     (tmp_path / "zejzl-notes.tar.gz").write_text("mine")
     paths[3].write_bytes(paths[3].read_bytes()[:-SEAL_BYTES])

@@ -53,9 +53,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: list[str]) -> R
     return lambda *arguments: CliRunner().invoke(app, ["dashboard", *arguments])
 
 
-def _record(data_dir: Path, role: NodeRole) -> None:
+def _record(data_dir: Path, role: NodeRole, head: str = "10.0.0.1") -> None:
     node = NodeStart(
-        cluster_id="c1", machine="pc2", role=role, head_address="10.0.0.1:6379", node_ip="10.0.0.2",
+        cluster_id="c1", machine="pc2", role=role, head_address=f"{head}:6379", node_ip="10.0.0.2",
         temp_dir=Path("/tmp/c1"), token_path=data_dir / "ray_token", cpus=1, ports=NodePorts(dashboard=8300),
     )  # fmt: skip
     SupervisorRecord(node=node, pid=os.getpid(), started_at_s=psutil.Process().create_time()).write(data_dir)
@@ -108,6 +108,13 @@ def test_elsewhere_than_at_the_head_the_way_leads_through_ssh(run: Run, tmp_path
 
     assert done.stdout == f"http://127.0.0.1:{port}\n"
     assert f"-L 127.0.0.1:{port}:127.0.0.1:{port} -- me@10.0.0.1" in done.stderr.replace("\n", "")
+
+
+def test_after_a_takeover_the_way_leads_to_the_machine_that_is_the_head_now(run: Run, tmp_path: Path) -> None:
+    _record(tmp_path, NodeRole.WORKER, head="10.0.0.2")
+    (tmp_path / "cluster.yaml").write_text(FILE)
+
+    assert "-- me@10.0.0.2" in run("--print").stderr.replace("\n", " ").replace("  ", " ")
 
 
 def test_a_port_that_is_taken_here_is_another_one_on_this_side(run: Run, tmp_path: Path) -> None:

@@ -198,8 +198,12 @@ def test_a_supervisor_whose_role_has_changed_runs_what_was_written_down_meanwhil
             is_patient: bool,
             next_plan: Callable[[], SupervisedPlan | None],
             mark: object,
+            doubt: Callable[[], str],
+            doubt_limit_s: float,
         ) -> None:
             assert next_plan() is None
+            assert doubt() == ""
+            assert is_patient or doubt_limit_s == 0
             seen.append((plan.node.machine, os.environ.get("ZEJZL_HOME_WAIT_S", ""), is_patient))
 
         def run(self) -> Ending:

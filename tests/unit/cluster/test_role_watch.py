@@ -192,3 +192,49 @@ def test_a_record_that_somebody_else_has_written_meanwhile_stays(tmp_path: Path)
     assert watching.look() == FIRST
     peers[PC2].is_refusing = False
     assert watching.look() == SECOND
+
+
+def test_what_an_old_primary_drops_is_kept_first_and_a_replica_has_nothing_of_its_own(tmp_path: Path) -> None:
+    peers = {MAINPC: FakePeer(primary(FIRST)), PC2: FakePeer(primary(SECOND))}
+    kept: list[Standing | None] = []
+    watching = RoleWatch(
+        "mainpc", (MAINPC, PC2), tmp_path, peers.__getitem__, keep=lambda: kept.append(peers[MAINPC].standing)
+    )
+    watching.look()
+    assert kept == [primary(FIRST)]
+
+    peers[MAINPC].standing = replica(RedisAddress(host="10.0.0.3"), FIRST)
+    watching.look()
+    assert peers[MAINPC].standing == replica(PC2, FIRST)
+    assert len(kept) == 1
+
+
+def test_while_services_here_may_write_the_own_redis_stays_as_it_is(tmp_path: Path) -> None:
+    peers = {MAINPC: FakePeer(primary(FIRST)), PC2: FakePeer(primary(SECOND))}
+    watching = RoleWatch("mainpc", (MAINPC, PC2), tmp_path, peers.__getitem__, keep=None)
+
+    assert watching.look() == SECOND
+    assert peers[MAINPC].standing == primary(FIRST)
+
+
+def test_who_has_never_answered_is_named(tmp_path: Path) -> None:
+    peers = {MAINPC: FakePeer(primary(FIRST)), PC2: FakePeer(None)}
+    watching = watch(tmp_path, peers)
+    watching.look()
+    assert (watching.silent, watching.answered) == ((PC2,), 0)
+
+    peers[PC2].standing = replica(MAINPC, FIRST)
+    watching.look()
+    peers[PC2].standing = None
+    watching.look()
+    assert (watching.silent, watching.answered) == ((), 1)
+
+
+def test_of_one_term_what_is_seen_now_counts(tmp_path: Path) -> None:
+    moved = FIRST.model_copy(update={"head_address": "10.0.0.1:7777"})
+    peers = {MAINPC: FakePeer(primary(FIRST)), PC2: FakePeer(replica(MAINPC, FIRST))}
+    watching = watch_of_pc2(tmp_path, peers)
+    watching.look()
+    peers[MAINPC].standing, peers[PC2].standing = primary(moved), replica(MAINPC, moved)
+
+    assert watching.look() == moved

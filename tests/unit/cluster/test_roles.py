@@ -9,7 +9,14 @@ from zejzl_ray.cluster.launcher_config import LauncherConfig
 from zejzl_ray.cluster.node_intent import NodeIntent, change_role, read_intent
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.redis_address import RedisAddress, parse_redis_address, with_address
-from zejzl_ray.cluster.roles import first_record, next_plan, stores_of, succession
+from zejzl_ray.cluster.roles import (
+    acknowledging_alone,
+    declared_replicas,
+    first_record,
+    next_plan,
+    stores_of,
+    succession,
+)
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.errors import InvalidInput
 
@@ -57,15 +64,18 @@ def test_the_first_head_says_where_everybody_finds_what() -> None:
     assert (FIRST.store, FIRST.stores, FIRST.home) == (MAINPC, (MAINPC, PC2), None)
 
 
-def test_a_head_that_starts_again_keeps_its_term_and_a_changed_one_takes_the_next() -> None:
+def test_a_head_that_starts_again_keeps_its_term_also_when_it_has_changed() -> None:
+    changed = first_record(HEAD, URL.replace("?replicas=1", ""), FIRST)
+
     assert first_record(HEAD, URL, FIRST) == FIRST
-    assert first_record(HEAD, URL.replace("?replicas=1", ""), FIRST).term == 2
+    assert changed.rank == FIRST.rank
+    assert changed.store_url == "rediss://10.0.0.1:6380"
 
 
 def test_the_next_head_has_its_own_redis_and_reaches_the_former_one() -> None:
     assert SECOND.term == 2
     assert (SECOND.head_address, SECOND.store) == ("10.0.0.2:6379", PC2)
-    assert SECOND.store_url == "rediss://10.0.0.2:6380?replicas=1"
+    assert SECOND.store_url == "rediss://10.0.0.2:6380?replicas=1&when_away=acknowledge"
     assert SECOND.launcher == LauncherConfig(head_ip="10.0.0.2", worker_ips=("10.0.0.1",), ssh_user="me")
     assert SECOND.home is not None
     assert SECOND.home.machine == "mainpc"
@@ -75,6 +85,26 @@ def test_a_handback_is_a_term_more_and_everything_else_as_it_was() -> None:
     third = succession(SECOND, "mainpc", "10.0.0.1", MAINPC)
 
     assert third.model_copy(update={"term": 1}) == FIRST
+
+
+@pytest.mark.parametrize(
+    ("said", "alone", "replicas"),
+    [
+        ("rediss://a:1", "rediss://a:1", 0),
+        ("rediss://a:1?replicas=1&when_away=refuse", "rediss://a:1?replicas=1&when_away=acknowledge", 1),
+        (
+            "rediss://a:1?timeout_s=2&replicas=2",
+            "rediss://a:1?timeout_s=2&replicas=2&when_away=acknowledge",
+            2,
+        ),
+        ("rediss://a:1?replicas=x", "rediss://a:1?replicas=x", 0),
+    ],
+)
+def test_who_stands_in_acknowledges_with_one_copy_whatever_was_said_of_two_machines(
+    said: str, alone: str, replicas: int
+) -> None:
+    assert acknowledging_alone(said) == alone
+    assert declared_replicas(said) == replicas
 
 
 def test_the_higher_term_counts() -> None:

@@ -12,7 +12,7 @@ from zejzl_ray.cluster.node_restarts import CONTROL_STORE, RAYLET, ROLE, SERVICE
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor import StopAsked, Supervisor
-from zejzl_ray.cluster.supervisor_record import SupervisorRecord, read_supervisor_record
+from zejzl_ray.cluster.supervisor_record import UNASKED, SupervisorRecord, read_supervisor_record
 from zejzl_ray.errors import ClusterError
 
 ASKED = Ending(is_asked=True, process=RAYLET, status=0)
@@ -111,6 +111,8 @@ class Bench:
         *,
         is_patient: bool = False,
         next_plans: Iterator[SupervisedPlan | None] | None = None,
+        doubts: Iterator[str] | None = None,
+        doubt_limit_s: float = 0.0,
     ) -> Ending:
         def sleep(wait_s: float) -> None:
             self.waits_s.append(wait_s)
@@ -126,6 +128,8 @@ class Bench:
             now_s=lambda: float(next(clock)),
             next_plan=lambda: next(next_plans, None) if next_plans is not None else None,
             mark=self.mark,
+            doubt=lambda: next(doubts, "") if doubts is not None else "",
+            doubt_limit_s=doubt_limit_s,
         )
         return supervisor.run()
 
@@ -368,3 +372,52 @@ def test_the_head_takes_the_mark_away_and_sets_it_when_the_stop_is_meant_to_last
     assert bench.mark.done == ["clear"]
     bench.run(FakeNode(ASKED))
     assert bench.mark.done == ["clear", "clear", "set"]
+
+
+DOUBT = f"{UNASKED}: Redis at 10.0.0.2:6380 does not answer"
+
+
+def test_a_head_that_could_not_ask_whether_it_is_still_it_waits_and_starts_as_soon_as_somebody_answers(
+    bench: Bench,
+) -> None:
+    bench.run(FakeNode(), is_patient=True, doubts=iter([DOUBT, DOUBT]), doubt_limit_s=50)
+
+    waiting = [record for record in bench.seen if record is not None]
+    assert [(record.state, record.note, record.is_unasked) for record in waiting] == [
+        ("waiting", DOUBT, True),
+        ("waiting", DOUBT, True),
+    ]
+    assert not bench.record.is_unasked
+
+
+def test_a_head_that_nobody_answers_starts_after_its_time_and_says_so_until_somebody_does(
+    bench: Bench,
+) -> None:
+    node = FakeNode(None, None)
+    notes: list[tuple[str, str]] = []
+    look = node.next_ending
+
+    def next_ending(limit_s: float) -> Ending | None:
+        notes.append((bench.record.state, bench.record.note))
+        return look(limit_s)
+
+    node.next_ending = next_ending  # type: ignore[method-assign]  # to see the record while the node is up
+    bench.run(node, is_patient=True, doubts=iter([DOUBT] * 6), doubt_limit_s=3)
+
+    assert node.done[:2] == ["start", SERVICES]
+    assert notes[0] == ("up", DOUBT)
+    assert notes[-1] == ("up", "")
+
+
+def test_a_head_that_learns_while_it_waits_that_it_is_none_starts_nothing(bench: Bench) -> None:
+    node = FakeNode()
+    other = bench.plan.model_copy(
+        update={"node": bench.plan.node.model_copy(update={"head_address": "10.0.0.3:6379"})}
+    )
+
+    ending = bench.run(
+        node, is_patient=True, next_plans=iter([None, other]), doubts=iter([DOUBT] * 9), doubt_limit_s=50
+    )
+
+    assert ending.process == ROLE
+    assert "start" not in node.done

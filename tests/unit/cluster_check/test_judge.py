@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.cluster_check.healthy import (
+    ADDRESSES,
     CLUSTER,
     DATA,
     NOW_S,
@@ -40,6 +41,7 @@ from zejzl_ray.cluster_check.facts import (
 )
 from zejzl_ray.cluster_check.finding import HERE, Finding
 from zejzl_ray.cluster_check.judge import judge
+from zejzl_ray.cluster_check.needed_ports import store_url
 from zejzl_ray.cluster_file.model import CarriedRelease, DeclaredMachine
 
 Spoil = Callable[[ClusterFacts], ClusterFacts]
@@ -717,3 +719,45 @@ def test_a_machine_with_another_python_than_the_release_is_for_is_named() -> Non
 
     assert "python3 is 3.10 here, and the release is for 3.11" in found["release"].what
     assert found["release"].machine == "pc2"
+
+
+def _after_takeover() -> ClusterFacts:
+    """Facts of a cluster whose head is pc2; nothing is wrong with it."""
+    facts = healthy()
+    nodes = {name: own_facts(name).node for name in ADDRESSES}
+    records = {name: dict(node.record or {}) for name, node in nodes.items()}
+    for record in records.values():
+        record["node"] = {**record["node"], "head_address": "192.168.1.11:6379"}
+    records["pc2"]["node"]["redis_address"] = "rediss://192.168.1.11:6380"
+    processes = {"mainpc": nodes["pc2"].processes, "pc2": nodes["mainpc"].processes}
+    for name, node in nodes.items():
+        changed = node.model_copy(update={"record": records[name], "processes": processes[name]})
+        facts = with_machine(with_own(facts, name, node=changed), name, is_head=name == "pc2")
+    return facts
+
+
+def test_a_head_by_takeover_is_no_fault_and_its_redis_is_the_store() -> None:
+    facts = _after_takeover()
+
+    assert judge(facts).findings == ()
+    assert facts.head.machine.name == "pc2"
+    assert store_url(facts) == "rediss://192.168.1.11:6380"
+
+
+def test_two_heads_are_a_fault_of_the_second() -> None:
+    node = own_facts("mainpc").node
+    facts = with_own(healthy(), "pc2", node=node)
+
+    (finding,) = (found for found in judge(facts).findings if "head too" in found.what)
+    assert finding.machine == "pc2"
+
+
+def test_a_replica_is_no_fault_before_a_start_that_makes_it_the_primary() -> None:
+    answer = RedisAnswer(state="well", role="slave", primary=ADDRESSES["pc2"])
+    before = with_machine(healthy(Phase.BEFORE), "mainpc", redis=answer)
+    stranger = with_machine(before, "mainpc", redis=answer.model_copy(update={"primary": "10.9.9.9"}))
+    after = with_machine(healthy(), "mainpc", redis=answer)
+
+    assert judge(before).findings == ()
+    for facts in (stranger, after):
+        assert any("is a replica" in finding.what for finding in judge(facts).findings)

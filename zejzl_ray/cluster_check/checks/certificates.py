@@ -33,13 +33,14 @@ def check_certificates(facts: ClusterFacts) -> Iterator[Finding]:
     yield from _authorities(facts, using)
     for machine in using:
         if machine.own is not None:
-            yield from _machine(machine, machine.own, facts.now_s)
+            is_issuer = machine.machine == facts.cluster.head
+            yield from _machine(machine, machine.own, facts.now_s, is_issuer=is_issuer)
 
 
 def _is_off(facts: ClusterFacts, machine: MachineFacts) -> bool:
     settings = machine.own.settings if machine.own is not None else {}
     text = settings.get("RAY_TLS", "")
-    if machine.is_head:
+    if machine.machine == facts.cluster.head:
         text = facts.cluster.environment.get("ZEJZL_RAY_TLS") or text
     return text == "off"
 
@@ -64,10 +65,10 @@ def _authorities(facts: ClusterFacts, machines: list[MachineFacts]) -> Iterator[
             )
 
 
-def _machine(machine: MachineFacts, own: OwnFacts, now_s: float) -> Iterator[Finding]:
+def _machine(machine: MachineFacts, own: OwnFacts, now_s: float, *, is_issuer: bool) -> Iterator[Finding]:
     name, address = machine.machine.name, next(iter(machine.addresses), machine.machine.address)
     issue = f"zejzl tls issue {name} --address {address} --ssh USER@{machine.machine.address}"
-    remedy = "Run: zejzl tls init" if machine.is_head else f"Run where `zejzl tls init` was run: {issue}"
+    remedy = "Run: zejzl tls init" if is_issuer else f"Run where `zejzl tls init` was run: {issue}"
     again = f"{remedy} --force"
     tls = own.tls
     if tls.key is not None and tls.key.mode & 0o077:

@@ -28,6 +28,7 @@ def check_members(facts: ClusterFacts, others: Sequence[Finding]) -> Iterator[Fi
         yield _silent_dashboard(facts)
         return
     yield from _frozen(facts)
+    yield from _second_head(facts)
     alive = {(node.labels or {}).get(MACHINE_LABEL, "") for node in facts.ray.nodes if node.state == "ALIVE"}
     for machine in facts.machines:
         if machine.machine.name not in alive and not is_frozen(machine):
@@ -36,6 +37,18 @@ def check_members(facts: ClusterFacts, others: Sequence[Finding]) -> Iterator[Fi
             yield Finding(
                 machine.machine.name, "member", f"it is missing from the Ray cluster: {what}", remedy
             )
+
+
+def _second_head(facts: ClusterFacts) -> Iterator[Finding]:
+    """For a moment after a cut has healed two are normal; longer than that the one does not see the other's Redis."""
+    for machine in facts.answering:
+        if machine.own is not None and machine.own.node.process("gcs_server") and machine is not facts.head:
+            what = f"it is the head too, beside {facts.head.machine.name}: each serves its own side"
+            remedy = (
+                "The one of the newer term stays when both reach each other's Redis (port 6380); if that takes longer "
+                "than half a minute: `zejzl node state` on both."
+            )
+            yield Finding(machine.machine.name, "member", what, remedy)
 
 
 def _frozen(facts: ClusterFacts) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from zejzl_ray.cluster.shared_store import require_shared_store
-from zejzl_ray.cluster_check.facts import ClusterFacts, MachineFacts, RedisAnswer
+from zejzl_ray.cluster_check.facts import ClusterFacts, MachineFacts, Phase, RedisAnswer
 from zejzl_ray.cluster_check.finding import Finding
 from zejzl_ray.cluster_check.needed_ports import redis_place, store_url
 from zejzl_ray.errors import ClusterError
@@ -50,12 +50,18 @@ def check_redis(facts: ClusterFacts) -> Iterator[Finding]:
     if well is not None and not well.is_appending:
         what = f"{where} writes nothing to its disk: appendonly is off, so a restart forgets everything"
         yield Finding(_holder(facts, place[0]), "redis", what, f"Start it with deploy/redis.conf: {_GUIDE}.")
-    if well is not None and well.role == "slave":
+    if well is not None and well.role == "slave" and not _is_taken_back(facts, well):
         what = f"{where} is a replica, which takes no writes"
         yield Finding(_holder(facts, place[0]), "redis", what, "Name the primary in ZEJZL_STORE_URL.")
     if well is not None and well.append_error:
         what = f"{where} cannot write to its disk"
         yield Finding(_holder(facts, place[0]), "redis", what, "Is that disk full? Its log says more.")
+
+
+def _is_taken_back(facts: ClusterFacts, answer: RedisAnswer) -> bool:
+    """Whether the next start makes it the primary: the machine that it follows was the head when all was stopped."""
+    hosts = {host for found in facts.machines for host in (found.machine.address, *found.addresses)}
+    return facts.phase is Phase.BEFORE and answer.primary in hosts
 
 
 def _is_brought(facts: ClusterFacts, machine: MachineFacts) -> bool:

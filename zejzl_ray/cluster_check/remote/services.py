@@ -54,6 +54,7 @@ def ask_redis(question: Dict[str, Any]) -> Dict[str, Any]:
             "state": "well",
             "version": info.get("redis_version"),
             "role": info.get("role"),
+            "primary": info.get("master_host"),
             "is_appending": bool(info.get("aof_enabled")),
             "append_error": info.get("aof_last_write_status") not in ("ok", None),
         }
