@@ -177,7 +177,10 @@ class Settings(BaseSettings):
     )
     ingress_replicas: int = Field(default=1, ge=1, le=64, description="replicas of the ingress")
     home_wait_s: float = Field(
-        default=60.0, ge=0, le=3600, description="how long to wait for a declared machine"
+        default=60.0,
+        ge=0,
+        le=3600,
+        description="how long to wait for a declared machine, and a head that boots for the word of its replica's",
     )
     failback: Literal["auto", "never"] = Field(
         default="auto",

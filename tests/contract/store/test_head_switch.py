@@ -4,6 +4,7 @@ import pytest
 
 from tests.contract.store.redis_over_tls import has_tls
 from tests.contract.store.redis_pair import Pair, first_record, pair
+from zejzl_ray.cluster.purge import purge_redis
 from zejzl_ray.cluster.redis_peer import Standing
 from zejzl_ray.errors import ClusterError
 
@@ -113,3 +114,13 @@ def test_a_redis_that_refuses_says_so(pair: Pair) -> None:
     with pytest.raises(ClusterError, match="did not take the record"):
         peer.claim(first_record(pair).model_copy(update={"term": 2}), first_record(pair))
     peer.close()
+
+
+def test_a_purge_leaves_a_primary_behind_also_where_another_machine_was_the_head_last(pair: Pair) -> None:
+    switch = pair.switch("pc2")
+    switch.do(switch.survey())
+    switch.close()
+    pair.wait_linked(pair.first)
+
+    assert purge_redis(pair.settings) == 1  # the record of the head
+    assert pair.standing(pair.first) == Standing(primary=None, is_linked=False, replicas=(), record=None)

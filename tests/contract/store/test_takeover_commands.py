@@ -226,6 +226,7 @@ def test_a_head_that_was_stopped_on_purpose_gives_its_state_to_the_one_that_is_s
 def test_a_head_says_whom_it_could_not_ask_where_commits_wait_for_a_replica(
     pair: Pair, plan: SupervisedPlan
 ) -> None:
+    pair.servers[pair.second].kill()
     launcher = LauncherConfig(head_ip="127.0.0.1", worker_ips=("127.0.0.9",))
     plan = plan.model_copy(update={"launcher": launcher})
     settings = pair.settings.model_copy(update={"store_url": f"rediss://{pair.first}?replicas=1"})
