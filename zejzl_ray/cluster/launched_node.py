@@ -18,7 +18,7 @@ import psutil
 from zejzl_ray.cluster.gcs_store import gcs_redis_address
 from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, cluster_id, ray_temp_dir
 from zejzl_ray.cluster.monitoring import monitoring_of
-from zejzl_ray.cluster.node_intent import NodeIntent, give_up_intent, read_intent, with_namespace
+from zejzl_ray.cluster.node_intent import give_up_intent, intended, read_intent, with_namespace
 from zejzl_ray.cluster.node_ports import node_ports, require_free_ports
 from zejzl_ray.cluster.node_processes import stop_node
 from zejzl_ray.cluster.node_resources import node_resources
@@ -137,7 +137,7 @@ def start_supervised(
     remove_supervisor_record(data_dir)
     require_free_ports(node, other_ports)
     placed = plan.model_copy(update={"node": with_namespace(node, before)})
-    NodeIntent(plan=placed, is_wanted=True).write(data_dir)
+    intended(placed, before).write(data_dir)
     with (data_dir / LOG_FILE).open("ab") as log:
         process = subprocess.Popen(
             list(supervisor), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

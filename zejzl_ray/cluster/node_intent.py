@@ -80,13 +80,21 @@ def change_role(data_dir: Path, plan: SupervisedPlan) -> None:
     Raises:
         ClusterError: the directory cannot be read or written.
     """
-    before = read_intent(data_dir)
-    kept = before.head_plan if before is not None else None
-    if before is not None and before.plan.node.role is NodeRole.HEAD and not before.plan.overrides:
-        kept = before.plan
     placed = plan.model_copy(update={"node": with_namespace(plan.node, None)})
-    is_head = plan.node.role is NodeRole.HEAD
-    NodeIntent(plan=placed, is_wanted=True, head_plan=None if is_head else kept).write(data_dir)
+    intended(placed, read_intent(data_dir)).write(data_dir)
+
+
+def intended(plan: SupervisedPlan, before: NodeIntent | None) -> NodeIntent:
+    """Return the intent to run a plan; a worker keeps what it ran as the head, for a handback.
+
+    Args:
+        plan: what shall run.
+        before: what was intended until now.
+    """
+    if before is None or plan.node.role is NodeRole.HEAD:
+        return NodeIntent(plan=plan, is_wanted=True)
+    was_head = before.plan.node.role is NodeRole.HEAD and not before.plan.overrides
+    return NodeIntent(plan=plan, is_wanted=True, head_plan=before.plan if was_head else before.head_plan)
 
 
 def with_store_of_head(settings: Settings) -> Settings:

@@ -10,6 +10,7 @@ from zejzl_ray.cluster.node_intent import (
     FILE_NAME,
     NodeIntent,
     give_up_intent,
+    intended,
     read_intent,
     with_namespace,
 )
@@ -155,3 +156,16 @@ def test_a_supervisor_that_dies_is_followed_after_a_while_without_one(tmp_path: 
     wait_for_intent(tmp_path, waiting.sleep, waiting.now_s)
 
     assert waiting.at_s == 40.0 + GRACE_S
+
+
+def test_a_head_that_is_started_as_a_worker_keeps_what_it_ran_for_a_handback() -> None:
+    head = SupervisedPlan(node=_head())
+    worker = SupervisedPlan(node=_head(role=NodeRole.WORKER, redis_address=None))
+    stand_in = head.model_copy(update={"overrides": {"ZEJZL_HOME_WAIT_S": "0"}})
+    first = intended(worker, NodeIntent(plan=head, is_wanted=False))
+
+    assert first.head_plan == head
+    assert intended(worker, first).head_plan == head
+    assert intended(worker, NodeIntent(plan=stand_in, is_wanted=True)).head_plan is None
+    assert intended(head, first).head_plan is None
+    assert intended(worker, None) == NodeIntent(plan=worker, is_wanted=True)
