@@ -2,10 +2,12 @@
 
 import io
 import json
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from rich.console import Console
 from rich.table import Table
@@ -15,7 +17,7 @@ from zejzl_ray.cli import status
 from zejzl_ray.cli.main import app
 from zejzl_ray.cluster.names import SERVICES
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
-from zejzl_ray.cluster.supervisor_record import SupervisorRecord
+from zejzl_ray.cluster.supervisor_record import UNASKED, SupervisorRecord
 from zejzl_ray.cluster.vram_placement import PlacedActor
 from zejzl_ray.contracts.health import Check, CheckStatus, ServiceHealth
 from zejzl_ray.contracts.machines import Gpu, Machine, MachineCondition, MachineSnapshot
@@ -175,6 +177,25 @@ def test_on_a_worker_where_nobody_answers_it_says_where_the_head_is(
 
     assert result.exception is client.registry_error
     assert "mainpc, is a worker (up); the head is at 10.0.0.2:6379" in result.stderr
+
+
+def test_a_head_that_could_not_ask_who_is_the_head_says_what_that_means(
+    client: FakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZEJZL_DATA_DIR", str(tmp_path))
+    node = NodeStart(
+        cluster_id="c1", machine="mainpc", role=NodeRole.HEAD, head_address="10.0.0.1:6379", node_ip="10.0.0.1",
+        temp_dir=Path("/tmp/c1"), token_path=Path("/home/me/ray_token"), cpus=1,
+    )  # fmt: skip
+    record = SupervisorRecord(
+        node=node, pid=os.getpid(), started_at_s=psutil.Process().create_time(), state="up",
+        note=f"{UNASKED}: Redis at 10.0.0.2:6380 does not answer",
+    )  # fmt: skip
+    record.write(tmp_path)
+
+    assert f"mainpc: {record.note}. If one has, mainpc becomes its worker" in run().stdout
+    record.model_copy(update={"note": "gcs_server ended with -9"}).write(tmp_path)
+    assert "gcs_server" not in run().stdout
 
 
 def test_json_is_complete_also_when_a_service_is_away(client: FakeClient) -> None:

@@ -1,10 +1,13 @@
 """Two machines that are this one, each asked by the real program in a process of its own."""
 
 import asyncio
+import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.unit.cluster_check.healthy import CLUSTER
@@ -13,7 +16,7 @@ from zejzl_ray.cluster_check.conversation import Conversation, ConversationEnded
 from zejzl_ray.cluster_check.facts import Phase, ReleaseHere
 from zejzl_ray.cluster_check.gather import Gathering, carried_here
 from zejzl_ray.cluster_check.judge import judge
-from zejzl_ray.cluster_check.needed_ports import outer_ports, redis_place
+from zejzl_ray.cluster_check.needed_ports import outer_ports, redis_place, store_url
 from zejzl_ray.cluster_check.progress import Progress
 from zejzl_ray.cluster_check.ssh import ssh_command
 from zejzl_ray.cluster_file.model import CarriedRelease, ClusterFile, DeclaredMachine
@@ -268,3 +271,25 @@ def test_the_release_is_asked_first_where_one_is_carried() -> None:
 
     assert "releases/current/venv/bin:$PATH" in ssh_command(with_release, CLUSTER.head, 1)[-1]
     assert "releases" not in ssh_command(CLUSTER, CLUSTER.head, 1)[-1]
+
+
+async def test_the_head_is_who_runs_as_it_and_not_who_is_declared(
+    cluster: ClusterFile, tmp_path: Path
+) -> None:
+    node = {"role": "head", "cluster_id": "c1", "redis_address": "rediss://127.0.0.2:1"}
+    own = {"state": "up", "pid": os.getpid(), "started_at_s": psutil.Process().create_time(), "node": node}
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "node.json").write_text(json.dumps(own))
+
+    def command(cluster: ClusterFile, machine: DeclaredMachine, size: int) -> Sequence[str]:
+        there = ("env", f"ZEJZL_DATA_DIR={tmp_path / 'there'}") if machine.name == "pc2" else ()
+        return (*there, *_local(cluster, machine, size))
+
+    facts = await Gathering(cluster, command=command).facts()
+
+    assert facts.head.machine.name == "pc2"
+    assert [machine.is_head for machine in facts.machines] == [False, True]
+    assert store_url(facts) == "redis://127.0.0.2:1"
+    away = [found.what for found in judge(facts).findings if found.check == "member"]
+    assert len(away) == 1
+    assert "control store" in away[0]
