@@ -10,7 +10,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from tests.unit.cluster_check.healthy import ADDRESSES, healthy, with_machine, with_secret
+from tests.unit.cluster_check.healthy import ADDRESSES, after_takeover, healthy, with_machine, with_secret
 from zejzl_ray.cli import cluster as cluster_command
 from zejzl_ray.cli import cluster_down, cluster_init
 from zejzl_ray.cli.main import app
@@ -152,6 +152,18 @@ def test_a_healthy_cluster_is_one_line_and_exit_code_0(run: Run, key: Path, fact
     assert run("check", "cluster.yaml", "--before").exit_code == run("check", "--after").exit_code == 0
     assert asked == [None, Phase.BEFORE, Phase.AFTER]
     assert run("check", "--before", "--after").exit_code == 2
+
+
+def test_a_head_by_takeover_is_named(run: Run, key: Path, facts: Any) -> None:
+    facts(after_takeover())
+    _init(run, key)
+
+    done = run("check")
+    data = json.loads(run("check", "--json").output)
+
+    assert (done.exit_code, data["is_well"]) == (0, True)
+    assert "pc2 (192.168.1.11), pc2 is the head since its takeover: all is well" in done.output
+    assert [machine["role"] for machine in data["machines"]] == ["worker", "head"]
 
 
 def test_a_finding_is_a_row_with_machine_words_and_remedy(run: Run, key: Path, facts: Any) -> None:

@@ -209,3 +209,18 @@ def missing(facts: ClusterFacts, name: str, **node: Any) -> ClusterFacts:
     assert machine.own is not None
     changed = with_own(facts, name, node=machine.own.node.model_copy(update=fields))
     return changed.model_copy(update={"ray": ray})
+
+
+def after_takeover() -> ClusterFacts:
+    """Facts of a cluster whose head is pc2; nothing is wrong with it."""
+    facts = healthy()
+    nodes = {name: own_facts(name).node for name in ADDRESSES}
+    records = {name: dict(node.record or {}) for name, node in nodes.items()}
+    for record in records.values():
+        record["node"] = {**record["node"], "head_address": "192.168.1.11:6379"}
+    records["pc2"]["node"]["redis_address"] = "rediss://192.168.1.11:6380"
+    processes = {"mainpc": nodes["pc2"].processes, "pc2": nodes["mainpc"].processes}
+    for name, node in nodes.items():
+        changed = node.model_copy(update={"record": records[name], "processes": processes[name]})
+        facts = with_machine(with_own(facts, name, node=changed), name, is_head=name == "pc2")
+    return facts

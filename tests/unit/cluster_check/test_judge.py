@@ -11,6 +11,7 @@ from tests.unit.cluster_check.healthy import (
     CLUSTER,
     DATA,
     NOW_S,
+    after_takeover,
     healthy,
     link,
     missing,
@@ -721,23 +722,8 @@ def test_a_machine_with_another_python_than_the_release_is_for_is_named() -> Non
     assert found["release"].machine == "pc2"
 
 
-def _after_takeover() -> ClusterFacts:
-    """Facts of a cluster whose head is pc2; nothing is wrong with it."""
-    facts = healthy()
-    nodes = {name: own_facts(name).node for name in ADDRESSES}
-    records = {name: dict(node.record or {}) for name, node in nodes.items()}
-    for record in records.values():
-        record["node"] = {**record["node"], "head_address": "192.168.1.11:6379"}
-    records["pc2"]["node"]["redis_address"] = "rediss://192.168.1.11:6380"
-    processes = {"mainpc": nodes["pc2"].processes, "pc2": nodes["mainpc"].processes}
-    for name, node in nodes.items():
-        changed = node.model_copy(update={"record": records[name], "processes": processes[name]})
-        facts = with_machine(with_own(facts, name, node=changed), name, is_head=name == "pc2")
-    return facts
-
-
 def test_a_head_by_takeover_is_no_fault_and_its_redis_is_the_store() -> None:
-    facts = _after_takeover()
+    facts = after_takeover()
 
     assert judge(facts).findings == ()
     assert facts.head.machine.name == "pc2"
