@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.hosts.commands import CommandFailed, Finished
+from tests.hosts.commands import CommandFailed
 from tests.hosts.heads import SLACK, TAKEOVER_S, HeadStage, Writer, is_ready, role_of
 from tests.hosts.hosts import Host
 from tests.hosts.ray_cluster import CLUSTER_FILE, DATA_DIR, two_hosts
@@ -109,10 +109,13 @@ def test_while_pc2_is_the_head_every_command_says_so_on_both_machines(stage: Hea
     _refused(mainpc, "zejzl backup create", f"the state is at the head, {pc2.address}")
     _refused(mainpc, "zejzl status", f"the head is at {pc2.address}:6379")
     _refused(mainpc, "zejzl selftest", "")
-    refused = _refused(
-        mainpc, f"ray up -y --no-config-cache {CLUSTER_FILE}", "pc2 is the head since its takeover"
+    done = mainpc.run(
+        f"ray up -y --no-config-cache {CLUSTER_FILE}", is_checked=False, timeout_s=_COMMAND_LIMIT_S
     )
-    assert "zejzl cluster handback" in refused.output + refused.errors
+    said = done.output + done.errors  # with a traceback of Ray's own below it
+    assert done.status != 0
+    assert "pc2 is the head since its takeover" in said
+    assert "zejzl cluster handback" in said
     assert role_of(mainpc) == ("worker", "up")
 
     mainpc.run(f"ray down -y {CLUSTER_FILE}", timeout_s=90)
@@ -131,11 +134,11 @@ def test_a_cluster_that_is_stopped_while_pc2_is_the_head_starts_at_mainpc_with_t
     mainpc.run(f"zejzl cluster down {CLUSTER_FILE}", timeout_s=_COMMAND_LIMIT_S)
     show(f"zejzl cluster down, asked on mainpc: {time.time() - began_s:.1f} s")
     until_s = time.monotonic() + DOWN_S
+    found = _check(mainpc)
+    assert (found["phase"], found["findings"], found["unknown"]) == ("before", [], [])
     while time.monotonic() < until_s:
         assert _ray_processes(mainpc) + _ray_processes(pc2) == []
         time.sleep(1)
-    found = _check(mainpc)
-    assert (found["phase"], found["findings"], found["unknown"]) == ("before", [], [])
 
     mainpc.run("sed -i s/when_away=refuse/when_away=acknowledge/ cluster.yaml")
     began_s = time.time()
@@ -164,12 +167,11 @@ def test_a_head_that_boots_while_the_one_that_took_over_is_off_says_so_and_gives
     show(
         f"mainpc alone: up {time.time() - booted_s:.1f} s after it began to wait for word (limit {ASK_S:g} s)"
     )
-    stage.wait_ready(mainpc, booted_s)
-    warning = "it could not ask whether another machine has become the head: Redis at 10.77.0.12:6380"
-    assert warning in mainpc.run("zejzl status", timeout_s=30).output
-    assert warning in mainpc.run("zejzl node state").output
     alone = Writer(mainpc, "alone")
     alone.first_after(booted_s, SLACK * TAKEOVER_S)
+    warning = "it could not ask whether another machine has become the head: Redis at 10.77.0.12:6380"
+    assert warning in mainpc.run("zejzl status", is_checked=False, timeout_s=60).output
+    assert warning in mainpc.run("zejzl node state").output
 
     _boot(stage, pc2)
     back_s = time.time()
@@ -216,10 +218,9 @@ def _copies(host: Host) -> list[str]:
     return host.run(f"ls {DATA_DIR}/backups/*-before-replica.tar.gz", is_checked=False).output.split()
 
 
-def _refused(host: Host, command: str, reason: str) -> Finished:
+def _refused(host: Host, command: str, reason: str) -> None:
     done = host.run(command, is_checked=False, timeout_s=_COMMAND_LIMIT_S)
     said = " ".join((done.output + done.errors).split())
     assert done.status != 0, said
     assert reason in said
     assert "Traceback" not in said
-    return done
