@@ -165,7 +165,7 @@ def start(
     )
     said = require_own_turn(settings, plan)
     if said:
-        errors.print(said, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"{node.machine}: {said}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     remember_settings(settings.data_path, plan.settings, sys.executable)
     if plan.services is not None:
         back_up_before_upgrade(settings)

@@ -112,16 +112,10 @@ def test_while_pc2_is_the_head_every_command_says_so_on_both_machines(stage: Hea
     done = mainpc.run(
         f"ray up -y --no-config-cache {CLUSTER_FILE}", is_checked=False, timeout_s=_COMMAND_LIMIT_S
     )
-    said = done.output + done.errors  # with a traceback of Ray's own below it
+    said = " ".join((done.output + done.errors).split())  # with a traceback of Ray's own below it
     assert done.status != 0
     assert "pc2 is the head since its takeover" in said
     assert "zejzl cluster handback" in said
-    assert role_of(mainpc) == ("worker", "up")
-
-    mainpc.run(f"ray down -y {CLUSTER_FILE}", timeout_s=90)
-    wait_until(lambda: role_of(mainpc)[1] == "stopped", limit_s=30, what="mainpc has stopped")
-    stage.writers["pc2"].first_after(time.time(), TAKEOVER_S)  # pc2 goes on
-    mainpc.run(f"zejzl node start --machine mainpc --address {pc2.address}:6379", timeout_s=100)
     assert role_of(mainpc) == ("worker", "up")
 
 
@@ -161,7 +155,7 @@ def test_a_head_that_boots_while_the_one_that_took_over_is_off_says_so_and_gives
     pc2.kill()
 
     _boot(stage, mainpc)
-    wait_until(lambda: role_of(mainpc) == ("head", "waiting"), limit_s=20, what="mainpc waits", every_s=0.1)
+    wait_until(lambda: role_of(mainpc) == ("head", "waiting"), limit_s=40, what="mainpc waits", every_s=0.1)
     booted_s = time.time()
     wait_until(lambda: role_of(mainpc) == ("head", "up"), limit_s=SLACK * 30, what="mainpc is up alone")
     show(
