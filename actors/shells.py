@@ -209,7 +209,13 @@ async def open_namespace(settings: Settings, namespace: str, owner: str) -> Stor
     # At each start anew: this may be another machine than the last time, or one that has joined since.
     require_shared_store(settings.resolved_store_url(), await asyncio.to_thread(machine_addresses))
     url = await asyncio.to_thread(service_store_url, settings)
-    return await open_store(url.get_secret_value(), namespace, clock=SystemClock(), owner=owner)
+    return await open_store(
+        url.get_secret_value(),
+        namespace,
+        clock=SystemClock(),
+        owner=owner,
+        redis_timeout_s=settings.redis_timeout_s,
+    )
 
 
 async def log_durability(store: Store, service: str, timeout_s: float = _DURABILITY_TIMEOUT_S) -> None:

@@ -74,6 +74,12 @@ class Settings(BaseSettings):
         default=None,
         description="file of mode 0600 with that password; unset: redis_password in data_dir, if it is there",
     )
+    redis_timeout_s: float = Field(
+        default=3.0,
+        ge=0.2,
+        le=3600,
+        description="longest wait for Redis to confirm a change or to answer; `timeout_s` in store_url goes before it",
+    )
     address: str = Field(
         default="",
         description="where clients find the cluster: http://host:port, or ray; empty: this machine",

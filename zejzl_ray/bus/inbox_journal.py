@@ -47,9 +47,8 @@ class InboxJournal(SureWriter):
         commit_timeout_s: float,
         load_timeout_s: float,
     ) -> None:
-        super().__init__(store, commit_timeout_s=commit_timeout_s, load_timeout_s=load_timeout_s)
+        super().__init__(store, clock, commit_timeout_s=commit_timeout_s, load_timeout_s=load_timeout_s)
         self._agent = agent
-        self._clock = clock
         self._on_commit = on_commit
         self._forgotten: list[Op] = []
         self.window = window
@@ -98,10 +97,6 @@ class InboxJournal(SureWriter):
             or self.new_state is not None
             or any(window.done for window in self.windows.values())
         )
-
-    async def prepare(self) -> None:
-        """Find out about the last commit, where its outcome is open."""
-        await self._make_sure()
 
     def begin(self) -> None:
         """Begin a group; what goes into it is what is there when it is committed."""

@@ -85,9 +85,8 @@ class OutboxJournal(SureWriter):
         commit_timeout_s: float,
         load_timeout_s: float,
     ) -> None:
-        super().__init__(store, commit_timeout_s=commit_timeout_s, load_timeout_s=load_timeout_s)
+        super().__init__(store, clock, commit_timeout_s=commit_timeout_s, load_timeout_s=load_timeout_s)
         self._name = name
-        self._clock = clock
         self._on_commit = on_commit
         self._on_withdrawn = on_withdrawn
         self._dead_letters = dead_letters
@@ -116,10 +115,6 @@ class OutboxJournal(SureWriter):
         first = max(0, count_dead(self.log.totals) - limit)
         entries = await self._store.read_log(DEAD_LETTERS, after=first, limit=limit)
         return [read_dead_letter(entry.index, entry.value) for entry in entries]
-
-    async def prepare(self) -> None:
-        """Find out about the last commit, where its outcome is open."""
-        await self._make_sure()
 
     def begin(self) -> Group:
         """Return an empty group."""

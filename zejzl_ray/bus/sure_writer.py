@@ -17,7 +17,7 @@ class SureWriter(StoreWriter):
 
     _unsure: tuple[Sequence[Op], str, Callable[[], None]] | None = None
 
-    async def _make_sure(self) -> None:
+    async def _end_doubt(self) -> None:
         """Find out what became of the last commit, if that is not known; it is applied then.
 
         Raises:
@@ -43,7 +43,7 @@ class SureWriter(StoreWriter):
             apply_late: the same, where the commit was reported as failed and is found to be stored afterwards.
 
         Raises:
-            StoreUnavailable: it may or may not have happened; ``_make_sure`` finds out.
+            StoreUnavailable: it may or may not have happened; ``prepare`` finds out.
             StaleEpoch: nothing happened, and nothing will.
         """
         commit_id = new_id("commit")

@@ -19,6 +19,12 @@ def opener(settings: Settings, host: str, clock: Clock) -> Callable[[str], Await
 
     async def open_one(namespace: str) -> Store:
         url = await asyncio.to_thread(service_store_url, settings)
-        return await open_store(url.get_secret_value(), namespace, clock=clock, owner=f"agent host {host}")
+        return await open_store(
+            url.get_secret_value(),
+            namespace,
+            clock=clock,
+            owner=f"agent host {host}",
+            redis_timeout_s=settings.redis_timeout_s,
+        )
 
     return open_one

@@ -59,8 +59,7 @@ class RecordJournal(StoreWriter, Generic[D]):
         names = [kind.KIND for kind in kinds]
         if len(set(names)) != len(names) or not all(names) or META in names:
             raise ValueError(f"each kind needs a name of its own: {names}")
-        super().__init__(store, commit_timeout_s=commit_timeout_s, load_timeout_s=load_timeout_s)
-        self._clock = clock
+        super().__init__(store, clock, commit_timeout_s=commit_timeout_s, load_timeout_s=load_timeout_s)
         self._kinds = tuple(kinds)
         self._new_draft = new_draft
         self._seal = seal
@@ -79,11 +78,6 @@ class RecordJournal(StoreWriter, Generic[D]):
         """
         await self._take_epoch()
         await self._load()
-
-    async def prepare(self) -> None:
-        """Read the records again when a commit may or may not have happened."""
-        if self.is_in_doubt:
-            await self._load()
 
     def begin(self) -> D:
         """Return an empty draft over the committed records."""
@@ -110,6 +104,9 @@ class RecordJournal(StoreWriter, Generic[D]):
             self._on_commit(draft)
         except Exception:  # what is committed stays committed, whoever stumbles over it
             _log.exception("news of a commit were not taken")
+
+    async def _end_doubt(self) -> None:
+        await self._load()
 
     async def _load(self) -> None:
         self._version, self.records = await self._read_all(self._read())

@@ -77,6 +77,12 @@ class RegistryConfig(Contract):
     max_batch_bytes: int = Field(
         default=24 * 2**20, ge=1024, le=48 * 2**20, description="size of one commit, about"
     )
+    confirmed_within_s: float = Field(
+        default=5.0,
+        gt=0,
+        le=60,
+        description="how long leases are renewed after the store has taken a commit; the next instance waits as long",
+    )
     commit_timeout_s: float = Field(
         default=10.0, gt=0, le=600, description="longest wait for the store's commit"
     )

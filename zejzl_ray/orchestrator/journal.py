@@ -43,9 +43,8 @@ class Journal(StoreWriter):
 
     def __init__(self, store: Store, clock: Clock, config: RegistryConfig, listener: Listener) -> None:
         super().__init__(
-            store, commit_timeout_s=config.commit_timeout_s, load_timeout_s=config.command_timeout_s
+            store, clock, commit_timeout_s=config.commit_timeout_s, load_timeout_s=config.command_timeout_s
         )
-        self._clock = clock
         self._config = config
         self._listener = listener
         self._meta = Meta()
@@ -63,18 +62,14 @@ class Journal(StoreWriter):
             StoreError: something stored cannot be read.
         """
         await self._take_epoch()
-        await self._load()
+        # The writer before this one may go on renewing leases for so long, see ``Confirmation``.
+        await self._load(self._config.confirmed_within_s)
 
     def is_changing(self, name: str) -> bool:
         """Tell whether a commit changes this agent that is under way, or of which nobody knows whether it happened."""
         return any(
             batch is not None and batch.draft.touches(name) for batch in (self._under_way, self._in_doubt)
         )
-
-    async def prepare(self) -> None:
-        """Read the state again when a commit may or may not have happened."""
-        if self.is_in_doubt:
-            await self._load()
 
     def begin(self) -> Batch:
         """Return an empty batch over the committed state."""
@@ -132,7 +127,10 @@ class Journal(StoreWriter):
         self._apply_renewals(draft)
         self._listener.committed(draft)
 
-    async def _load(self) -> None:
+    async def _end_doubt(self) -> None:
+        await self._load()
+
+    async def _load(self, more_grace_s: float = 0.0) -> None:
         before = self.registry
         loaded = await self._read_all(load(self._store, self._config.repeat_window))
         registry = self._new_registry()
@@ -144,7 +142,7 @@ class Journal(StoreWriter):
         registry.restore_machines(loaded.machines)
         registry.restore_seen(loaded.seen)
         registry.restore_seen({agent.name: agent.last_seen_at_s or 0.0 for agent in before.agents()})
-        registry.grant_grace(self._clock.now_s())
+        registry.grant_grace(self._clock.now_s(), more_grace_s)
         repeats = RepeatWindow(self._config.repeat_window)
         for answer in loaded.answers:
             repeats.add(answer)

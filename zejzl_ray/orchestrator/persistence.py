@@ -6,6 +6,7 @@
 ``machine/<name>``    the machine with the report that last changed its hardware
 ``request/<slot>``    the answer of a command and a digest of its content; the slots are a ring
 ``renewals``          agent name -> when it was last seen, written in batches
+``confirmed``         nothing: a commit shows that the store still takes those of this epoch
 log ``changes``       one entry a commit: its changes, each with the record that it replaced
 ====================  ===============================================================================
 
@@ -36,6 +37,7 @@ from zejzl_ray.store.protocol import LogEntry, Op, Put, Store
 FORMAT: Final = 3
 META: Final = "meta"
 RENEWALS: Final = "renewals"
+CONFIRMED: Final = "confirmed"
 CHANGES_LOG: Final = "changes"
 _AGENT: Final = "agent/"
 _MACHINE: Final = "machine/"
@@ -142,6 +144,11 @@ def put_renewals(agents: Iterable[Agent]) -> Op:
     return Put(
         RENEWALS, orjson.dumps({a.name: a.last_seen_at_s for a in agents if a.last_seen_at_s is not None})
     )
+
+
+def put_confirmation() -> Op:
+    """Return an operation that changes nothing that anybody reads."""
+    return Put(CONFIRMED, b"")
 
 
 def decode_reply(answer: Answer) -> Contract:

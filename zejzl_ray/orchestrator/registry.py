@@ -156,14 +156,18 @@ class Registry:
             self.leases.set(name, end_at_s)
         return renewed
 
-    def grant_grace(self, now_s: float) -> None:
+    def grant_grace(self, now_s: float, more_s: float = 0.0) -> None:
         """Let every running lease run for one full period from now: nobody is lost because the registry was away.
 
         Also when the clock was set, so the ends may be earlier than before.
+
+        Args:
+            now_s: wall time.
+            more_s: how much longer than that.
         """
         self.leases = LeaseTable()
         for name, agent in list(self._agents.items()):
-            end_at_s = lease_end_s(agent.state, agent.lease_s, now_s)
+            end_at_s = lease_end_s(agent.state, agent.lease_s, now_s + more_s)
             if end_at_s != agent.lease_expires_at_s:
                 self._agents[name] = changed(agent, lease_expires_at_s=end_at_s)
             if end_at_s is not None:

@@ -41,6 +41,7 @@ from zejzl_ray.orchestrator.answers import RegistryAnswers
 from zejzl_ray.orchestrator.batch import Batch, Decide
 from zejzl_ray.orchestrator.clock_jump import ClockJump
 from zejzl_ray.orchestrator.config import RegistryConfig
+from zejzl_ray.orchestrator.confirmation import Confirmation
 from zejzl_ray.orchestrator.fleet import decide_declare_fleet
 from zejzl_ray.orchestrator.held_name import check_still_holds
 from zejzl_ray.orchestrator.journal import Journal
@@ -70,8 +71,9 @@ class CoreOrchestrator(RegistryAnswers):
     When a command returns, it is durable under the store's policy, and look-ups and watchers see it. When it
     raises, it has changed nothing, except for ``StoreUnavailable`` and ``DeadlineExceeded``: then it may
     still take effect, and repeating it with the same ``request_id`` is safe and returns the same answer.
-    Heartbeats that change no state are kept in memory and written in batches; after a restart, and when the
-    wall clock was set, every lease runs for one full period.
+    Heartbeats that change no state are kept in memory and written in batches, and refused while the store does not
+    confirm that this is still the registry (``Confirmation``). After a restart, and when the wall clock was set, every
+    lease runs for one full period.
 
     Look-ups see committed state only and never wait for the store. Watchers get every change once, in order.
 
@@ -98,6 +100,9 @@ class CoreOrchestrator(RegistryAnswers):
         )
         upkeep = Upkeep(lambda: journal.registry, self._submit, prober or TcpProber(), self._config)
         super().__init__(journal, upkeep, Watchers(self._config.max_watchers), clock)
+        self._confirmation = Confirmation(
+            lambda: journal.confirmed_s_ago, upkeep.confirm, self._config.confirmed_within_s
+        )
         # agent name -> its last heartbeat that changed no state
         self._last_beats: dict[str, RequestKey] = {}
         self._started_at_s = 0.0
@@ -219,14 +224,20 @@ class CoreOrchestrator(RegistryAnswers):
     async def heartbeat(self, request: Heartbeat, call: CallContext) -> HeartbeatAccepted:
         """Renew a lease and say how the agent is; by name or alias.
 
-        Only a heartbeat that changes the state waits for the store.
+        Only a heartbeat that changes the state waits for the store, as long as that takes commits.
 
         Raises:
+            StoreUnavailable: the store does not say whether this is still the registry; the lease runs on to its end.
             AgentNotFound: register first, or another process holds the agent.
             Conflict: the agent was removed on purpose, or comes back while another live agent has its
                 endpoint; register again.
         """
         self._require_ready()
+        if self._confirmation.is_due:
+            try:
+                await self._confirmation.require()
+            finally:
+                self._require_ready()  # another instance may have taken over, which says more
         agent = find_agent(self.registry, request.name)
         check_still_holds(agent, request.held_by)
         key = key_of("heartbeat", request)

@@ -11,7 +11,7 @@ from zejzl_ray.orchestrator.config import RegistryConfig
 from zejzl_ray.orchestrator.draft import Decision
 from zejzl_ray.orchestrator.hysteresis import SignCounter
 from zejzl_ray.orchestrator.liveness import Move, Moved, decide_forget, decide_moves, may_be_forgotten
-from zejzl_ray.orchestrator.persistence import put_renewals
+from zejzl_ray.orchestrator.persistence import put_confirmation, put_renewals
 from zejzl_ray.orchestrator.ports import ProbeOutcome, Prober
 from zejzl_ray.orchestrator.probing import ProbeSchedule, ProbeTarget, probe_all, target_of
 from zejzl_ray.orchestrator.protection import ProtectionGuard
@@ -135,6 +135,15 @@ class Upkeep:
         await self._try(
             lambda batch: Decision(Moved(count=0), ops=(put_renewals(self._registry().agents()),))
         )
+
+    async def confirm(self) -> None:
+        """Have a commit made.
+
+        Raises:
+            StoreUnavailable: the store did not take it.
+            ServiceUnavailable: another instance has taken over.
+        """
+        await self._submit(lambda batch: Decision(Moved(count=0), ops=(put_confirmation(),)))
 
     async def probe_round(self, now_s: float) -> int:
         """Probe the agents that are due, all at once within the set concurrency, and take note of the outcomes.

@@ -14,7 +14,9 @@ MAX_TIMEOUT_S = 3600.0
 MAX_REPLICAS = 16
 
 
-async def open_store(url: str, namespace: str, *, clock: Clock, owner: str) -> Store:
+async def open_store(
+    url: str, namespace: str, *, clock: Clock, owner: str, redis_timeout_s: float | None = None
+) -> Store:
     """Open the store that the URL names; there is no falling back from one to another.
 
     Args:
@@ -24,6 +26,7 @@ async def open_store(url: str, namespace: str, *, clock: Clock, owner: str) -> S
             ``memory://``, which forgets everything with the process and is for tests and trying things out.
         namespace: the service's name; each has its own file or key prefix.
         clock: what expiry is measured by.
+        redis_timeout_s: longest wait of each call to Redis, where the URL says nothing of it; 5 when left out.
         owner: who opens it, such as ``resource_manager on pc2``; shown to whoever is refused because of it.
 
     Raises:
@@ -43,7 +46,7 @@ async def open_store(url: str, namespace: str, *, clock: Clock, owner: str) -> S
         case "sqlite":
             return await _open_sqlite(url, namespace, clock, owner)
         case "redis" | "rediss" | "redis+sentinel":
-            return await _open_redis(url, namespace, clock, owner)
+            return await _open_redis(url, namespace, clock, owner, redis_timeout_s)
         case _:
             raise SettingsInvalid(
                 f"the store's address has the scheme {scheme!r}.",
@@ -60,7 +63,9 @@ async def _open_sqlite(url: str, namespace: str, clock: Clock, owner: str) -> St
     return await SqliteStore.open(Path(directory), namespace, clock=clock, owner=owner)
 
 
-async def _open_redis(url: str, namespace: str, clock: Clock, owner: str) -> Store:
+async def _open_redis(
+    url: str, namespace: str, clock: Clock, owner: str, redis_timeout_s: float | None
+) -> Store:
     # The Redis client takes a quarter of a second to import: only who uses it waits for that.
     from zejzl_ray.store.redis import DEFAULT_TIMEOUT_S, RedisStore  # noqa: PLC0415 - as said above
     from zejzl_ray.store.redis_connection import split_options  # noqa: PLC0415 - as said above
@@ -68,7 +73,7 @@ async def _open_redis(url: str, namespace: str, clock: Clock, owner: str) -> Sto
 
     target, options = split_options(url)
     try:
-        timeout_s = float(options.get("timeout_s", DEFAULT_TIMEOUT_S))
+        timeout_s = float(options.get("timeout_s", redis_timeout_s or DEFAULT_TIMEOUT_S))
         replicas = int(options.get("replicas", 0))
         when_away = Lonely(options.get("when_away", Lonely.REFUSE))
     except ValueError:

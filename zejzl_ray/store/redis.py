@@ -1,6 +1,7 @@
 """The store that several machines share: Redis, alone, behind Sentinel or over TLS."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import sha1
 from itertools import takewhile
@@ -86,6 +87,7 @@ class RedisStore:
         self._sender = new_id("sender")
         self._attempts = 0
         self._committer = GroupCommitter(self._name, self._send, timeout_s=timeout_s)
+        self._dropping: asyncio.Task[None] | None = None
         self._is_closed = False
 
     @classmethod
@@ -362,6 +364,16 @@ class RedisStore:
             return StoreError(f"{self._name}: {say(error)}.", "Look at the server's log and configuration.")
         return StoreUnavailable(f"{self._name}: {say(error)}.", _REMEDY)
 
+    def _drop_idle_connections(self) -> None:
+        """Let what comes next connect anew: an idle connection over a cut cable stays silent when the cable is back."""
+
+        async def drop() -> None:
+            with contextlib.suppress(RedisError, OSError):
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
+            self._dropping = None
+
+        self._dropping = self._dropping or asyncio.create_task(drop(), name="drop-idle-connections")
+
     async def _call(
         self, do: Callable[[], Awaitable[T]], may_retry: Callable[[Exception], bool] = is_passing
     ) -> T:
@@ -380,6 +392,7 @@ class RedisStore:
             async with asyncio.timeout(self._timeout_s):
                 result = await retry.call_with_retry(do, note, is_retryable=may_retry)
         except TimeoutError:
+            self._drop_idle_connections()
             raise StoreUnavailable(
                 f"{self._name}: no answer within {self._timeout_s:g} s. {self._committer.trouble}".strip(),
                 _REMEDY,

@@ -30,7 +30,7 @@ from zejzl_ray.errors import (
     StoreError,
     StoreUnavailable,
 )
-from zejzl_ray.orchestrator import CoreOrchestrator
+from zejzl_ray.orchestrator import CoreOrchestrator, RegistryConfig
 from zejzl_ray.store import Delete, MemoryStore, Op, Put
 
 CALL = CallContext()
@@ -50,8 +50,13 @@ async def test_everything_acknowledged_is_there_after_a_kill(bench: Bench) -> No
     await first.deregister_agent(DeregisterAgent(name="B", reason="done"), CALL)
     await first.heartbeat(Heartbeat(name="A", status="degraded", reason="slow"), CALL)
     second = await bench.start()
-    assert {agent.name: agent for agent in first.registry.agents()} == {
-        agent.name: agent for agent in second.registry.agents()
+    grace_s = RegistryConfig().confirmed_within_s
+    kept = {agent.name: agent for agent in second.registry.agents()}
+    assert kept == {
+        agent.name: agent.model_copy(
+            update={"lease_expires_at_s": agent.lease_expires_at_s and agent.lease_expires_at_s + grace_s}
+        )
+        for agent in first.registry.agents()
     }
     assert second.registry.revision == first.registry.revision == 6
     before = await first.get_history(GetHistory(), CALL) if not first.is_fenced else None
@@ -123,14 +128,16 @@ async def test_the_window_of_repeats_is_bounded_and_survives(bench: Bench) -> No
     assert second.registry.revision == revision + 2, "the oldest command is forgotten and runs again"
 
 
-async def test_after_a_restart_every_lease_gets_one_period_of_grace(bench: Bench) -> None:
+async def test_after_a_restart_every_lease_gets_one_period_of_grace_and_what_the_one_before_may_renew(
+    bench: Bench,
+) -> None:
     first = await bench.start()
     await first.register_agents(RegisterAgents(agents=(process("A"), process("B", lease_s=5))), CALL)
     bench.clock.advance(500)
     second = await bench.start()
     await second.tick()
     assert [agent.state for agent in second.registry.agents()] == [AgentState.STARTING] * 2
-    bench.clock.advance(6)
+    bench.clock.advance(5 + RegistryConfig().confirmed_within_s)
     await second.tick()
     states = {agent.name: agent.state for agent in second.registry.agents()}
     assert states == {"A": AgentState.STARTING, "B": AgentState.LOST}
