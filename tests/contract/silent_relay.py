@@ -1,4 +1,4 @@
-"""A way to a server that can be cut without a reset: what is sent is not lost, and never arrives while it is cut."""
+"""A way to a server that can be cut without a reset: who has a connection hears nothing more, not even its end."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ class SilentRelay:
 
     def __init__(self, port: int) -> None:
         self._target = port
-        self._is_whole = asyncio.Event()
+        self._is_whole = asyncio.Event()  # of the connections that are made now
         self._is_whole.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -26,9 +26,10 @@ class SilentRelay:
     def cut(self) -> None:
         """Let nothing through any more; who connects is neither refused nor answered."""
         self._is_whole.clear()
+        self._is_whole = asyncio.Event()
 
     def heal(self) -> None:
-        """Let everything through again, what waits first."""
+        """Let new connections through; those of before stay silent, as TCP tries them again later and later."""
         self._is_whole.set()
 
     async def __aenter__(self) -> Self:
@@ -53,12 +54,13 @@ class SilentRelay:
         assert task is not None
         self._tasks.add(task)
         try:
-            await self._is_whole.wait()
+            is_whole = self._is_whole
+            await is_whole.wait()
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._copy(reader, back))
-                    group.create_task(self._copy(there, writer))
+                    group.create_task(self._copy(reader, back, is_whole))
+                    group.create_task(self._copy(there, writer, is_whole))
             finally:
                 back.close()
         except* (OSError, asyncio.CancelledError):
@@ -67,9 +69,11 @@ class SilentRelay:
             writer.close()
             self._tasks.discard(task)
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_whole: asyncio.Event
+    ) -> None:
         while data := await reader.read(_CHUNK_BYTES):
-            await self._is_whole.wait()
+            await is_whole.wait()
             writer.write(data)
             await writer.drain()
         with contextlib.suppress(OSError):

@@ -16,6 +16,7 @@ from zejzl_ray.contracts.orchestrator import GetAgent, GetHistory, Heartbeat, Re
 from zejzl_ray.errors import StoreUnavailable, ZejzlError
 from zejzl_ray.orchestrator import CoreOrchestrator, RegistryConfig
 from zejzl_ray.store import open_store
+from zejzl_ray.store.redis import RedisStore
 from zejzl_ray.testing.history import Action, Journal, Outcome, read_journals
 from zejzl_ray.testing.history.owners import Hold, double_owners, holds_of
 from zejzl_ray.testing.redis_server import RedisServer
@@ -114,6 +115,36 @@ async def test_a_cable_that_was_cut_and_is_whole_again_needs_no_hand(server: Red
         assert [event.kind for event in history.events] == ["agent_registered"]
 
 
+async def test_after_a_silence_no_connection_of_before_is_used(server: RedisServer) -> None:
+    async with SilentRelay(server.port) as relay:
+        url = f"redis://127.0.0.1:{relay.port}/0"
+        store = await RedisStore.open(url, "silent", clock=SystemClock(), timeout_s=TIMEOUT_S)
+        try:
+            await asyncio.gather(*(store.get("k") for _ in range(8)))
+            relay.cut()
+            with pytest.raises(StoreUnavailable, match="no answer"):
+                await store.get("k")
+            relay.heal()
+            assert store._dropping is not None
+            await store._dropping
+            assert await asyncio.gather(*(store.get("k") for _ in range(8))) == [None] * 8
+        finally:
+            await store.close()
+
+
+async def test_a_time_limit_in_the_address_goes_before_the_setting(server: RedisServer) -> None:
+    store = await open_store(
+        f"{server.url}?timeout_s=0.3", "silent", clock=SystemClock(), owner="a test", redis_timeout_s=_LONG_S
+    )
+    go_on = await freeze(server)
+    try:
+        with pytest.raises(StoreUnavailable, match=r"within 0\.3 s"):
+            await store.get("k")
+    finally:
+        go_on()
+        await store.close()
+
+
 @pytest.mark.parametrize(
     ("old_limit_s", "are_two"),
     [
@@ -166,8 +197,8 @@ class Owner:
         return await self._tell(Action.TAKE, self._service.register_agent(asked, CALL))
 
     async def take_at_last(self) -> None:
-        while not await self.take():
-            await asyncio.sleep(0.05)  # a lease runs out in time, and tells nobody
+        while not await self.take():  # noqa: ASYNC110 - a lease runs out and tells nobody
+            await asyncio.sleep(0.05)
 
     async def renew(self) -> bool:
         beat = Heartbeat(name="leader", held_by=self._name)
