@@ -102,7 +102,7 @@ def test_a_head_that_is_lost_is_taken_over_by_hand_and_handed_back_under_load(
     refusal = wait_until(lambda: asker.refusal(killed_s), limit_s=40, what="a write is refused")
     assert asker.reads(killed_s) > 0
     show(f"mainpc lost, pc2's gateway answers readers and refuses writers: {refusal[:120]}")
-    assert refusal.partition(":")[0] in ("StoreUnavailable", "ServiceUnavailable", "DeadlineExceeded")
+    assert refusal.partition(":")[0] == "StoreUnavailable"
     answer = stage.pc2.run("zejzl cluster takeover", is_checked=False, timeout_s=_COMMAND_LIMIT_S)
     assert answer.status == 1
     assert "nobody has said that mainpc is off" in answer.errors
