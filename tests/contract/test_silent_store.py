@@ -12,6 +12,7 @@ import pytest
 from tests.contract.silent_relay import SilentRelay
 from zejzl_ray.clock import SystemClock
 from zejzl_ray.contracts.call import CallContext
+from zejzl_ray.contracts.health import GetHealth
 from zejzl_ray.contracts.orchestrator import GetAgent, GetHistory, Heartbeat, RegisterAgent
 from zejzl_ray.errors import StoreUnavailable, ZejzlError
 from zejzl_ray.orchestrator import CoreOrchestrator, RegistryConfig
@@ -40,7 +41,7 @@ async def registry(url: str, confirmed_within_s: float = LIMIT_S) -> AsyncIterat
     store = await open_store(
         url, "core_orchestrator", clock=SystemClock(), owner="a test", redis_timeout_s=TIMEOUT_S
     )
-    config = RegistryConfig(tick_s=0.1, confirmed_within_s=confirmed_within_s)
+    config = RegistryConfig(tick_s=0.1, confirmed_within_s=confirmed_within_s, renewal_flush_s=3600)
     service, stop = CoreOrchestrator(store, SystemClock(), config), asyncio.Event()
     await service.start()
     running = asyncio.create_task(service.run(stop))
@@ -66,6 +67,12 @@ async def until_it_works(ask: Callable[[], Awaitable[object]]) -> None:
                 await asyncio.sleep(0.1)
             else:
                 return
+
+
+async def is_ready(service: CoreOrchestrator) -> None:
+    health = await service.health(GetHealth(), CALL)
+    if not health.is_ready:
+        raise StoreUnavailable(str(health.checks))
 
 
 async def freeze(server: RedisServer) -> Callable[[], object]:
@@ -109,8 +116,11 @@ async def test_a_cable_that_was_cut_and_is_whole_again_needs_no_hand(server: Red
         command = process("B")
         with pytest.raises(StoreUnavailable, match="no answer"):
             await service.register_agent(command, CALL)
+        with pytest.raises(StoreUnavailable):
+            await is_ready(service)
         relay.heal()
-        await until_it_works(lambda: service.register_agent(command, CALL))
+        await until_it_works(lambda: is_ready(service))  # without a call of anybody
+        await service.register_agent(command, CALL)
         history = await service.get_history(GetHistory(name="B"), CALL)
         assert [event.kind for event in history.events] == ["agent_registered"]
 

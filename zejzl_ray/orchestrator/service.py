@@ -146,6 +146,8 @@ class CoreOrchestrator(RegistryAnswers):
             _log.warning("the clock was set; every lease runs for one full period", by_s=round(set_by_s, 1))
             self.registry.grant_grace(at_s)
             self._upkeep.clock_was_set(at_s)
+        if self._journal.fault:
+            await self._upkeep.look_at_store()
         await self._upkeep.tick(at_s)
         self._ticked_at_s = at_s
 

@@ -53,6 +53,7 @@ class Upkeep:
         self._silent: dict[str, Move] = {}
         self._flush_due_s = 0.0
         self._forget_due_s = 0.0
+        self._is_storing = True
         self.signs = SignCounter(config)
         self.alarm = ""
 
@@ -143,7 +144,11 @@ class Upkeep:
             StoreUnavailable: the store did not take it.
             ServiceUnavailable: another instance has taken over.
         """
-        await self._submit(lambda batch: Decision(Moved(count=0), ops=(put_confirmation(),)))
+        await self._submit(_confirmation)
+
+    async def look_at_store(self) -> None:
+        """Find out whether the store is back, so that all goes on soon after that even where nobody calls."""
+        await self._try(_confirmation)
 
     async def probe_round(self, now_s: float) -> int:
         """Probe the agents that are due, all at once within the set concurrency, and take note of the outcomes.
@@ -227,7 +232,15 @@ class Upkeep:
 
     async def _try(self, decide: Decide) -> object:
         try:
-            return await self._submit(decide)
+            answer = await self._submit(decide)
         except (Unavailable, TimeoutError) as error:
-            _log.warning("upkeep could not be stored", error=str(error))
+            if self._is_storing:  # said once, and not with every tick of a long outage
+                _log.warning("upkeep could not be stored", error=str(error))
+            self._is_storing = False
             return None
+        self._is_storing = True
+        return answer
+
+
+def _confirmation(batch: Batch) -> Decision:
+    return Decision(Moved(count=0), ops=(put_confirmation(),))

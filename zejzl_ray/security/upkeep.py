@@ -36,6 +36,8 @@ class Upkeep(ThreatOperations):
     _trust_at_s = 0.0
     _chains_at_s = 0.0
     _limits_seen: GuardLimits | None = None
+    # Parts that were not done the last time: said once, and not with every tick of a long outage.
+    _undone: frozenset[str] = frozenset()
     # Of the policy that the standings were last looked at with.
     _policy_seen = -1
 
@@ -67,10 +69,14 @@ class Upkeep(ThreatOperations):
             await work()
         except ZejzlError as error:
             faults.append(error.message)
-            _log.warning("upkeep not done", work=work.__name__, error=str(error))
+            if work.__name__ not in self._undone:
+                _log.warning("upkeep not done", work=work.__name__, error=str(error))
+            self._undone |= {work.__name__}
         except Exception as error:
             faults.append(f"{work.__name__.strip('_')}: {type(error).__name__}")
             _log.exception("upkeep failed", work=work.__name__)
+        else:
+            self._undone -= {work.__name__}
 
     async def _settle_doubt(self) -> None:
         """Read the records again when a commit may have happened: followers have to hear of what is in force."""
