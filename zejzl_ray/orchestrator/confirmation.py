@@ -12,7 +12,8 @@ class Confirmation:
     With ``limit_s`` = L, a lease of D seconds and times of one ideal clock: a renewal is granted at R <= C + L, where
     C is when the last commit was sent that the store took. The next instance takes its epoch at T; the store refuses
     commits of this one from then on, so C < T. Who was granted it relies on the lease until R + D at most, counted
-    from when it asked. The next instance ends no lease that it finds before T + L + D (``Registry.grant_grace``), and
+    from when it asked. The next instance ends no lease before T + L + D, also not one that is renewed there meanwhile
+    (``Registry.grant_grace``), and
 
         R + D <= C + L + D < T + L + D.
 

@@ -1,5 +1,6 @@
 """Memory and store kept the same: loading, committing, and knowing when they may differ."""
 
+import math
 from typing import Protocol
 
 import structlog
@@ -49,6 +50,7 @@ class Journal(StoreWriter):
         self._listener = listener
         self._meta = Meta()
         self._under_way: Batch | None = None
+        self._shared_until_s = -math.inf
         # what may or may not have happened, until the state has been read again
         self._in_doubt: Batch | None = None
         self.registry = self._new_registry()
@@ -62,8 +64,14 @@ class Journal(StoreWriter):
             StoreError: something stored cannot be read.
         """
         await self._take_epoch()
-        # The writer before this one may go on renewing leases for so long, see ``Confirmation``.
-        await self._load(self._config.confirmed_within_s)
+        if self.epoch > 1:
+            self._shared_until_s = self._clock.monotonic_s() + self._config.confirmed_within_s
+        await self._load()
+
+    @property
+    def shared_s(self) -> float:
+        """How long from now on the writer before this one may go on renewing leases, seconds; see ``Confirmation``."""
+        return max(0.0, self._shared_until_s - self._clock.monotonic_s())
 
     def is_changing(self, name: str) -> bool:
         """Tell whether a commit changes this agent that is under way, or of which nobody knows whether it happened."""
@@ -130,7 +138,7 @@ class Journal(StoreWriter):
     async def _end_doubt(self) -> None:
         await self._load()
 
-    async def _load(self, more_grace_s: float = 0.0) -> None:
+    async def _load(self) -> None:
         before = self.registry
         loaded = await self._read_all(load(self._store, self._config.repeat_window))
         registry = self._new_registry()
@@ -142,7 +150,7 @@ class Journal(StoreWriter):
         registry.restore_machines(loaded.machines)
         registry.restore_seen(loaded.seen)
         registry.restore_seen({agent.name: agent.last_seen_at_s or 0.0 for agent in before.agents()})
-        registry.grant_grace(self._clock.now_s(), more_grace_s)
+        registry.grant_grace(self._clock.now_s(), self.shared_s)
         repeats = RepeatWindow(self._config.repeat_window)
         for answer in loaded.answers:
             repeats.add(answer)

@@ -32,6 +32,8 @@ class Registry:
         self.history = History(history_length)
         self.leases = LeaseTable()
         self.machines = MachineTable(machine_alive_s)
+        # wall time; until then another instance may have renewed leases that this one knows nothing of
+        self._shared_until_s = 0.0
         self._agents: dict[str, Agent] = {}
         self._indexes = AgentIndexes(self._agents)
 
@@ -128,11 +130,14 @@ class Registry:
             if before is not None and (before.last_seen_at_s or 0.0) > (agent.last_seen_at_s or 0.0):
                 # renewed in memory while the change was on its way to the store
                 agent = changed(agent, last_seen_at_s=before.last_seen_at_s)
-            self._agents[name] = agent
             if agent.lease_expires_at_s is not None:
-                self.leases.set(name, agent.lease_expires_at_s)
+                least_s = self._shared_until_s + (agent.lease_s or 0.0)
+                if agent.lease_expires_at_s < least_s:
+                    agent = changed(agent, lease_expires_at_s=least_s)
+                self.leases.set(name, agent.lease_expires_at_s or least_s)
             else:
                 self.leases.drop(name)
+            self._agents[name] = agent
         self._indexes.replace(before, agent)
 
     def renew(self, name: str, now_s: float, reason: str | None = None) -> Agent | None:
@@ -144,7 +149,7 @@ class Registry:
         agent = self._agents.get(name)
         if agent is None:
             return None
-        end_at_s = lease_end_s(agent.state, agent.lease_s, now_s)
+        end_at_s = lease_end_s(agent.state, agent.lease_s, max(now_s, self._shared_until_s))
         renewed = changed(
             agent,
             last_seen_at_s=now_s,
@@ -156,18 +161,20 @@ class Registry:
             self.leases.set(name, end_at_s)
         return renewed
 
-    def grant_grace(self, now_s: float, more_s: float = 0.0) -> None:
+    def grant_grace(self, now_s: float, shared_s: float = 0.0) -> None:
         """Let every running lease run for one full period from now: nobody is lost because the registry was away.
 
         Also when the clock was set, so the ends may be earlier than before.
 
         Args:
             now_s: wall time.
-            more_s: how much longer than that.
+            shared_s: how long from now on the instance before this one may go on renewing leases: no lease ends
+                before a period from then is over.
         """
         self.leases = LeaseTable()
+        self._shared_until_s = now_s + shared_s if shared_s else 0.0
         for name, agent in list(self._agents.items()):
-            end_at_s = lease_end_s(agent.state, agent.lease_s, now_s + more_s)
+            end_at_s = lease_end_s(agent.state, agent.lease_s, now_s + shared_s)
             if end_at_s != agent.lease_expires_at_s:
                 self._agents[name] = changed(agent, lease_expires_at_s=end_at_s)
             if end_at_s is not None:

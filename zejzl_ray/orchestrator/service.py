@@ -144,7 +144,7 @@ class CoreOrchestrator(RegistryAnswers):
         at_s = read_s if now_s is None else now_s
         if set_by_s:
             _log.warning("the clock was set; every lease runs for one full period", by_s=round(set_by_s, 1))
-            self.registry.grant_grace(at_s)
+            self.registry.grant_grace(at_s, self._journal.shared_s)
             self._upkeep.clock_was_set(at_s)
         if self._journal.fault:
             await self._upkeep.look_at_store()

@@ -6,7 +6,13 @@ import pytest
 
 from tests.unit.orchestrator.bench import Bench
 from zejzl_ray.contracts.call import CallContext
-from zejzl_ray.contracts.orchestrator import AgentState, Heartbeat, HeartbeatAccepted, RegisterAgent
+from zejzl_ray.contracts.orchestrator import (
+    AgentState,
+    Heartbeat,
+    HeartbeatAccepted,
+    RegisterAgent,
+    UpdateAgent,
+)
 from zejzl_ray.errors import AgentHeld, ServiceUnavailable, StoreUnavailable
 from zejzl_ray.orchestrator import CoreOrchestrator
 
@@ -106,3 +112,37 @@ async def test_the_next_instance_lets_no_lease_end_while_the_last_renewal_of_the
     agent = second.registry.agent("A")
     assert agent is not None
     assert (agent.held_by, agent.state) == ("two", AgentState.STARTING)
+
+
+async def test_a_lease_that_is_renewed_at_the_next_instance_too_ends_no_sooner(
+    bench: Bench, held: CoreOrchestrator
+) -> None:
+    second = await bench.start()
+    began_s = bench.clock.now_s()
+    assert (await renew(second)).lease_expires_at_s == began_s + LIMIT_S + LEASE_S
+    await second.update_agent(UpdateAgent(name="A", port=80), CALL)
+    await take(second)
+    agent = second.registry.agent("A")
+    assert agent is not None
+    assert agent.lease_expires_at_s == began_s + LIMIT_S + LEASE_S
+    bench.clock.advance(LIMIT_S)
+    assert (await renew(second)).lease_expires_at_s == bench.clock.now_s() + LEASE_S
+
+
+@pytest.mark.parametrize("set_by_s", [-3600.0, 3600.0])
+async def test_a_clock_that_is_set_at_that_time_takes_nothing_of_it_away(
+    bench: Bench, held: CoreOrchestrator, set_by_s: float
+) -> None:
+    second = await bench.start()
+    bench.clock.advance(1)
+    bench.clock.set_wall(set_by_s)
+    await second.tick()
+    agent = second.registry.agent("A")
+    assert agent is not None
+    assert agent.lease_expires_at_s == bench.clock.now_s() + LIMIT_S - 1 + LEASE_S
+
+
+async def test_the_first_instance_of_all_has_nobody_before_it(held: CoreOrchestrator, bench: Bench) -> None:
+    agent = held.registry.agent("A")
+    assert agent is not None
+    assert agent.lease_expires_at_s == bench.clock.now_s() + LEASE_S
