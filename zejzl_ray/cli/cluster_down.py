@@ -1,6 +1,5 @@
 """``zejzl cluster down`` and ``purge``: all machines of a cluster file, over ssh."""
 
-import asyncio
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from zejzl_ray.cli.console import errors, output, print_json
 from zejzl_ray.cli.node_purge import IsEverything, IsYes, confirm
-from zejzl_ray.cluster_check.commands import Outcome, run_on_all
+from zejzl_ray.cluster_check.reach import Outcome, Reach
 from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
 from zejzl_ray.cluster_file.read import read_cluster_file
 from zejzl_ray.errors import ClusterError
@@ -34,7 +33,7 @@ def down(file: DownFile = _FILE, as_json: AsJson = False) -> None:
     """
     cluster = _read(file)
     errors.print(f"stopping {_names(cluster)}", style="dim", highlight=False)
-    found = asyncio.run(run_on_all(cluster, lambda _: "zejzl node stop", _DOWN_LIMIT_S))
+    found = Reach(cluster).ask_all(lambda _: "zejzl node stop", _DOWN_LIMIT_S)
     _end(found, as_json=as_json, title="down")
 
 
@@ -48,7 +47,7 @@ def purge(
     """
     cluster = _read(file)
     errors.print(f"asking {_names(cluster)}", style="dim", highlight=False)
-    standing = asyncio.run(run_on_all(cluster, lambda _: "zejzl node purge --check", _CHECK_LIMIT_S))
+    standing = Reach(cluster).ask_all(lambda _: "zejzl node purge --check", _CHECK_LIMIT_S)
     if not all(outcome.is_done for outcome in standing):
         errors.print("nothing was removed", highlight=False)
         _end(standing, as_json=as_json, title="purge")
@@ -61,7 +60,7 @@ def purge(
         store = cluster.environment.get("ZEJZL_STORE_URL") if machine == cluster.head else None
         return f"ZEJZL_STORE_URL={shlex.quote(store)} {command}" if store else command
 
-    _end(asyncio.run(run_on_all(cluster, for_machine, _PURGE_LIMIT_S)), as_json=as_json, title="purge")
+    _end(Reach(cluster).ask_all(for_machine, _PURGE_LIMIT_S), as_json=as_json, title="purge")
 
 
 def _read(file: Path) -> ClusterFile:

@@ -11,8 +11,8 @@ import typer
 from zejzl_ray.cli.console import print_json
 from zejzl_ray.cli.gateway import AsJson, say, show_table, when
 from zejzl_ray.clock import SystemClock
+from zejzl_ray.cluster_check.reach import Reach
 from zejzl_ray.cluster_file.read import read_cluster_file
-from zejzl_ray.cluster_release.reach import Reach
 from zejzl_ray.cluster_release.send import send_release
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.release.build import build_release, own_source

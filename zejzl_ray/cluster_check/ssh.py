@@ -142,6 +142,14 @@ _REFUSALS: Final = (
 )  # fmt: skip
 
 
+def without_noise(said: str) -> str:
+    """Leave out what a shell without a terminal complains of, and empty lines."""
+    lines = said.splitlines()
+    return "\n".join(
+        line for line in lines if line.strip() and "job control" not in line and "ioctl" not in line
+    ).strip()
+
+
 def ssh_fault(cluster: ClusterFile, machine: DeclaredMachine, status: int | None, said: str) -> SshFault:
     """Return why a machine could not be asked, in words.
 
@@ -159,11 +167,7 @@ def ssh_fault(cluster: ClusterFile, machine: DeclaredMachine, status: int | None
     for pattern, cause, what, remedy in _REFUSALS:
         if re.search(pattern, said, re.IGNORECASE):
             return SshFault(cause=cause, what=what.format(**values), remedy=remedy.format(**values))
-    lines = [
-        line
-        for line in said.splitlines()
-        if line.strip() and "job control" not in line and "ioctl" not in line
-    ]
+    lines = without_noise(said).splitlines()
     ending = f"it ended with {status}" if status is not None else "it gave no answer in time"
     return SshFault(
         cause="ssh",

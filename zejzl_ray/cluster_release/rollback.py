@@ -7,8 +7,8 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from zejzl_ray.cluster_check.reach import Reach
 from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
-from zejzl_ray.cluster_release.reach import Reach
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.errors import ClusterError, Conflict, InvalidInput, NotFound
 from zejzl_ray.release.folder import INSTALLER

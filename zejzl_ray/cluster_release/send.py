@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Callable
 from typing import Final
 
+from zejzl_ray.cluster_check.reach import Reach
 from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
-from zejzl_ray.cluster_release.reach import Reach
 from zejzl_ray.errors import InvalidInput, NotFound
 from zejzl_ray.release.folder import INSTALLER, read_folder
 
@@ -46,7 +46,7 @@ def send_release(cluster: ClusterFile, reach: Reach, say: Callable[[str], None])
         say(f"{machine.name}: copying {manifest.id}")
         reach.copy(machine, str(carried.here), carried.there, limit_s=_COPY_LIMIT_S)
         say(f"{machine.name}: installing")
-        return reach.command(machine, f"python3 {path}", limit_s=_INSTALL_LIMIT_S).strip().rpartition("\n")[2]
+        return reach.command(machine, f"python3 {path}", limit_s=_INSTALL_LIMIT_S).rpartition("\n")[2]
 
     said = reach.on_all(send, cluster.machines)
     return {machine.name: words for machine, words in zip(cluster.machines, said, strict=True)}

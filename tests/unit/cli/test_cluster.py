@@ -12,12 +12,12 @@ from typer.testing import CliRunner, Result
 
 from tests.unit.cluster_check.healthy import ADDRESSES, after_takeover, healthy, with_machine, with_secret
 from zejzl_ray.cli import cluster as cluster_command
-from zejzl_ray.cli import cluster_down, cluster_init
+from zejzl_ray.cli import cluster_init
 from zejzl_ray.cli.main import app
-from zejzl_ray.cluster_check.commands import Outcome
 from zejzl_ray.cluster_check.facts import ClusterFacts, Phase, SshFault
 from zejzl_ray.cluster_check.gather import Gathering
-from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
+from zejzl_ray.cluster_check.reach import Outcome, Reach
+from zejzl_ray.cluster_file.model import DeclaredMachine
 from zejzl_ray.errors import ClusterError, Conflict, InvalidInput
 
 Run = Callable[..., Result]
@@ -252,23 +252,15 @@ class Machines:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.told: list[tuple[str, str]] = []
         self.failing: dict[str, str] = {}
-        monkeypatch.setattr(cluster_down, "run_on_all", self)
+        monkeypatch.setattr(Reach, "ask", lambda reach, *asked: self._ask(*asked))
 
-    async def __call__(
-        self, cluster: ClusterFile, command: Callable[[DeclaredMachine], str], limit_s: float
-    ) -> tuple[Outcome, ...]:
-        outcomes = []
-        for machine in cluster.machines:
-            text = command(machine)
-            self.told.append((machine.name, text))
-            said = self.failing.get(machine.name)
-            outcomes.append(
-                Outcome(
-                    machine=machine.name, address=machine.address, status=None if said else 0,
-                    said=said or "stopped", remedy="Switch it on." if said else "",
-                )
-            )  # fmt: skip
-        return tuple(outcomes)
+    def _ask(self, machine: DeclaredMachine, text: str, limit_s: float) -> Outcome:
+        self.told.append((machine.name, text))
+        said = self.failing.get(machine.name)
+        return Outcome(
+            machine=machine.name, address=machine.address, status=None if said else 0,
+            said=said or "stopped", remedy="Switch it on." if said else "",
+        )  # fmt: skip
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from zejzl_ray.cli.upgrade import back_up_before_upgrade
 from zejzl_ray.cluster.node_intent import NodeIntent
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
+from zejzl_ray.cluster_check.reach import Outcome, Reach
+from zejzl_ray.cluster_file.model import DeclaredMachine
 from zejzl_ray.cluster_file.release import without_release
 from zejzl_ray.cluster_file.template import CLUSTER_TEMPLATE, read_template
-from zejzl_ray.cluster_release import reach
 from zejzl_ray.errors import ClusterError, InvalidInput, NotFound, ZejzlError
 from zejzl_ray.release.folder import CarriedWheel, ReleaseManifest
 from zejzl_ray.settings import load_settings
@@ -130,11 +131,16 @@ def test_a_build_says_which_release_it_is(data_dir: Path, monkeypatch: pytest.Mo
     assert asked[1][0] == Path.cwd() / "x"
 
 
+def _said(machine: DeclaredMachine, words: str) -> Outcome:
+    return Outcome(machine=machine.name, address=machine.address, status=0, said=words)
+
+
 def test_a_release_is_sent_to_all_machines(
     data_dir: Path, cluster_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     carry(data_dir / "release", "1.0-a")
-    monkeypatch.setattr(reach.Reach, "_done", lambda self, machine, argv, limit_s: f"{machine.name} has it\n")
+    monkeypatch.setattr(Reach, "copy", lambda *_, **__: None)
+    monkeypatch.setattr(Reach, "ask", lambda _, machine, *__: _said(machine, f"{machine.name} has it"))
 
     words, data = zejzl("release", "send"), json.loads(zejzl("release", "send", "--json").stdout)
 
@@ -150,7 +156,7 @@ def test_the_way_back_is_told_and_what_is_left_to_do(
         {"id": "1.1-b", "state_format": 1, "is_current": True, "is_previous": False, "was_left": False},
     ]
     said = f"ZEJZL-RELEASES:{json.dumps(rows)}\n"
-    monkeypatch.setattr(reach.Reach, "_done", lambda self, machine, argv, limit_s: said)
+    monkeypatch.setattr(Reach, "ask", lambda _, machine, *__: _said(machine, said))
 
     words, data = zejzl("rollback"), json.loads(zejzl("rollback", "--json").stdout)
 

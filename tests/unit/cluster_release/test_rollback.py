@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from zejzl_ray.cluster_check.reach import Reach
 from zejzl_ray.cluster_file.model import CarriedRelease, ClusterFile, DeclaredMachine
-from zejzl_ray.cluster_release.reach import Reach
 from zejzl_ray.cluster_release.rollback import (
     InstalledRelease,
     MachineReleases,
