@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.unit.cluster.nodes import a_head, a_worker
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.ports import free_ports
 from zejzl_ray.cluster.stop_mark import KEY, NoMark, RedisMark, StopRecord, stop_mark
@@ -16,16 +17,8 @@ from zejzl_ray.tls.names import certificate_names
 
 
 def _node(role: NodeRole, head_address: str = "127.0.0.1:6379") -> NodeStart:
-    return NodeStart(
-        cluster_id="c1",
-        machine="mainpc" if role is NodeRole.HEAD else "pc2",
-        role=role,
-        head_address=head_address,
-        node_ip="127.0.0.1",
-        temp_dir=Path("/tmp/c1"),
-        token_path=Path("/home/me/ray_token"),
-        cpus=1,
-    )
+    node = a_head if role is NodeRole.HEAD else a_worker
+    return node(head_address=head_address, node_ip="127.0.0.1")
 
 
 @pytest.fixture

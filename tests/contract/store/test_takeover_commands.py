@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from tests.contract.store.redis_over_tls import has_tls
 from tests.contract.store.redis_pair import Pair, pair
+from tests.unit.cluster.nodes import a_head
 from zejzl_ray.backup.shelf import list_shelf
 from zejzl_ray.cli import cluster, cluster_takeover
 from zejzl_ray.clock import SystemClock
@@ -23,7 +24,7 @@ from zejzl_ray.cluster.dropped_state import keep_dropped_state
 from zejzl_ray.cluster.following import following_head, own_store, require_own_turn
 from zejzl_ray.cluster.launcher_config import LauncherConfig
 from zejzl_ray.cluster.node_intent import NodeIntent, change_role, with_store_of_head
-from zejzl_ray.cluster.node_start import NodeRole, NodeStart
+from zejzl_ray.cluster.node_start import NodeRole
 from zejzl_ray.cluster.shared_store import service_store_url
 from zejzl_ray.cluster.stop_mark import stop_mark
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
@@ -49,15 +50,10 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 @pytest.fixture
 def plan(pair: Pair, port: int, tmp_path: Path) -> SupervisedPlan:
     """What mainpc runs, the head."""
-    node = NodeStart(
-        cluster_id="c1",
-        machine="mainpc",
-        role=NodeRole.HEAD,
+    node = a_head(
         head_address=f"127.0.0.1:{port}",
         node_ip="127.0.0.1",
-        temp_dir=Path("/tmp/c1"),
         token_path=tmp_path / "ray_token",
-        cpus=1,
         redis_address=f"rediss://{pair.first}",
     )
     return SupervisedPlan(node=node)

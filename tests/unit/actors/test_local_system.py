@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 from actors.local_system import connected, start_local_system, stop_local_system
-from zejzl_ray.cluster.node_start import NodeRole, NodeStart
+from tests.unit.cluster.nodes import a_head
+from zejzl_ray.cluster.node_start import NodeRole
 from zejzl_ray.cluster.ports import free_ports
 from zejzl_ray.cluster.record import ClusterRecord
 from zejzl_ray.cluster.supervisor_record import SupervisorRecord
@@ -35,16 +36,7 @@ def test_the_node_of_a_cluster_of_several_machines_is_left_alone(
     tmp_path: Path, command: Command, role: NodeRole, words: str
 ) -> None:
     SupervisorRecord(
-        node=NodeStart(
-            cluster_id="zejzl-1",
-            machine="mainpc",
-            role=role,
-            head_address="10.0.0.1:6379",
-            node_ip="10.0.0.1",
-            temp_dir=Path("/tmp/zejzl-1"),
-            token_path=tmp_path / "ray_token",
-            cpus=1,
-        ),
+        node=a_head(role=role, token_path=tmp_path / "ray_token"),
         pid=os.getpid(),
         started_at_s=psutil.Process().create_time(),
         state="up",

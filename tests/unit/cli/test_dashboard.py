@@ -12,9 +12,10 @@ import psutil
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.unit.cluster.nodes import a_worker
 from zejzl_ray.cli import dashboard as command
 from zejzl_ray.cli.main import app
-from zejzl_ray.cluster.node_start import NodePorts, NodeRole, NodeStart
+from zejzl_ray.cluster.node_start import NodePorts, NodeRole
 from zejzl_ray.cluster.ports import free_ports
 from zejzl_ray.cluster.record import ClusterRecord
 from zejzl_ray.cluster.supervisor_record import SupervisorRecord
@@ -54,10 +55,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: list[str]) -> R
 
 
 def _record(data_dir: Path, role: NodeRole, head: str = "10.0.0.1") -> None:
-    node = NodeStart(
-        cluster_id="c1", machine="pc2", role=role, head_address=f"{head}:6379", node_ip="10.0.0.2",
-        temp_dir=Path("/tmp/c1"), token_path=data_dir / "ray_token", cpus=1, ports=NodePorts(dashboard=8300),
-    )  # fmt: skip
+    node = a_worker(
+        role=role,
+        head_address=f"{head}:6379",
+        token_path=data_dir / "ray_token",
+        ports=NodePorts(dashboard=8300),
+    )
     SupervisorRecord(node=node, pid=os.getpid(), started_at_s=psutil.Process().create_time()).write(data_dir)
 
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.unit.cluster.nodes import a_head, a_worker
 from zejzl_ray.cli import node, node_purge
 from zejzl_ray.cluster.node_intent import NodeIntent
 from zejzl_ray.cluster.node_restarts import ROLE, Ending
@@ -229,16 +230,7 @@ def test_a_supervisor_whose_role_has_changed_runs_what_was_written_down_meanwhil
 
 def _wanted(tmp_path: Path) -> SupervisedPlan:
     return SupervisedPlan(
-        node=NodeStart(
-            cluster_id="zejzl-1",
-            machine="mainpc",
-            role=NodeRole.HEAD,
-            head_address="127.0.0.1:6379",
-            node_ip="127.0.0.1",
-            temp_dir=Path("/tmp/zejzl-1"),
-            token_path=tmp_path / "ray_token",
-            cpus=1,
-        ),
+        node=a_head(token_path=tmp_path / "ray_token"),
         settings={"ZEJZL_HTTP_PORT": "7010"},
     )
 
@@ -436,6 +428,11 @@ def test_a_purge_tells_what_it_has_removed(data_dir: Path) -> None:
     assert "there was nothing" in _run("purge", "--yes").output
 
 
+def _of_a_head(*, is_wanted: bool) -> NodeIntent:
+    plan = SupervisedPlan(node=a_head(), settings={"ZEJZL_STORE_URL": "rediss://10.0.0.1:6380"})
+    return NodeIntent(plan=plan, is_wanted=is_wanted)
+
+
 def test_a_purge_of_the_head_finds_the_store_that_it_was_started_with(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -446,16 +443,12 @@ def test_a_purge_of_the_head_finds_the_store_that_it_was_started_with(
         return 3
 
     monkeypatch.setattr(node_purge, "purge_redis", purge_redis)
-    head = NodeStart(
-        cluster_id="c1", machine="mainpc", role=NodeRole.HEAD, head_address="h:6379", node_ip="10.0.0.1",
-        temp_dir=Path("/tmp/c1"), token_path=Path("/home/me/ray_token"), cpus=1,
-    )  # fmt: skip
-    plan = SupervisedPlan(node=head, settings={"ZEJZL_STORE_URL": "rediss://10.0.0.1:6380"})
+    intent = _of_a_head(is_wanted=False)
     data_dir.mkdir()
-    NodeIntent(plan=plan, is_wanted=False).write(data_dir)
+    intent.write(data_dir)
 
     done = _run("purge", "--yes")
-    NodeIntent(plan=plan, is_wanted=False).write(data_dir)
+    intent.write(data_dir)
     monkeypatch.setenv("ZEJZL_STORE_URL", "rediss://10.0.0.9:6380")
     _run("purge", "--yes")
 
@@ -478,13 +471,8 @@ def test_a_stop_of_a_head_whose_supervisor_is_gone_leaves_the_mark_itself(
         return Mark()
 
     monkeypatch.setattr("zejzl_ray.cluster.stop_mark.stop_mark", mark_of)
-    head = NodeStart(
-        cluster_id="c1", machine="mainpc", role=NodeRole.HEAD, head_address="h:6379", node_ip="10.0.0.1",
-        temp_dir=Path("/tmp/c1"), token_path=Path("/home/me/ray_token"), cpus=1,
-    )  # fmt: skip
-    plan = SupervisedPlan(node=head, settings={"ZEJZL_STORE_URL": "rediss://10.0.0.1:6380"})
     data_dir.mkdir()
-    NodeIntent(plan=plan, is_wanted=True).write(data_dir)
+    _of_a_head(is_wanted=True).write(data_dir)
 
     assert _run("stop").exit_code == 0
     assert urls == ["rediss://10.0.0.1:6380", "set"]
@@ -543,12 +531,8 @@ def test_the_address_of_another_machine_is_refused(data_dir: Path, started: list
 def test_the_state_of_the_node_is_an_exit_code(data_dir: Path) -> None:
     data_dir.mkdir()
     none = _run("state")
-    worker = NodeStart(
-        cluster_id="c1", machine="pc2", role=NodeRole.WORKER, head_address="h:6379", node_ip="10.0.0.2",
-        temp_dir=Path("/tmp/c1"), token_path=Path("/home/me/ray_token"), cpus=1,
-    )  # fmt: skip
     record = SupervisorRecord(
-        node=worker,
+        node=a_worker(),
         pid=os.getpid(),
         started_at_s=psutil.Process().create_time(),
         state="waiting",

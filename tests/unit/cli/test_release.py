@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.unit.cluster.nodes import a_head
 from zejzl_ray.cli import release as release_command
 from zejzl_ray.cli import upgrade
 from zejzl_ray.cli.main import app
 from zejzl_ray.cli.upgrade import back_up_before_upgrade
 from zejzl_ray.cluster.node_intent import NodeIntent
-from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster_check.reach import Outcome, Reach
 from zejzl_ray.cluster_file.model import DeclaredMachine
@@ -182,10 +182,7 @@ def backed_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def _started(data_dir: Path, executable: str) -> None:
-    node = NodeStart(
-        cluster_id="zejzl-1", machine="mainpc", role=NodeRole.HEAD, head_address="10.0.0.1:6379", node_ip="10.0.0.1",
-        temp_dir=Path("/tmp/z"), token_path=Path("/t"), cpus=1, ray_executable=executable,
-    )  # fmt: skip
+    node = a_head(ray_executable=executable)
     data_dir.mkdir(parents=True, exist_ok=True)
     NodeIntent(plan=SupervisedPlan(node=node), is_wanted=True).write(data_dir)
 

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from typer.testing import CliRunner, Result
 
+from tests.unit.cluster.nodes import a_head, a_worker
 from zejzl_ray.cli import status
 from zejzl_ray.cli.main import app
 from zejzl_ray.cluster.names import SERVICES
-from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.supervisor_record import UNASKED, SupervisorRecord
 from zejzl_ray.cluster.vram_placement import PlacedActor
 from zejzl_ray.contracts.health import Check, CheckStatus, ServiceHealth
@@ -159,36 +159,22 @@ def test_on_a_worker_where_nobody_answers_it_says_where_the_head_is(
     client: FakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZEJZL_DATA_DIR", str(tmp_path))
-    node = NodeStart(
-        cluster_id="c1",
-        machine="mainpc",
-        role=NodeRole.WORKER,
-        head_address="10.0.0.2:6379",
-        node_ip="10.0.0.1",
-        temp_dir=Path("/tmp/c1"),
-        token_path=Path("/home/me/ray_token"),
-        cpus=1,
-    )
-    SupervisorRecord(node=node, pid=1, started_at_s=0.0, state="up").write(tmp_path)
+    SupervisorRecord(node=a_worker(), pid=1, started_at_s=0.0, state="up").write(tmp_path)
     client.registry_error = ServiceUnavailable("nothing answers")
     client.health = dict.fromkeys(SERVICES, ServiceUnavailable("nothing answers"))
 
     result = run()
 
     assert result.exception is client.registry_error
-    assert "mainpc, is a worker (up); the head is at 10.0.0.2:6379" in result.stderr
+    assert "pc2, is a worker (up); the head is at 10.0.0.1:6379" in result.stderr
 
 
 def test_a_head_that_could_not_ask_who_is_the_head_says_what_that_means(
     client: FakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZEJZL_DATA_DIR", str(tmp_path))
-    node = NodeStart(
-        cluster_id="c1", machine="mainpc", role=NodeRole.HEAD, head_address="10.0.0.1:6379", node_ip="10.0.0.1",
-        temp_dir=Path("/tmp/c1"), token_path=Path("/home/me/ray_token"), cpus=1,
-    )  # fmt: skip
     record = SupervisorRecord(
-        node=node, pid=os.getpid(), started_at_s=psutil.Process().create_time(), state="up",
+        node=a_head(), pid=os.getpid(), started_at_s=psutil.Process().create_time(), state="up",
         note=f"{UNASKED}: Redis at 10.0.0.2:6380 does not answer",
     )  # fmt: skip
     record.write(tmp_path)

@@ -1,24 +1,14 @@
 """What the answer of the head means."""
 
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.unit.cluster.nodes import a_worker
 from zejzl_ray.cluster.membership import is_still_member
-from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 
-_NODE = NodeStart(
-    cluster_id="c1",
-    machine="pc2",
-    role=NodeRole.WORKER,
-    head_address="10.0.0.1:6379",
-    node_ip="10.0.0.2",
-    temp_dir=Path("/tmp/c1"),
-    token_path=Path("/home/me/ray_token"),
-    cpus=1,
-)
+_NODE = a_worker()
 
 
 @pytest.mark.parametrize(("status", "answer"), [(0, True), (3, False), (1, None), (-9, None)])

@@ -6,6 +6,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.unit.cluster.nodes import a_head
 from zejzl_ray.cluster.node_intent import (
     FILE_NAME,
     NodeIntent,
@@ -22,18 +23,7 @@ from zejzl_ray.errors import ClusterError
 
 
 def _head(**changes: Any) -> NodeStart:
-    given: dict[str, Any] = {
-        "cluster_id": "c1",
-        "machine": "mainpc",
-        "role": NodeRole.HEAD,
-        "head_address": "10.0.0.1:6379",
-        "node_ip": "10.0.0.1",
-        "temp_dir": Path("/tmp/c1"),
-        "token_path": Path("/home/me/ray_token"),
-        "cpus": 4,
-        "redis_address": "rediss://10.0.0.1:6380",
-    }
-    return NodeStart(**{**given, **changes})
+    return a_head(**{"cpus": 4, "redis_address": "rediss://10.0.0.1:6380", **changes})
 
 
 def _intent(node: NodeStart, *, is_wanted: bool = True) -> NodeIntent:

@@ -2,10 +2,10 @@
 
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.unit.cluster.nodes import a_worker
 from zejzl_ray.cluster.firewall import firewall_ports
 from zejzl_ray.cluster.node_ports import (
     GCS_PORT,
@@ -27,10 +27,7 @@ from zejzl_ray.settings import Settings, load_settings
 def node(
     ports: NodePorts, role: NodeRole = NodeRole.WORKER, head_address: str = "10.0.0.1:6379"
 ) -> NodeStart:
-    return NodeStart(
-        cluster_id="c1", machine="pc2", role=role, head_address=head_address, node_ip="10.0.0.2",
-        temp_dir=Path("/tmp/c1"), token_path=Path("/home/me/ray_token"), cpus=1, ports=ports,
-    )  # fmt: skip
+    return a_worker(role=role, head_address=head_address, ports=ports)
 
 
 @pytest.fixture

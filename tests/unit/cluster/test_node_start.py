@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tests.unit.cluster.nodes import a_head, a_worker
 from zejzl_ray.cluster.node_start import (
     MARKER,
     NodePorts,
-    NodeRole,
     NodeStart,
     client_environment,
     node_marker,
@@ -20,22 +20,11 @@ from zejzl_ray.tls.credentials import TlsFiles
 
 
 def _node(**changes: Any) -> NodeStart:
-    given: dict[str, Any] = {
-        "cluster_id": "c1",
-        "machine": "mainpc",
-        "role": NodeRole.HEAD,
-        "head_address": "10.0.0.1:6379",
-        "node_ip": "10.0.0.1",
-        "temp_dir": Path("/tmp/c1"),
-        "token_path": Path("/home/me/ray_token"),
-        "cpus": 4,
-        "vram_mib": 24564,
-    }
-    return NodeStart(**{**given, **changes})
+    return a_head(**{"cpus": 4, "vram_mib": 24564, **changes})
 
 
 def _worker(**changes: Any) -> NodeStart:
-    return _node(**{"machine": "pc2", "role": NodeRole.WORKER, "node_ip": "10.0.0.2", **changes})
+    return a_worker(**{"cpus": 4, "vram_mib": 24564, **changes})
 
 
 def test_the_head_listens_on_its_port_and_keeps_the_dashboard_on_loopback() -> None:

@@ -8,24 +8,16 @@ from typing import Any
 
 import pytest
 
+from tests.unit.cluster.nodes import a_worker
 from zejzl_ray.cluster import ray_node
 from zejzl_ray.cluster.node_restarts import CONTROL_STORE, RAYLET
-from zejzl_ray.cluster.node_start import MARKER, NodeRole, NodeStart
+from zejzl_ray.cluster.node_start import MARKER, NodeRole
 from zejzl_ray.cluster.ray_node import SERVICES_LOG_FILE, RayNode, start_services
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 
 
 def _plan(head_port: int, role: NodeRole = NodeRole.WORKER, **changes: Any) -> SupervisedPlan:
-    node = NodeStart(
-        cluster_id="c1",
-        machine="pc2",
-        role=role,
-        head_address=f"127.0.0.1:{head_port}",
-        node_ip="127.0.0.1",
-        temp_dir=Path("/tmp/c1"),
-        token_path=Path("/home/me/ray_token"),
-        cpus=1,
-    )
+    node = a_worker(role=role, head_address=f"127.0.0.1:{head_port}", node_ip="127.0.0.1")
     return SupervisedPlan.model_validate({"node": node, **changes})
 
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.cluster.nodes import a_head, a_worker
 from zejzl_ray.cluster.head_record import HeadRecord, newest
 from zejzl_ray.cluster.launcher_config import LauncherConfig
 from zejzl_ray.cluster.node_intent import NodeIntent, change_role, read_intent
-from zejzl_ray.cluster.node_start import NodeRole, NodeStart
+from zejzl_ray.cluster.node_start import NodeRole
 from zejzl_ray.cluster.redis_address import RedisAddress, parse_redis_address, with_address
 from zejzl_ray.cluster.roles import (
     acknowledging_alone,
@@ -24,26 +25,8 @@ MAINPC, PC2 = RedisAddress(host="10.0.0.1"), RedisAddress(host="10.0.0.2")
 URL = "rediss://10.0.0.1:6380?replicas=1"
 
 
-def node(machine: str, ip: str, **changes: object) -> NodeStart:
-    """A worker of 10.0.0.1."""
-    whole = NodeStart(
-        cluster_id="c1",
-        machine=machine,
-        role=NodeRole.WORKER,
-        head_address="10.0.0.1:6379",
-        node_ip=ip,
-        temp_dir=Path("/tmp/c1"),
-        token_path=Path("/home/me/ray_token"),
-        cpus=1,
-    )
-    return whole.model_copy(update=changes)
-
-
 HEAD = SupervisedPlan(
-    node=node(
-        "mainpc",
-        "10.0.0.1",
-        role=NodeRole.HEAD,
+    node=a_head(
         redis_address="rediss://10.0.0.1:6380",
         redis_namespace="c1-old",
         autoscaling_config=Path("/home/me/ray_bootstrap_config.yaml"),
@@ -54,7 +37,7 @@ HEAD = SupervisedPlan(
     services=("zejzl", "node", "services"),
     settings={"ZEJZL_STORE_URL": URL},
 )
-WORKER = SupervisedPlan(node=node("pc2", "10.0.0.2"))
+WORKER = SupervisedPlan(node=a_worker())
 FIRST = first_record(HEAD, URL, None)
 SECOND = succession(FIRST, "pc2", "10.0.0.2", PC2)
 
@@ -172,7 +155,7 @@ def test_a_head_by_takeover_leaves_no_plan_behind(tmp_path: Path) -> None:
 
 
 def test_a_third_machine_goes_with_the_head() -> None:
-    third = SupervisedPlan(node=node("pc3", "10.0.0.3"))
+    third = SupervisedPlan(node=a_worker(machine="pc3", node_ip="10.0.0.3"))
     plan = next_plan(SECOND, NodeIntent(plan=third, is_wanted=True), None)
 
     assert plan is not None

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.cluster.nodes import a_worker
 from zejzl_ray.cluster.launcher_config import LauncherConfig
 from zejzl_ray.cluster.node_intent import NodeIntent, read_intent
 from zejzl_ray.cluster.node_restarts import CONTROL_STORE, RAYLET, ROLE, SERVICES, Ending
-from zejzl_ray.cluster.node_start import NodeRole, NodeStart
+from zejzl_ray.cluster.node_start import NodeRole
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor import StopAsked, Supervisor
 from zejzl_ray.cluster.supervisor_record import UNASKED, SupervisorRecord, read_supervisor_record
@@ -88,18 +89,7 @@ class Bench:
         self.waits_s: list[float] = []
         self.seen: list[SupervisorRecord | None] = []
         self.mark = FakeMark()
-        self.plan = SupervisedPlan(
-            node=NodeStart(
-                cluster_id="c1",
-                machine="pc2",
-                role=NodeRole.WORKER,
-                head_address="10.0.0.1:6379",
-                node_ip="10.0.0.2",
-                temp_dir=Path("/tmp/c1"),
-                token_path=Path("/home/me/ray_token"),
-                cpus=1,
-            )
-        )
+        self.plan = SupervisedPlan(node=a_worker())
         self.want()
 
     def want(self) -> None:
