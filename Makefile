@@ -156,7 +156,7 @@ test-gpu: $(READY) ## a real NVIDIA card (skipped where there is none)
 	@$(PY) -m pytest -q -c tests/gpu/pytest.ini --rootdir=. tests/gpu $(ARGS)
 
 bench: $(READY) ## the numbers of the README
-	@for file in $$(grep -l '__main__' benchmarks/*.py | grep -vE '/(soak|bus_chaos|cluster_chaos|full_cpu|failover).py$$'); do \
+	@for file in $$(grep -l '__main__' benchmarks/*.py | grep -vE '/(soak|bus_chaos|cluster_chaos|full_cpu|failover|ray_up_time).py$$'); do \
 		name=$$(basename $$file .py); printf '==> benchmark: %s\n' $$name; $(PY) -m benchmarks.$$name $(ARGS); \
 	done
 

@@ -10,15 +10,13 @@ fault windows, or there was too little of a kind; 2 where hosts cannot be made.
 import argparse
 import json
 import random
-import shutil
 import sys
 from typing import Final
 
 from benchmarks.bus_machine import machine_line
+from benchmarks.on_hosts import host_names
 from tests.hosts.chaos import Chaos, chaos
 from tests.hosts.faults import KINDS
-from tests.hosts.hosts import reason_to_skip
-from tests.hosts.leftovers import BASE, clean_leftovers, own_prefix
 from tests.hosts.stage import a_cluster, a_stage
 
 SERVED_BAR: Final = 0.9
@@ -78,24 +76,15 @@ def main() -> int:
     arguments = parser.parse_args()
     if not 0 < arguments.minutes <= 24 * 60:
         parser.error("--minutes is above 0, and a day at most")
-    reason = reason_to_skip()
-    if reason is not None:
-        sys.stderr.write(f"error: {reason}\n")
-        return 2
     seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(1_000_000)
     sys.stderr.write(f"seed {seed}\n")
-    clean_leftovers()
-    prefix = own_prefix()
     try:
-        with a_cluster(f"{prefix}c") as cluster:
+        with host_names() as prefix, a_cluster(f"{prefix}c") as cluster:
             a_stage(cluster)
             done = chaos(cluster, arguments.minutes * 60, seed, lambda line: sys.stderr.write(f"{line}\n"))
     except AssertionError as error:  # it did not start, or not heal
         sys.stderr.write(f"error: {error}\n")
         return 1
-    finally:
-        for path in BASE.glob(f"{prefix}*"):
-            shutil.rmtree(path, ignore_errors=True)
     missed = failures(done, arguments.minutes)
     if arguments.json:
         sys.stdout.write(json.dumps({**done.as_json(), "missed": missed}, indent=2) + "\n")

@@ -7,7 +7,6 @@ it misses a silent machine.
 """
 
 import argparse
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -15,9 +14,8 @@ from typing import Final
 
 from benchmarks.bare_ray import bare_ray, heal, lose
 from benchmarks.bus_machine import machine_line
+from benchmarks.on_hosts import host_names
 from benchmarks.report import Row, print_rows, spread
-from tests.hosts.hosts import reason_to_skip
-from tests.hosts.leftovers import BASE, clean_leftovers, own_prefix
 from tests.hosts.stage import Probe, Stage, a_cluster, a_stage
 from zejzl_ray.cluster.names import CORE_ORCHESTRATOR
 
@@ -99,18 +97,9 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.runs < 1:
         parser.error("--runs is 1 or more")
-    reason = reason_to_skip()
-    if reason is not None:
-        sys.stderr.write(f"error: {reason}\n")
-        return 2
-    clean_leftovers()
-    prefix = own_prefix()
-    try:
+    with host_names() as prefix:
         bare = rays(prefix, arguments.ways, arguments.runs)
         failovers, rejoins = own(prefix, arguments.ways, arguments.runs)
-    finally:
-        for path in BASE.glob(f"{prefix}*"):
-            shutil.rmtree(path, ignore_errors=True)
     is_met = print_rows(
         f"a machine is lost; {machine_line()}", rows(failovers, rejoins, bare), is_json=arguments.json
     )

@@ -7,13 +7,11 @@ taken for dead or started again; 2 where hosts cannot be made.
 
 import argparse
 import json
-import shutil
 import sys
 
 from benchmarks.bus_machine import machine_line
+from benchmarks.on_hosts import host_names
 from tests.hosts.full_cpu import full_cpu, lives, load_ratio
-from tests.hosts.hosts import reason_to_skip
-from tests.hosts.leftovers import BASE, clean_leftovers, own_prefix
 from tests.hosts.stage import a_cluster, a_stage
 
 
@@ -25,22 +23,12 @@ def main() -> int:
     arguments = parser.parse_args()
     if not 0 < arguments.minutes <= 24 * 60:
         parser.error("--minutes is above 0, and a day at most")
-    reason = reason_to_skip()
-    if reason is not None:
-        sys.stderr.write(f"error: {reason}\n")
-        return 2
-    clean_leftovers()
-    prefix = own_prefix()
-    try:
-        with a_cluster(f"{prefix}l") as cluster:
-            a_stage(cluster)
-            before = lives(cluster)
-            with full_cpu(cluster):
-                busy = load_ratio(arguments.minutes * 60)
-            after = lives(cluster)
-    finally:
-        for path in BASE.glob(f"{prefix}*"):
-            shutil.rmtree(path, ignore_errors=True)
+    with host_names() as prefix, a_cluster(f"{prefix}l") as cluster:
+        a_stage(cluster)
+        before = lives(cluster)
+        with full_cpu(cluster):
+            busy = load_ratio(arguments.minutes * 60)
+        after = lives(cluster)
     died = sorted(before.nodes - after.nodes)
     restarts = sum(count for _, count in after.restarts) - sum(count for _, count in before.restarts)
     found = {"minutes": arguments.minutes, "busy_ratio": busy, "taken_for_dead": died, "restarts": restarts}

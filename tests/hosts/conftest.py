@@ -1,7 +1,6 @@
 """Hosts for the tests of this folder; skipped with the reason where they cannot be made."""
 
 import contextlib
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.hosts.hosts import Host, reason_to_skip
-from tests.hosts.leftovers import BASE, clean_leftovers, own_prefix
+from tests.hosts.leftovers import names_of_this_run
 from tests.hosts.network import Network
 from tests.hosts.ray_cluster import RayCluster
 from tests.hosts.stage import SLACK, Stage, a_cluster, a_stage
@@ -51,11 +50,8 @@ def _turn(item: pytest.Item) -> int:
 @pytest.fixture(scope="session")
 def prefix() -> Iterator[str]:
     """Start of every name of this run; what dead runs left is removed first."""
-    clean_leftovers()
-    name = own_prefix()
-    yield name
-    for path in BASE.glob(f"{name}*"):
-        shutil.rmtree(path, ignore_errors=True)
+    with names_of_this_run() as name:
+        yield name
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.hosts.commands import CommandFailed, run_command
@@ -17,6 +19,18 @@ _NAMESPACES = Path("/run/netns")
 def own_prefix() -> str:
     """Return the start of every name of this run: its process id tells whether the run is still alive."""
     return f"zj{os.getpid()}x"
+
+
+@contextmanager
+def names_of_this_run() -> Iterator[str]:
+    """Give the start of every name of this run; what dead runs left goes first, and what this one made at the end."""
+    clean_leftovers()
+    name = own_prefix()
+    try:
+        yield name
+    finally:
+        for path in BASE.glob(f"{name}*"):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def clean_leftovers() -> list[str]:
