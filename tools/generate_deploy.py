@@ -39,9 +39,9 @@ _COMPOSE_HEADER: Final = f"""{_MADE}#
 # authority in /machines/own/tls/ca.pem. docs/deployment.md says what was tried.
 """
 _KUBERAY_HEADER: Final = f"""{_MADE}#
-# NOT TRIED on a cluster: made from the same values as compose.yaml and checked against the documented fields of the
-# KubeRay operator's RayCluster (ray.io/v1), no more. docs/deployment.md says what has to be there first: the image,
-# the secret zejzl-secrets, and a network policy, since TLS is off here: pods have no addresses beforehand.
+# NOT TRIED on a cluster: made from the same values as compose.yaml and checked against Kubernetes' own schemas and the
+# fields of the KubeRay operator's RayCluster (ray.io/v1), no more. docs/deployment.md says what has to be there first:
+# the image, the secret zejzl-secrets, and a network policy, since TLS is off here: pods have no addresses beforehand.
 """
 _PROMETHEUS_HEADER: Final = f"""{_MADE}#
 # Ray's own figures of both machines, which need no token; those of the services need one: docs/operations.md, "Health".
@@ -154,6 +154,10 @@ def _ray_cluster() -> dict[str, Any]:
         {"name": "ZEJZL_STORE_URL", "value": f"redis://zejzl-redis:{REDIS_PORT}"},
         {"name": "OWN_ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
     ]
+    # The operator waits with `ray health-check` before it starts a worker, in the same environment; the control store
+    # answers nobody without the token.
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": "/secrets/ray_token"}
+    of_worker = [*common, *({"name": name, "value": value} for name, value in token.items())]
     # Copied, since a volume of secrets is readable by the group, which is refused.
     copied = " ".join(f"/secrets/{name}" for name in ("ray_token", "security_key", "redis_password"))
     start = f"install -m 600 {copied} $ZEJZL_DATA_DIR/ && zejzl node start"
@@ -181,7 +185,7 @@ def _ray_cluster() -> dict[str, Any]:
                     "minReplicas": 1,
                     "maxReplicas": 1,
                     "rayStartParams": {},
-                    "template": _pod("worker", worker, common, []),
+                    "template": _pod("worker", worker, of_worker, []),
                 }
             ],
         },

@@ -70,79 +70,9 @@ class Compose(Strict):
     volumes: dict[str, dict[str, Any]]
 
 
-class Metadata(Strict):
-    name: Name | None = None
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
-
-
-class Container(Strict):
-    name: Name
-    image: str
-    command: list[str]
-    args: list[str]
-    env: list[dict[str, Any]] = []
-    ports: list[dict[str, Any]] = []
-    resources: dict[str, dict[str, str]]
-    volumeMounts: list[dict[str, Any]]
-    startupProbe: dict[str, Any]
-    readinessProbe: dict[str, Any]
-    livenessProbe: dict[str, Any]
-
-
-class PodSpec(Strict):
-    securityContext: dict[str, int]
-    containers: list[Container] = Field(min_length=1)
-    volumes: list[dict[str, Any]]
-
-
-class Template(Strict):
-    metadata: Metadata = Metadata()
-    spec: PodSpec
-
-
-class HeadGroup(Strict):
-    """HeadGroupSpec of ray.io/v1, as its reference documents it."""
-
-    serviceType: Literal["ClusterIP", "NodePort", "LoadBalancer"]
-    rayStartParams: dict[str, str]
-    template: Template
-
-
-class WorkerGroup(Strict):
-    """WorkerGroupSpec of ray.io/v1, as its reference documents it."""
-
-    groupName: Name
-    replicas: int = Field(ge=0)
-    minReplicas: int = Field(ge=0)
-    maxReplicas: int = Field(ge=1)
-    rayStartParams: dict[str, str]
-    template: Template
-
-
-class ClusterSpec(Strict):
-    rayVersion: str
-    enableInTreeAutoscaling: bool
-    headGroupSpec: HeadGroup
-    workerGroupSpecs: list[WorkerGroup]
-
-
-class RayCluster(Strict):
-    apiVersion: Literal["ray.io/v1"]
-    kind: Literal["RayCluster"]
-    metadata: Metadata
-    spec: ClusterSpec
-
-
 @pytest.fixture
 def compose() -> Compose:
     return Compose.model_validate(yaml.safe_load((DEPLOY / "compose.yaml").read_text()))
-
-
-@pytest.fixture
-def ray_cluster() -> RayCluster:
-    documents = list(yaml.safe_load_all((DEPLOY / "kuberay.yaml").read_text()))
-    return RayCluster.model_validate(documents[-1])
 
 
 def test_no_file_is_stale(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,28 +162,3 @@ def test_the_program_of_the_containers_is_a_shell_script_that_knows_every_part(c
             assert f"\n{service.command[0]})" in script.read_text()
     wrong = subprocess.run(["sh", str(script), "nothing"], capture_output=True, timeout=10, check=False)
     assert wrong.returncode == 2
-
-
-def test_the_cluster_for_kuberay_has_the_documented_shape_and_says_that_it_was_not_tried(
-    ray_cluster: RayCluster,
-) -> None:
-    assert "NOT TRIED on a cluster" in (DEPLOY / "kuberay.yaml").read_text()
-    head = ray_cluster.spec.headGroupSpec.template.spec.containers[0]
-    worker = ray_cluster.spec.workerGroupSpecs[0].template.spec.containers[0]
-    assert {port["containerPort"] for port in head.ports} == {
-        6379,
-        Settings.model_fields["ray_client_port"].default,
-    }
-    assert "zejzl node start --head --machine mainpc" in head.args[0]
-    assert "--address $FQ_RAY_IP" in worker.args[0]
-    templates = [ray_cluster.spec.headGroupSpec.template]
-    templates += [group.template for group in ray_cluster.spec.workerGroupSpecs]
-    for spec in (template.spec for template in templates):
-        volumes = {volume["name"] for volume in spec.volumes}
-        assert {mount["name"] for mount in spec.containers[0].volumeMounts} <= volumes
-
-
-def test_the_ray_of_the_cluster_is_the_one_that_is_pinned(ray_cluster: RayCluster) -> None:
-    assert (
-        f"ray[default,serve]=={ray_cluster.spec.rayVersion}" in (DEPLOY.parent / "pyproject.toml").read_text()
-    )
