@@ -7,7 +7,7 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from zejzl_ray.cli.gateway import printable
+from zejzl_ray.cli.console import printable
 from zejzl_ray.cluster.mail_directory import HOST_KEY
 from zejzl_ray.contracts import agent_host as wire
 from zejzl_ray.contracts.agent_life import AgentInfo

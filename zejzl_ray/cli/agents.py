@@ -9,9 +9,9 @@ import typer
 
 from zejzl_ray.cli import logs as cli_logs
 from zejzl_ray.cli.agent_rows import agent_rows, agent_table
-from zejzl_ray.cli.console import errors, output, print_json
-from zejzl_ray.cli.gateway import AsJson, printable, say
-from zejzl_ray.cli.up import load_checked_fleet
+from zejzl_ray.cli.checked_fleet import load_checked_fleet
+from zejzl_ray.cli.console import errors, output, print_json, printable, say
+from zejzl_ray.cli.gateway import AsJson
 from zejzl_ray.cluster.mail_directory import HOST_KEY
 from zejzl_ray.contracts import agent_host as wire
 from zejzl_ray.contracts.agent_life import AgentInfo

@@ -6,8 +6,8 @@ import typer
 from rich.text import Text
 
 from zejzl_ray.cli import master_key, policy
-from zejzl_ray.cli.console import output, print_json
-from zejzl_ray.cli.gateway import AsJson, ask, printable, say, show_table, when
+from zejzl_ray.cli.console import output, print_json, printable, say
+from zejzl_ray.cli.gateway import AsJson, ask, show_table, when
 from zejzl_ray.cli.users import session_table
 from zejzl_ray.cluster.security_gateway import SecurityGatewayClient
 from zejzl_ray.contracts.policy import ExplainAccess

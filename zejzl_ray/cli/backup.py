@@ -13,8 +13,8 @@ from zejzl_ray.backup.manifest import Manifest
 from zejzl_ray.backup.restore import restore_backup, restore_secrets
 from zejzl_ray.backup.shelf import drop_old, list_shelf, make_shelf, new_path
 from zejzl_ray.backup.verify import verify_backup
-from zejzl_ray.cli.console import print_json
-from zejzl_ray.cli.gateway import AsJson, say, show_table, when
+from zejzl_ray.cli.console import print_json, say
+from zejzl_ray.cli.gateway import AsJson, show_table, when
 from zejzl_ray.clock import SystemClock
 from zejzl_ray.cluster.node_intent import with_store_of_head
 from zejzl_ray.cluster.record import read_record

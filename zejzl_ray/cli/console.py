@@ -17,3 +17,13 @@ def print_json(value: Any) -> None:
     sys.stdout.write(
         orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode() + "\n"
     )
+
+
+def say(text: str, style: str = "") -> None:
+    """Print a sentence about what was done, on standard error."""
+    errors.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """Return the text without what a terminal would obey: strangers name machines, labels and reasons."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -6,8 +6,8 @@ from typing import Annotated, Final
 import orjson
 import typer
 
-from zejzl_ray.cli.console import print_json
-from zejzl_ray.cli.gateway import AsJson, printable, say, show_table, when
+from zejzl_ray.cli.console import print_json, printable, say
+from zejzl_ray.cli.gateway import AsJson, show_table, when
 from zejzl_ray.contracts.observability_hub import MAX_PAGE, DeadlockEvent, DeadlockStatus, WaitCondition
 from zejzl_ray.sdk.client import Client
 from zejzl_ray.sdk.connect import connect

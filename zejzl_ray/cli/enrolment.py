@@ -7,8 +7,8 @@ from typing import Annotated, Final
 import typer
 
 from zejzl_ray.auth.credential_text import code_of, digest_of, new_credential
-from zejzl_ray.cli.console import print_json
-from zejzl_ray.cli.gateway import AsJson, ask, ask_anonymously, say, when
+from zejzl_ray.cli.console import print_json, say
+from zejzl_ray.cli.gateway import AsJson, ask, ask_anonymously, when
 from zejzl_ray.cluster.credential_file import ensure_credential_file
 from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.cluster.security_gateway import SecurityGatewayClient

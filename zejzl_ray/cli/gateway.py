@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from rich.table import Table
 from rich.text import Text
 
-from zejzl_ray.cli.console import errors, output
+from zejzl_ray.cli.console import output, printable
 from zejzl_ray.cluster.security_gateway import SecurityGatewayClient
 from zejzl_ray.errors import InvalidInput
 from zejzl_ray.sdk.connect import anonymous_caller, connect_async
@@ -150,16 +150,6 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
             *(Text(printable(cell)) for cell in row)
         )  # Text: brackets in foreign words are no markup
     output.print(table)
-
-
-def say(text: str, style: str = "") -> None:
-    """Print a sentence about what was done, on standard error."""
-    errors.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
-
-
-def printable(text: str) -> str:
-    """Return the text without what a terminal would obey: strangers name machines, labels and reasons."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def when(at_s: float | None) -> str:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from zejzl_ray.cli.gateway import ask_anonymously, finish, read_hidden, say, when
+from zejzl_ray.cli.console import say
+from zejzl_ray.cli.gateway import ask_anonymously, finish, read_hidden, when
 from zejzl_ray.clock import SystemClock
 from zejzl_ray.cluster.secret_file import make_private_directory
 from zejzl_ray.cluster.security_gateway import SecurityGatewayClient

@@ -6,42 +6,52 @@ Exit codes: 0 done, 1 the command failed (one message on standard error, or one 
 
 import os
 import sys
+from typing import Final
 
 import typer
 
-from zejzl_ray.cli import (
-    agent,
-    agents,
-    audit,
-    auth,
-    backup,
-    cluster,
-    dashboard,
-    deadlocks,
-    doors,
-    down,
-    fleet,
-    login,
-    logs,
-    node,
-    performance,
-    release,
-    rollback,
-    secrets,
-    selftest,
-    status,
-    tls,
-    token,
-    trust,
-    up,
-    users,
-)
 from zejzl_ray.cli.console import errors
+from zejzl_ray.cli.named_later import Later, LaterGroup
 from zejzl_ray.errors import FleetInvalid, ZejzlError
 from zejzl_ray.log import configure_logging, get_logger, redact
 from zejzl_ray.version import __version__
 
+_COMMANDS: Final = (
+    Later("up", "up"),
+    Later("down", "down"),
+    Later("status", "status"),
+    Later("selftest", "selftest"),
+    Later("doors", "doors"),
+    Later("dashboard", "dashboard"),
+    Later("deadlocks", "deadlocks"),
+    Later("performance", "performance"),
+    Later("logs", "logs"),
+    Later("login", "login"),
+    Later("logout", "login"),
+    Later("rollback", "rollback"),
+    Later("agent", "agent", "Write a new agent."),
+    Later("agents", "agents", "The agents that hosts hold: list, run, stop, restart, logs."),
+    Later("fleet", "fleet", "Read, check and convert startup configurations."),
+    Later("cluster", "cluster", "A cluster of several machines: write its file, check it, stop it."),
+    Later("tls", "tls", "Make, renew and show the certificates of the machines."),
+    Later("audit", "audit", "Read, check and export the audit trail of all services."),
+    Later("token", "token", "Access tokens, and credentials of machines, agents and programs."),
+    Later("users", "users", "People, their roles, passwords and sessions."),
+    Later("auth", "auth", "Who may do what and why, the policy, the signing keys, events."),
+    Later("trust", "trust", "Scores of agents and machines."),
+    Later("secrets", "secrets", "Secrets of agents and services."),
+    Later("backup", "backup", "Back up the state of all services while they work, and restore it."),
+    Later("release", "release", "The project and all that it needs as one folder, and what is installed."),
+    Later("node", "node", "Join this machine to a cluster of several machines, and leave it."),
+)
+
+
+class _Commands(LaterGroup):
+    later = _COMMANDS
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="zejzl",
     help="Control plane for a fleet of AI agents on the GPU machines that you own.",
     no_args_is_help=True,
@@ -49,42 +59,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("up")(up.up)
-app.command("down")(down.down)
-app.command("status")(status.status)
-app.command("selftest")(selftest.selftest)
-app.command("doors")(doors.doors)
-app.command("dashboard")(dashboard.dashboard)
-app.command("deadlocks")(deadlocks.deadlocks)
-app.command("performance")(performance.performance)
-app.command("logs")(logs.logs)
-app.command("login")(login.login)
-app.command("logout")(login.logout)
-app.command("rollback")(rollback.rollback)
-app.add_typer(agent.app, name="agent", help="Write a new agent.")
-app.add_typer(agents.app, name="agents", help="The agents that hosts hold: list, run, stop, restart, logs.")
-app.add_typer(fleet.app, name="fleet", help="Read, check and convert startup configurations.")
-app.add_typer(
-    cluster.app, name="cluster", help="A cluster of several machines: write its file, check it, stop it."
-)
-app.add_typer(tls.app, name="tls", help="Make, renew and show the certificates of the machines.")
-app.add_typer(audit.app, name="audit", help="Read, check and export the audit trail of all services.")
-app.add_typer(
-    token.app, name="token", help="Access tokens, and credentials of machines, agents and programs."
-)
-app.add_typer(users.app, name="users", help="People, their roles, passwords and sessions.")
-app.add_typer(auth.app, name="auth", help="Who may do what and why, the policy, the signing keys, events.")
-app.add_typer(trust.app, name="trust", help="Scores of agents and machines.")
-app.add_typer(secrets.app, name="secrets", help="Secrets of agents and services.")
-app.add_typer(
-    backup.app, name="backup", help="Back up the state of all services while they work, and restore it."
-)
-app.add_typer(
-    release.app,
-    name="release",
-    help="The project and all that it needs as one folder, and what is installed.",
-)
-app.add_typer(node.app, name="node", help="Join this machine to a cluster of several machines, and leave it.")
+
+
+@app.callback()
+def zejzl() -> None:
+    """Stand for the group, which Typer would otherwise take for the one command below."""
 
 
 @app.command()

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from zejzl_ray.cli.console import print_json
-from zejzl_ray.cli.gateway import AsJson, ask, say
+from zejzl_ray.cli.console import print_json, say
+from zejzl_ray.cli.gateway import AsJson, ask
 from zejzl_ray.cluster.credential_file import append_master_key, drop_old_master_keys
 from zejzl_ray.cluster.local_nodes import running_cluster
 from zejzl_ray.cluster.local_plan import MASTER_KEY_FILE

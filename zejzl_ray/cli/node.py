@@ -16,11 +16,7 @@ from pydantic import ValidationError
 
 from zejzl_ray.cli.console import errors, output
 from zejzl_ray.cli.declared_machines import declared_machine, declared_names
-from zejzl_ray.cli.node_ports import ports
-from zejzl_ray.cli.node_purge import purge
-from zejzl_ray.cli.node_resources import resources
-from zejzl_ray.cli.node_state import state
-from zejzl_ray.cli.up import load_checked_fleet
+from zejzl_ray.cli.named_later import Later, LaterGroup
 from zejzl_ray.cli.upgrade import back_up_before_upgrade
 from zejzl_ray.cluster.credential_file import ensure_credential_file, ensure_master_key
 from zejzl_ray.cluster.following import following_head, require_own_turn
@@ -52,11 +48,12 @@ from zejzl_ray.release.used_settings import remember_settings
 from zejzl_ray.settings import Settings, load_settings, settings_environment
 from zejzl_ray.tls.policy import RAY_WITHOUT_TLS, ingress_credentials, ray_credentials
 
-app: Final = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-app.command()(ports)
-app.command()(resources)
-app.command()(state)
-app.command()(purge)
+
+class _Commands(LaterGroup):
+    later = tuple(Later(name, f"node_{name}") for name in ("ports", "resources", "state", "purge"))
+
+
+app: Final = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 
 log = get_logger("zejzl.node")
 
@@ -260,6 +257,7 @@ def services() -> None:
     Its supervisor runs this in the background.
     """
     from actors.launched_system import run_launched_services
+    from zejzl_ray.cli.checked_fleet import load_checked_fleet
 
     settings = load_settings()
     configure_logging(settings.log_level, service="services")

@@ -7,8 +7,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from zejzl_ray.cli.checked_fleet import load_checked_fleet
 from zejzl_ray.cli.console import output, print_json
-from zejzl_ray.cli.up import load_checked_fleet
 from zejzl_ray.cluster.node_resources import NodeResources, node_resources
 from zejzl_ray.cluster.supervisor_record import read_supervisor_record
 from zejzl_ray.cluster.this_machine import machine_of, own_addresses

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from zejzl_ray.cli.console import output, print_json
-from zejzl_ray.cli.gateway import AsJson, invalid, printable
+from zejzl_ray.cli.console import output, print_json, printable
+from zejzl_ray.cli.gateway import AsJson, invalid
 from zejzl_ray.contracts.observability_hub import SERVICE
 from zejzl_ray.contracts.performance import (
     MAX_ROWS,

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from zejzl_ray.cli.console import print_json
-from zejzl_ray.cli.gateway import AsJson, ask, say, show_table, when
+from zejzl_ray.cli.console import print_json, say
+from zejzl_ray.cli.gateway import AsJson, ask, show_table, when
 from zejzl_ray.contracts.policy import GetPolicy, SetPolicy
 from zejzl_ray.security.policy_file import LoadedPolicy, find_policy_file, load_policy
 from zejzl_ray.security.policy_problem import PolicyProblem

@@ -8,8 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
-from zejzl_ray.cli.console import print_json
-from zejzl_ray.cli.gateway import AsJson, say, show_table, when
+from zejzl_ray.cli.console import print_json, say
+from zejzl_ray.cli.gateway import AsJson, show_table, when
 from zejzl_ray.clock import SystemClock
 from zejzl_ray.cluster_check.reach import Reach
 from zejzl_ray.cluster_file.read import read_cluster_file

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from zejzl_ray.cli.console import print_json
-from zejzl_ray.cli.gateway import AsJson, say
+from zejzl_ray.cli.console import print_json, say
+from zejzl_ray.cli.gateway import AsJson
 from zejzl_ray.cluster_check.reach import Reach
 from zejzl_ray.cluster_file.read import read_cluster_file
 from zejzl_ray.cluster_release.rollback import Rollback

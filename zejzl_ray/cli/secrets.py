@@ -6,8 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
-from zejzl_ray.cli.console import print_json
-from zejzl_ray.cli.gateway import AsJson, ask, read_hidden, say, show_table, when
+from zejzl_ray.cli.console import print_json, say
+from zejzl_ray.cli.gateway import AsJson, ask, read_hidden, show_table, when
 from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.contracts.secrets import GetSecret, ListSecrets, RevokeSecret, RotateSecret, SetSecret
 

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from rich.table import Table
 from rich.text import Text
 
-from zejzl_ray.cli.console import output, print_json
-from zejzl_ray.cli.gateway import AsJson, printable, say
+from zejzl_ray.cli.console import output, print_json, printable, say
+from zejzl_ray.cli.gateway import AsJson
 from zejzl_ray.cluster.record import ClusterRecord, read_record
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.contracts.operation import Operation

@@ -9,17 +9,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from zejzl_ray.cli import enrolment
-from zejzl_ray.cli.console import print_json
-from zejzl_ray.cli.gateway import (
-    AsJson,
-    all_pages,
-    ask,
-    ask_anonymously,
-    read_hidden,
-    say,
-    show_table,
-    when,
-)
+from zejzl_ray.cli.console import print_json, say
+from zejzl_ray.cli.gateway import AsJson, all_pages, ask, ask_anonymously, read_hidden, show_table, when
 from zejzl_ray.cluster.local_plan import TOKEN_FILE
 from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.cluster.security_gateway import SecurityGatewayClient

@@ -4,8 +4,8 @@ from typing import Annotated, Final
 
 import typer
 
-from zejzl_ray.cli.console import print_json
-from zejzl_ray.cli.gateway import AsJson, ask, printable, say, show_table, when
+from zejzl_ray.cli.console import print_json, printable, say
+from zejzl_ray.cli.gateway import AsJson, ask, show_table, when
 from zejzl_ray.cluster.security_gateway import SecurityGatewayClient
 from zejzl_ray.contracts.trust import (
     GetTrust,

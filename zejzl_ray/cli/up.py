@@ -1,33 +1,19 @@
 """``zejzl up``: the whole system on this machine."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
+from zejzl_ray.cli.checked_fleet import load_checked_fleet
 from zejzl_ray.cli.console import errors, print_json
 from zejzl_ray.cli.status import AUTH_IS_OFF
-from zejzl_ray.fleet.load import load_fleet
-from zejzl_ray.fleet.model import Fleet
-from zejzl_ray.fleet.sources import default_fleet_file, overlay_file
 from zejzl_ray.sdk.connect import is_auth_off
-from zejzl_ray.settings import Settings, load_settings
+from zejzl_ray.settings import load_settings
 
 if TYPE_CHECKING:
     from actors.host_standing import HostStanding
-
-
-def load_checked_fleet(settings: Settings, named: Path | None) -> tuple[Fleet, Path]:
-    """Return the fleet with the environment's overlay, and the file it came from.
-
-    Raises:
-        FleetInvalid: it has errors; all of them are in the message.
-    """
-    source = named or settings.fleet_file or default_fleet_file()
-    overlay = overlay_file(source, settings.environment)
-    return load_fleet([source], environment=os.environ, overlay=overlay).raise_if_invalid(), source
 
 
 def _shown_host(host: "HostStanding") -> dict[str, object]:

@@ -1,9 +1,8 @@
 """What a start does first when it is the first of another release: a back-up, at the head."""
 
-from zejzl_ray.backup.create import create_backup
-from zejzl_ray.backup.shelf import make_shelf, new_path
-from zejzl_ray.cli.backup import with_site
-from zejzl_ray.cli.gateway import say
+from pathlib import Path
+
+from zejzl_ray.cli.console import say
 from zejzl_ray.clock import SystemClock
 from zejzl_ray.cluster.node_intent import read_intent
 from zejzl_ray.errors import ClusterError, ZejzlError
@@ -26,12 +25,8 @@ def back_up_before_upgrade(settings: Settings) -> None:
     former = release_of(intent.plan.node.ray_executable, data_dir) if intent is not None else None
     if own is None or former is None or own == former:
         return
-    shelf = data_dir / "backups"
-    path = new_path(shelf, SystemClock().now_s())
     try:
-        make_shelf(shelf)
-        with_site(settings, lambda site: create_backup(site, path, clock=SystemClock()))
-        say(f"release {former} -> {own}: the state before is in {path}")
+        say(f"release {former} -> {own}: the state before is in {_back_up(settings)}")
     except ZejzlError as error:
         if _state_format(settings, former) == STATE_FORMAT:
             say(f"no back-up before the change from {former}: {error}", "yellow")
@@ -40,6 +35,19 @@ def back_up_before_upgrade(settings: Settings) -> None:
             f"{own} writes the state anew, and what {former} has written cannot be backed up: {error.message}",
             "Mend that first; until then `zejzl rollback` keeps the release before.",
         ) from None
+
+
+def _back_up(settings: Settings) -> Path:
+    # Here, since a start that changes no release would wait for them too.
+    from zejzl_ray.backup.create import create_backup
+    from zejzl_ray.backup.shelf import make_shelf, new_path
+    from zejzl_ray.cli.backup import with_site
+
+    shelf = settings.data_path / "backups"
+    path = new_path(shelf, SystemClock().now_s())
+    make_shelf(shelf)
+    with_site(settings, lambda site: create_backup(site, path, clock=SystemClock()))
+    return path
 
 
 def _state_format(settings: Settings, release: str) -> int | None:

@@ -7,17 +7,8 @@ from typing import Annotated, Final
 import typer
 from pydantic import SecretStr
 
-from zejzl_ray.cli.console import print_json
-from zejzl_ray.cli.gateway import (
-    AsJson,
-    all_pages,
-    ask,
-    is_interactive,
-    read_hidden,
-    say,
-    show_table,
-    when,
-)
+from zejzl_ray.cli.console import print_json, say
+from zejzl_ray.cli.gateway import AsJson, all_pages, ask, is_interactive, read_hidden, show_table, when
 from zejzl_ray.cluster.security_gateway import SecurityGatewayClient
 from zejzl_ray.contracts.people import (
     CreateUser,

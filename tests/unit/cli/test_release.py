@@ -177,7 +177,7 @@ def test_without_releases_there_is_no_way_back(cluster_file: Path) -> None:
 def backed_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Each back-up that was made."""
     made: list[str] = []
-    monkeypatch.setattr(upgrade, "with_site", lambda settings, work: made.append("back-up"))
+    monkeypatch.setattr("zejzl_ray.cli.backup.with_site", lambda settings, work: made.append("back-up"))
     return made
 
 
@@ -220,7 +220,7 @@ def test_a_back_up_that_fails_stops_a_release_that_writes_the_state_anew_and_no_
     def fail(*_: Any) -> None:
         raise NotFound("Redis is away.")
 
-    monkeypatch.setattr(upgrade, "with_site", fail)
+    monkeypatch.setattr("zejzl_ray.cli.backup.with_site", fail)
     monkeypatch.setattr(upgrade, "own_release", lambda _: "1.1-b")
     _started(data_dir, str(data_dir / "releases/1.0-a/venv/bin/ray"))
     plant(data_dir, "1.0-a")

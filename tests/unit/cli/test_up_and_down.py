@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 
 from actors.host_standing import HostStanding
 from zejzl_ray.cli import up
+from zejzl_ray.cli.checked_fleet import load_checked_fleet
 from zejzl_ray.cli.main import app
-from zejzl_ray.cli.up import load_checked_fleet
 from zejzl_ray.cluster.node_processes import StopReport
 from zejzl_ray.contracts.agent_life import AgentHealth, AgentInfo, LifeState
 from zejzl_ray.contracts.health import ServiceHealth

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from zejzl_ray.cli import console, users
 from zejzl_ray.cli import gateway as cli_gateway
-from zejzl_ray.cli import users
 from zejzl_ray.contracts.access import Principal
 from zejzl_ray.errors import (
     Conflict,
@@ -253,7 +253,7 @@ def test_commands_close_their_connection(ada: str, gateway: Any, run: Run) -> No
 
 
 def test_foreign_words_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    cli_gateway.say("note: \x1b[2J[bold]x[/]\nnew line")
+    console.say("note: \x1b[2J[bold]x[/]\nnew line")
     shown = capsys.readouterr().err
     assert "note: ?[2J[bold]x[/]?new line" in shown
     cli_gateway.show_table("t", ("a",), [("\x1b]0;title\x07 [red]b",)])
