@@ -295,6 +295,9 @@ def _environment(node: NodeStart) -> dict[str, str]:
     }
     if node.role is NodeRole.HEAD:
         environment |= node.monitoring.environment
+    if node.autoscaling_config is not None:
+        # Ray's launcher looks at the workers three times before it starts one: every 5 s of its own accord.
+        environment["AUTOSCALER_UPDATE_INTERVAL_S"] = "1"
     if node.role is NodeRole.HEAD and node.redis_address is not None:
         environment["RAY_REDIS_ADDRESS"] = node.redis_address
         environment["RAY_external_storage_namespace"] = node.redis_namespace or node.cluster_id

@@ -88,6 +88,13 @@ def test_the_first_autoscaler_is_chosen_since_the_second_starts_no_local_worker(
     assert "--autoscaling-config=/home/me/ray_bootstrap_config.yaml" in command.argv
 
 
+def test_a_head_that_ray_up_has_started_does_not_wait_long_before_it_starts_workers() -> None:
+    launched = ray_start_command(_node(autoscaling_config=Path("/home/me/ray_bootstrap_config.yaml")))
+
+    assert launched.environment["AUTOSCALER_UPDATE_INTERVAL_S"] == "1"
+    assert "AUTOSCALER_UPDATE_INTERVAL_S" not in ray_start_command(_node()).environment
+
+
 def test_the_health_check_is_set_so_that_a_lost_machine_is_noticed_in_seconds() -> None:
     environment = ray_start_command(_node()).environment
 
