@@ -63,7 +63,8 @@ def import_problem(wheel: Path) -> str:
     """Return why the library cannot be used from the wheel alone; empty when it can."""
     program = (
         "import sys; sys.path[:] = [sys.argv[1], *(p for p in sys.path if p and p != sys.argv[2])]; "
-        "import zejzl_ray.cli.main, zejzl_ray; assert sys.argv[1] in zejzl_ray.__file__, zejzl_ray.__file__"
+        "import zejzl_ray.cli.main as cli, zejzl_ray; [*cli.typer.main.get_group(cli.app).commands.values()]; "
+        "assert sys.argv[1] in zejzl_ray.__file__, zejzl_ray.__file__"
     )
     command = [sys.executable, "-P", "-E", "-c", program, str(wheel), str(ROOT)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, cwd=wheel.parent)

@@ -174,7 +174,9 @@ class Releases:
              "--find-links", str(wheels), "-r", str(folder / REQUIREMENTS)],
             _PIP_LIMIT_S, "install the wheels",
         )  # fmt: skip
-        said = _run([str(venv / "bin" / "zejzl"), "version"], _TRY_LIMIT_S, "start `zejzl version`").strip()
+        program = str(venv / "bin" / "zejzl")
+        _run([program, "--help"], _TRY_LIMIT_S, "start `zejzl --help`")  # which loads all commands
+        said = _run([program, "version"], _TRY_LIMIT_S, "start `zejzl version`").strip()
         if said != manifest["version"]:
             raise ReleaseFault(f"zejzl of {own.name} says that it is {said}. Run `zejzl release build` anew.")
         _run([python, "-c", "import ray"], _TRY_LIMIT_S, "import ray")
