@@ -69,7 +69,9 @@ def purge_redis(settings: Settings) -> int | None:
     try:
         with redis.Redis.from_url(url, socket_timeout=_LIMIT_S, socket_connect_timeout=_LIMIT_S) as client:
             if client.info("replication").get("role") == "slave":
-                client.replicaof("NO", "ONE")  # of another machine's, which was the head last and is purged too
+                client.replicaof(
+                    "NO", "ONE"
+                )  # of another machine's, which was the head last and is purged too
             for pattern in _KEYS:
                 for batch in _batches(client.scan_iter(match=pattern, count=_BATCH)):
                     found += int(client.unlink(*batch))
