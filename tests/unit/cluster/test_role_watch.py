@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from zejzl_ray.cluster.head_record import HeadRecord
+from zejzl_ray.cluster.head_rules import judge
 from zejzl_ray.cluster.redis_address import RedisAddress
 from zejzl_ray.cluster.redis_peer import Standing
 from zejzl_ray.cluster.redis_role import ROLE_FILE, ensure_role_file
-from zejzl_ray.cluster.role_watch import RoleWatch, judge
+from zejzl_ray.cluster.role_watch import RoleWatch
 from zejzl_ray.errors import ClusterError
 
 MAINPC, PC2 = RedisAddress(host="10.0.0.1"), RedisAddress(host="10.0.0.2")
@@ -54,6 +55,10 @@ class FakePeer:
             raise ClusterError("Redis did not become a replica.")
         assert self.standing is not None
         self.standing = replica(primary, self.standing.record)
+
+    def promote(self) -> None:
+        assert self.standing is not None
+        self.standing = primary(self.standing.record)
 
     def claim(self, record: HeadRecord, instead_of: HeadRecord | None) -> bool:
         if self.standing is None or self.standing.record != instead_of or self.is_refusing:
