@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from zejzl_ray.cluster.head_record import HeadRecord
-from zejzl_ray.cluster.head_rules import judge
+from zejzl_ray.cluster.head_rules import DOUBT_LOOKS, judge
 from zejzl_ray.cluster.redis_address import RedisAddress
 from zejzl_ray.cluster.redis_peer import Standing
 from zejzl_ray.cluster.redis_role import ROLE_FILE, ensure_role_file
@@ -243,3 +243,66 @@ def test_of_one_term_what_is_seen_now_counts(tmp_path: Path) -> None:
     peers[MAINPC].standing, peers[PC2].standing = primary(moved), replica(MAINPC, moved)
 
     assert watching.look() == moved
+
+
+def test_a_head_whose_redis_follows_another_one_becomes_the_primary_again(tmp_path: Path) -> None:
+    """Its role file was of the time before, and the old head is back, too."""
+    peers = {MAINPC: FakePeer(primary(FIRST)), PC2: FakePeer(replica(MAINPC, SECOND))}
+
+    assert watch_of_pc2(tmp_path, peers).look() == SECOND
+    assert peers[PC2].standing == primary(SECOND)
+    assert (tmp_path / ROLE_FILE).read_text().startswith("# primary")
+    watch(tmp_path / "mainpc", peers).look()
+    assert peers[MAINPC].standing == replica(PC2, FIRST)
+
+
+def test_two_that_are_replicas_of_each_other_are_not_separated_in_the_middle_of_a_switch(
+    tmp_path: Path,
+) -> None:
+    peers = {MAINPC: FakePeer(replica(PC2, SECOND)), PC2: FakePeer(replica(MAINPC, SECOND))}
+    watching = watch_of_pc2(tmp_path, peers)
+    for _ in range(DOUBT_LOOKS - 1):
+        watching.look()
+    assert peers[PC2].standing == replica(MAINPC, SECOND)
+
+    watching.look()
+    assert peers[PC2].standing == primary(SECOND)
+
+
+def test_a_doubt_that_is_gone_for_a_moment_begins_anew(tmp_path: Path) -> None:
+    peers = {MAINPC: FakePeer(primary(FIRST)), PC2: FakePeer(primary(FIRST))}
+    watching = watch_of_pc2(tmp_path, peers)
+    for _ in range(DOUBT_LOOKS - 1):
+        watching.look()
+    peers[MAINPC].standing = None
+    watching.look()
+    peers[MAINPC].standing = primary(FIRST)
+    for _ in range(DOUBT_LOOKS - 1):
+        watching.look()
+    assert peers[PC2].standing == primary(FIRST)
+
+    watching.look()
+    assert peers[PC2].standing == replica(MAINPC, FIRST)
+
+
+def test_a_replica_of_the_old_head_follows_the_new_one(tmp_path: Path) -> None:
+    third = RedisAddress(host="10.0.0.3")
+    peers = {
+        MAINPC: FakePeer(replica(PC2, SECOND)),
+        PC2: FakePeer(primary(SECOND)),
+        third: FakePeer(replica(MAINPC, SECOND)),
+    }
+
+    RoleWatch("pc3", (third, MAINPC, PC2), tmp_path, peers.__getitem__).look()
+
+    assert peers[third].standing == replica(PC2, SECOND)
+
+
+def test_who_cannot_write_down_that_its_redis_is_the_primary_does_not_become_the_head(tmp_path: Path) -> None:
+    peers = {MAINPC: FakePeer(replica(PC2, FIRST)), PC2: FakePeer(primary(FIRST))}
+    nowhere = tmp_path / "file"
+    nowhere.write_text("")
+
+    assert watch_of_pc2(nowhere, peers).look() == FIRST
+    assert peers[PC2].standing == primary(FIRST)
+    assert watch_of_pc2(tmp_path, peers).look() == SECOND
