@@ -15,10 +15,7 @@ of a switch or a Redis that is only starting.
 own Redis             the others                                         what to do               how
 ====================  =================================================  =======================  =========
 no answer, or nobody has a record                                        nothing
-behind, a replica     a primary is not behind, the head's first          follow that one          sure
-behind, a primary     as above; N names another machine                  follow that one          sure
-behind, a primary     N names this machine: whoever has its state        nothing
-                      takes over
+behind                a primary is not behind, the head's first          follow that one          sure
 N names this machine, and its Redis is not behind
 primary                                                                  nothing
 replica of X          X is a primary, and not behind: a switch is        nothing
@@ -97,10 +94,11 @@ def judge(
     mine = found.get(own)
     if record is None or mine is None:
         return Judgement(record)
-    is_named = machine == record.machine or own == record.store
     if is_behind(mine, record):
-        return _catch_up(record, mine, found, is_named=is_named)
-    if is_named:
+        primary = _primary_with_state(record, found)
+        is_there = primary in (None, mine.primary)
+        return Judgement(record) if is_there else Judgement(record, Step.FOLLOW, primary)
+    if machine == record.machine or own == record.store:
         return _as_head(record, mine, found)
     if mine.primary is None:
         return _as_other_primary(record, own, found, was_replica=was_replica)
@@ -110,15 +108,6 @@ def judge(
 def is_behind(standing: Standing, record: HeadRecord) -> bool:
     """Return whether a Redis has not the state of the record's term."""
     return standing.record is None or standing.record.rank < record.rank
-
-
-def _catch_up(
-    record: HeadRecord, mine: Standing, found: Mapping[RedisAddress, Standing], *, is_named: bool
-) -> Judgement:
-    primary = _primary_with_state(record, found)
-    if primary in (None, mine.primary) or (is_named and mine.primary is None):
-        return Judgement(record)
-    return Judgement(record, Step.FOLLOW, primary)
 
 
 def _as_head(record: HeadRecord, mine: Standing, found: Mapping[RedisAddress, Standing]) -> Judgement:

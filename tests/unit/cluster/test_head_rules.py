@@ -235,6 +235,23 @@ def test_a_record_that_comes_between_the_last_look_and_the_claim_stays(
     assert world.redis[PC2].record == later
 
 
+def test_what_a_watch_writes_down_in_the_middle_of_a_switch_does_not_last(
+    worlds: list[World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, _ = _running(worlds, MAINPC)
+    command = switch(world, PC2, is_local=True)
+    hand_over = ModelPeer.hand_over
+
+    def seen_by_watch(peer: ModelPeer, to: RedisAddress) -> None:
+        world.roles[PC2] = MAINPC
+        hand_over(peer, to)
+
+    monkeypatch.setattr(ModelPeer, "hand_over", seen_by_watch)
+    command.do(command.survey())
+
+    assert world.roles[PC2] is None
+
+
 def test_a_takeover_on_the_machine_that_is_the_head_already_makes_its_redis_the_primary_again(
     worlds: list[World],
 ) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from zejzl_ray.cluster.head_record import HeadRecord
-from zejzl_ray.cluster.head_rules import DOUBT_LOOKS, judge
+from zejzl_ray.cluster.head_rules import DOUBT_LOOKS, Judgement, Step, judge
 from zejzl_ray.cluster.redis_address import RedisAddress
 from zejzl_ray.cluster.redis_peer import Standing
 from zejzl_ray.cluster.redis_role import ROLE_FILE, ensure_role_file
@@ -90,8 +90,8 @@ def test_a_switch_that_is_under_way_is_not_disturbed() -> None:
     """The roles of Redis have changed, and the record of the new term is not written yet."""
     found = {PC2: primary(FIRST), MAINPC: replica(PC2, FIRST)}
 
-    assert judge("mainpc", MAINPC, found).to_follow is None
-    assert judge("pc2", PC2, found).to_follow is None
+    assert judge("mainpc", MAINPC, found) == Judgement(FIRST)
+    assert judge("pc2", PC2, found) == Judgement(FIRST, Step.SUCCEED)  # as the command does
 
 
 def test_nobody_follows_one_that_is_away_or_no_primary() -> None:
