@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -50,7 +51,9 @@ def takeover(is_sure: IsSure = False, as_json: AsJson = False) -> None:
             "The cluster's store is no Redis with TLS, so no other machine has its state.",
             'docs/operations.md, "MainPC off", says how to set one up.',
         )
-    record = _switch(settings, node.machine, node.node_ip, own, is_sure=is_sure, is_taker=True)
+    record = _switch(
+        settings, node.machine, node.node_ip, own, settings.data_path, is_sure=is_sure, is_taker=True
+    )
     _see_to_supervisor(settings, intent, record)
     _wait_and_tell(record, as_json=as_json)
 
@@ -67,14 +70,15 @@ def handback(is_sure: IsSure = False, as_json: AsJson = False) -> None:
         raise ClusterError("There is nothing to hand back: the cluster's store is no Redis with TLS.")
     node = intent.plan.node
     with closing(HeadSwitch(settings, node.machine, node.node_ip, own)) as switch:
-        record = switch.survey().record
+        record = switch.look().record
     if record.home is None:
         raise ClusterError(
             f"There is nothing to hand back: {record.machine} is the head, and was started as it."
         )
     home = record.home
     node_ip = home.head_address.rpartition(":")[0]
-    done = _switch(settings, home.machine, node_ip, home.store, is_sure=is_sure, is_taker=False)
+    role_dir = settings.data_path if home.store == own else None
+    done = _switch(settings, home.machine, node_ip, home.store, role_dir, is_sure=is_sure, is_taker=False)
     _wait_and_tell(done, as_json=as_json)
 
 
@@ -95,20 +99,30 @@ def _as_planned(settings: Settings, intent: NodeIntent) -> Settings:
 
 
 def _switch(
-    settings: Settings, machine: str, node_ip: str, target: RedisAddress, *, is_sure: bool, is_taker: bool
+    settings: Settings,
+    machine: str,
+    node_ip: str,
+    target: RedisAddress,
+    role_dir: Path | None,
+    *,
+    is_sure: bool,
+    is_taker: bool,
 ) -> HeadRecord:
-    with closing(HeadSwitch(settings, machine, node_ip, target)) as switch:
+    with closing(HeadSwitch(settings, machine, node_ip, target, role_dir)) as switch:
         survey = switch.survey()
-        if survey.record.machine == machine:
+        if survey.is_done:
             return survey.record
         _require_ready(settings, survey, machine, is_sure=is_sure, is_taker=is_taker)
-        errors.print(
-            f"{survey.record.machine} hands over to {machine}"
-            if survey.is_planned
-            else f"{machine} takes over from {survey.record.machine}, which does not answer",
-            style="dim", highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        errors.print(_said(survey, machine), style="dim", highlight=False, soft_wrap=True)
         return switch.do(survey)
+
+
+def _said(survey: Survey, machine: str) -> str:
+    if survey.is_named:
+        return f"{machine} is the head already; its Redis becomes the primary again"
+    if survey.is_planned:
+        return f"{survey.record.machine} hands over to {machine}"
+    return f"{machine} takes over from {survey.record.machine}, which does not answer"
 
 
 def _require_ready(

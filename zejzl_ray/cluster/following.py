@@ -24,6 +24,7 @@ from zejzl_ray.settings import Settings
 from zejzl_ray.tls.credentials import TlsFiles, load_credentials, own_machine, tls_directory
 
 _PATIENCE_S: Final = 4.0
+_POLL_S: Final = 0.2
 
 log = get_logger("zejzl.roles")
 
@@ -116,7 +117,7 @@ def require_own_turn(settings: Settings, plan: SupervisedPlan) -> str:
 def _take_back(settings: Settings, plan: SupervisedPlan) -> str:
     node, own = plan.node, own_store(settings, plan)
     assert own is not None
-    with closing(HeadSwitch(settings, node.machine, node.node_ip, own)) as switch:
+    with closing(HeadSwitch(settings, node.machine, node.node_ip, own, settings.data_path)) as switch:
         survey = switch.survey()
         if not survey.is_planned:
             raise ClusterError(
@@ -164,24 +165,28 @@ def _watch(settings: Settings, plan: SupervisedPlan) -> RoleWatch | None:
 
 
 def _claim(settings: Settings, plan: SupervisedPlan, watch: RoleWatch) -> None:
-    """Write the record of a head where it was started; whoever takes over needs it."""
+    """Write the record of a head where it was started; whoever takes over needs it.
+
+    Nothing is written over the record of another machine, however late that one comes.
+    """
+    deadline_s = time.monotonic() + _PATIENCE_S
     known = watch.record
-    record = _kept(known) or first_record(plan, settings.resolved_store_url(), known)
-    if record == known:
-        return
-    peer = RedisPeer(settings, record.store)
-    try:
-        deadline_s = time.monotonic() + _PATIENCE_S
-        while not peer.claim(record, known):
-            if time.monotonic() > deadline_s:
-                log.warning("the record of the head was not written", reason="it changes all the time")
+    while known is None or known.machine == plan.node.machine:
+        record = _kept(known) or first_record(plan, settings.resolved_store_url(), known)
+        if record == known:
+            return
+        if time.monotonic() > deadline_s:
+            log.warning("the record of the head was not written", reason="Redis of the head has another one")
+            return
+        with closing(RedisPeer(settings, record.store)) as peer:
+            try:
+                is_written = peer.claim(record, known)
+            except ZejzlError as error:
+                log.warning("the record of the head was not written", reason=str(error))
                 return
-            known = watch.look()
-        watch.look()
-    except ZejzlError as error:
-        log.warning("the record of the head was not written", reason=str(error))
-    finally:
-        peer.close()
+        if not is_written:
+            time.sleep(_POLL_S)
+        known = watch.look()
 
 
 def _kept(known: HeadRecord | None) -> HeadRecord | None:

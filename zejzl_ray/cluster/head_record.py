@@ -28,7 +28,8 @@ class Head(Contract):
 class HeadRecord(Head):
     """The head of one term, and what a machine needs that becomes the next one."""
 
-    term: int = Field(ge=1)
+    term: int = Field(ge=1, description="begun by a takeover or handback, and by nothing else")
+    revision: int = Field(default=0, ge=0, description="how often its head was started with other settings")
     home: Head | None = Field(
         default=None, description="who was started as the head, where another one is it now"
     )
@@ -38,11 +39,14 @@ class HeadRecord(Head):
 
     @property
     def rank(self) -> tuple[int, str]:
-        """Who counts: the higher one. Two machines that took the same term are told apart by name."""
+        """Who counts: the higher one. Two machines that took the same term are told apart by name.
+
+        A revision is not part of it: whatever a head is started with, it does not outbid a takeover.
+        """
         return self.term, self.machine
 
 
 def newest(records: Iterable[HeadRecord | None]) -> HeadRecord | None:
     """Return the record that counts; None when nobody has one."""
     known = (record for record in records if record is not None)
-    return max(known, key=lambda record: record.rank, default=None)
+    return max(known, key=lambda record: (record.rank, record.revision), default=None)

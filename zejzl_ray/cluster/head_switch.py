@@ -6,12 +6,15 @@ the new one starts Ray's control store, the services and the ingress.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Final, Protocol
 
 from zejzl_ray.cluster.head_record import HeadRecord, newest
+from zejzl_ray.cluster.head_rules import is_behind
 from zejzl_ray.cluster.redis_address import RedisAddress
 from zejzl_ray.cluster.redis_peer import RedisPeer, Standing
-from zejzl_ray.cluster.redis_role import ROLE_FILE
+from zejzl_ray.cluster.redis_role import ROLE_FILE, write_role
+from zejzl_ray.cluster.role_watch import Peer
 from zejzl_ray.cluster.roles import succession
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.settings import Settings
@@ -23,26 +26,57 @@ LOST_MEANS: Final = (
 _NO_REPLICA: Final = 'docs/operations.md, "MainPC off", says how to set one up.'
 
 
+class SwitchedPeer(Peer, Protocol):
+    """A Redis that can hand over."""
+
+    def hand_over(self, to: RedisAddress) -> None:
+        """Swap roles with one of its replicas.
+
+        Raises:
+            ClusterError: it did not happen, and then nothing has changed.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Who is the head now, and what the Redis of the next one and that of the present one say.
+    """Who is the head now, and what the Redis of the next one and the present primary say.
 
     Attributes:
         record: the one that counts.
         target: the Redis of the machine that is to be the head.
         own: what it says.
-        primary: what the Redis of the present head says; None: it does not answer.
+        source: who has to hand over: the head's Redis, or the one that the target follows where the target's machine is
+            the head by the record.
+        primary: what that one says; None: it does not answer.
     """
 
     record: HeadRecord
     target: RedisAddress
     own: Standing
+    source: RedisAddress
     primary: Standing | None
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the target is the head's Redis already, by the record."""
+        return self.record.store == self.target
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.is_named and self.own.primary is None
 
     @property
     def is_planned(self) -> bool:
         """Whether nothing can be lost: the primary answers and hands over, or has done so already."""
-        return self.primary is not None and self.primary.primary in (None, self.target)
+        return self.is_named or (self.primary is not None and self.primary.primary in (None, self.target))
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Whether the two swap their roles, as opposed to the target being promoted with what it has."""
+        if self.own.primary is None or self.primary is None or self.primary.primary is not None:
+            return False
+        return not is_behind(self.primary, self.record)
 
 
 class HeadSwitch:
@@ -53,6 +87,8 @@ class HeadSwitch:
         machine: name of the machine that is to be the head.
         node_ip: its address.
         target: its Redis.
+        role_dir: data directory where the target's Redis, if it is this machine's, reads its role when it starts; None:
+            it is another's, whose watch writes it down.
         connect: makes a peer.
     """
 
@@ -62,19 +98,39 @@ class HeadSwitch:
         machine: str,
         node_ip: str,
         target: RedisAddress,
-        connect: Callable[[Settings, RedisAddress], RedisPeer] = RedisPeer,
+        role_dir: Path | None = None,
+        connect: Callable[[Settings, RedisAddress], SwitchedPeer] = RedisPeer,
     ) -> None:
         self._machine = machine
         self._node_ip = node_ip
         self._target = target
-        self._make: Callable[[RedisAddress], RedisPeer] = lambda address: connect(settings, address)
-        self._peers: dict[RedisAddress, RedisPeer] = {}
+        self._role_dir = role_dir
+        self._make: Callable[[RedisAddress], SwitchedPeer] = lambda address: connect(settings, address)
+        self._peers: dict[RedisAddress, SwitchedPeer] = {}
 
     def survey(self) -> Survey:
         """Look at everybody; change nothing.
 
         Raises:
             ClusterError: the target has no Redis that could take over; says why.
+        """
+        survey = self.look()
+        own, record, source = survey.own, survey.record, survey.source
+        if not survey.is_named:
+            self._require_able(survey)
+        elif is_behind(own, record):
+            raise _behind(self._machine, record)
+        if survey.is_handed_over and not own.is_linked:
+            raise ClusterError(
+                f"Redis of {self._machine} has not caught up with {source} yet.", "Wait a little, try again."
+            )
+        return survey
+
+    def look(self) -> Survey:
+        """Look at everybody, whether or not the target could take over; change nothing.
+
+        Raises:
+            ClusterError: the target's Redis does not answer, or knows of no head.
         """
         own = self._peer(self._target).look()
         if own is None:
@@ -90,61 +146,88 @@ class HeadSwitch:
                 "It has never been a replica of the head's Redis, or the head was not started since. "
                 + _NO_REPLICA,
             )
-        primary = self._peer(record.store).look() if record.store != self._target else own
-        if own.primary is not None and own.primary != record.store:
+        source = record.store if record.store != self._target else own.primary or self._target
+        primary = self._peer(source).look() if source != self._target else own
+        return Survey(record, self._target, own, source, primary)
+
+    def _require_able(self, survey: Survey) -> None:
+        own, record, primary = survey.own, survey.record, survey.primary
+        if own.primary not in (None, record.store):
             raise ClusterError(
                 f"Redis of {self._machine} follows {own.primary}, but the head's is {record.store}.",
                 "Wait until it follows that one, or start the node of this machine, which sees to it.",
             )
-        survey = Survey(record, self._target, own, primary)
-        if own.primary is None and record.store != self._target:
-            if own.record != record:
-                raise ClusterError(
-                    f"Redis of {self._machine} is of an old term and has not what {record.machine} has.",
-                    "Start the node of this machine, which makes it a replica, and wait until it has caught up.",
-                )
-            if primary is not None and primary.primary is None:
-                raise ClusterError(
-                    f"Redis of {self._machine} and that of {record.machine} are both primaries.",
-                    f"Write `replicaof {record.store.host} {record.store.port}` into {ROLE_FILE} of the data directory "
-                    "and restart Redis.",
-                )
-        if own.primary is not None and survey.is_planned and not own.is_linked:
+        if is_behind(own, record) and not survey.is_handed_over:
+            raise _behind(self._machine, record)
+        if own.primary is None and primary is not None and primary.primary is None:
             raise ClusterError(
-                f"Redis of {self._machine} has not caught up with {record.store} yet.",
-                "Wait a little, try again.",
+                f"Redis of {self._machine} and that of {record.machine} are both primaries.",
+                "Wait half a minute: the node of this machine makes its Redis a replica again. Where no node runs "
+                f"here, write `replicaof {record.store.host} {record.store.port}` into {ROLE_FILE} of the data "
+                "directory and restart Redis.",
             )
-        return survey
 
     def do(self, survey: Survey) -> HeadRecord:
         """Make the target the primary and write the record; safe to repeat after a failure.
 
+        Everybody is looked at once more: time may have gone by while a person was asked.
+
         Raises:
-            ClusterError: it did not happen; says how far it came.
+            ClusterError: it did not happen, or something has changed since the survey; says how far it came.
         """
-        target = self._peer(self._target)
-        if survey.own.primary is not None:
-            if survey.is_planned:
-                assert survey.primary is not None
-                host = self._target.host
-                seen = next((found for found in survey.primary.replicas if found.host == host), self._target)
-                self._peer(survey.record.store).hand_over(seen)
-            else:
-                target.promote()
-        record = succession(survey.record, self._machine, self._node_ip, self._target)
-        mine = target.look()
-        if not target.claim(record, mine.record if mine is not None else survey.record):
+        now = self.survey()
+        if (now.record, now.is_planned, now.own.primary) != (
+            survey.record,
+            survey.is_planned,
+            survey.own.primary,
+        ):
             raise ClusterError(
-                "Somebody else has become the head meanwhile.", "Look at `zejzl status` there."
+                f"Nothing was done: meanwhile it is otherwise ({now.record.machine} is the head, term "
+                f"{now.record.term}; its Redis {'answers' if now.primary is not None else 'does not answer'}).",
+                "Run the command again.",
             )
-        return record
+        if now.own.primary is not None:
+            self._write_role()  # where it cannot be written, nothing has changed yet
+            self._make_primary(now)
+        self._write_role()  # again: until now a watch has taken it for a replica
+        return now.record if now.is_named else self._claim(now.record)
+
+    def _make_primary(self, now: Survey) -> None:
+        if now.is_handed_over:
+            assert now.primary is not None
+            host = self._target.host
+            seen = next((found for found in now.primary.replicas if found.host == host), self._target)
+            self._peer(now.source).hand_over(seen)
+        else:
+            self._peer(self._target).promote()
+
+    def _claim(self, before: HeadRecord) -> HeadRecord:
+        record = succession(before, self._machine, self._node_ip, self._target)
+        target = self._peer(self._target)
+        if target.claim(record, before):
+            return record
+        mine = target.look()
+        if mine is not None and mine.record is not None and mine.record.machine == self._machine:
+            return mine.record  # the watch of that machine was faster
+        raise ClusterError("Somebody else has become the head meanwhile.", "Look at `zejzl status` there.")
+
+    def _write_role(self) -> None:
+        if self._role_dir is not None:
+            write_role(self._role_dir, None)
 
     def close(self) -> None:
         """Close all connections."""
         for peer in self._peers.values():
             peer.close()
 
-    def _peer(self, address: RedisAddress) -> RedisPeer:
+    def _peer(self, address: RedisAddress) -> SwitchedPeer:
         if address not in self._peers:
             self._peers[address] = self._make(address)
         return self._peers[address]
+
+
+def _behind(machine: str, record: HeadRecord) -> ClusterError:
+    return ClusterError(
+        f"Redis of {machine} is of an old term and has not what {record.machine} has.",
+        "Start the node of this machine, which makes it a replica, and wait until it has caught up.",
+    )

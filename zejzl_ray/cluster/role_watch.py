@@ -5,12 +5,12 @@ anybody writes to it for long, and what Redis is at the moment is written down f
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
 from zejzl_ray.cluster.head_record import HeadRecord, newest
+from zejzl_ray.cluster.head_rules import DOUBT_LOOKS, Judgement, Step, judge
 from zejzl_ray.cluster.redis_address import RedisAddress
 from zejzl_ray.cluster.redis_peer import Standing
 from zejzl_ray.cluster.redis_role import write_role
@@ -36,6 +36,13 @@ class Peer(Protocol):
             ClusterError: it does not answer or refuses.
         """
 
+    def promote(self) -> None:
+        """Make it a primary.
+
+        Raises:
+            ClusterError: it does not answer or refuses.
+        """
+
     def claim(self, record: HeadRecord, instead_of: HeadRecord | None) -> bool:
         """Write the record unless another one has come meanwhile; return whether it stands there.
 
@@ -45,57 +52,6 @@ class Peer(Protocol):
 
     def close(self) -> None:
         """Close its connections."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What one look at all of them has found: the record that counts, and whom the own Redis should follow now."""
-
-    record: HeadRecord | None
-    to_follow: RedisAddress | None
-
-
-def judge(machine: str, own: RedisAddress, found: Mapping[RedisAddress, Standing]) -> Seen:
-    """Decide by what everybody says of itself.
-
-    The own Redis is told to follow another one only where the other's term is newer than its own, so that nothing
-    disturbs a switch that is under way, and only while that one is a primary.
-
-    Args:
-        machine: this one.
-        own: its Redis.
-        found: whoever has answered.
-    """
-    record = newest(standing.record for standing in found.values())
-    mine = found.get(own)
-    if record is None or mine is None or record.machine == machine or record.store == own:
-        return Seen(record, None)
-    its = found.get(record.store)
-    is_behind = mine.record is None or mine.record.rank < record.rank
-    is_right = mine.primary == record.store
-    if is_right or not is_behind or its is None or its.primary is not None:
-        return Seen(record, None)
-    return Seen(record, record.store)
-
-
-def is_promoted(machine: str, own: RedisAddress, found: Mapping[RedisAddress, Standing]) -> bool:
-    """Return whether the own Redis, a replica until now, was made the primary in the place of the head's.
-
-    That is what Sentinel does when a majority misses the head, and what a handover is whose command was cut short.
-
-    Args:
-        machine: this one.
-        own: its Redis.
-        found: whoever has answered.
-    """
-    record = newest(standing.record for standing in found.values())
-    mine = found.get(own)
-    if record is None or mine is None or mine.primary is not None:
-        return False
-    if machine == record.machine or own == record.store or mine.record != record:
-        return False
-    its = found.get(record.store)
-    return its is None or its.primary is not None
 
 
 class RoleWatch:
@@ -124,6 +80,8 @@ class RoleWatch:
         self._keep = keep
         self._answered: set[RedisAddress] = set()
         self._was_replica = False
+        self._last: Judgement | None = None  # what the last look has judged, and how often in a row
+        self._same = 0
         self._machine = machine
         self._own = stores[0]
         self._data_dir = data_dir
@@ -149,23 +107,16 @@ class RoleWatch:
         """Look once, put the own Redis in its place, and return the record that counts."""
         found = {address: standing for address, peer in self._peers.items() if (standing := peer.look())}
         self._answered.update(found)
-        seen = judge(self._machine, self._own, found)
+        judged = judge(self._machine, self._own, found, was_replica=self._was_replica)
+        mine = found.get(self._own)
+        seen = judged.record
         try:
-            if seen.to_follow is not None:
-                if self._keep is not None:
-                    self._follow(self._keep, seen.to_follow, found[self._own])
-            elif (mine := found.get(self._own)) is not None:
-                write_role(self._data_dir, mine.primary)
-                if (
-                    self._was_replica
-                    and self._succeed is not None
-                    and is_promoted(self._machine, self._own, found)
-                ):
-                    seen = self._become_head(self._succeed, seen)
-                self._was_replica = self._was_replica or mine.primary is not None
+            if mine is not None and self._is_due(judged):
+                seen = self._act(judged, mine)
         except ClusterError as error:
             log.error("the role of Redis could not be changed", reason=str(error))
-        record = newest((seen.record, self.record))  # of one term the one seen now: its head may have moved
+        self._was_replica = self._was_replica or (mine is not None and mine.primary is not None)
+        record = newest((seen, self.record))  # of one term the one seen now: its head may have moved
         for address in record.stores if record is not None else ():
             if address not in self._peers:
                 self._peers[address] = self._connect(address)
@@ -184,22 +135,48 @@ class RoleWatch:
         for peer in self._peers.values():
             peer.close()
 
-    def _follow(self, keep: Callable[[], None], primary: RedisAddress, mine: Standing) -> None:
-        log.warning("Redis of this machine is of an old term and becomes a replica", of=str(primary))
-        if mine.primary is None:
-            keep()
-        self._peers[self._own].follow(primary)
-        write_role(self._data_dir, primary)
+    def _is_due(self, judged: Judgement) -> bool:
+        """Whether a step may be taken: a doubtful one only when it was found again and again."""
+        before, self._last = self._last, judged
+        self._same = self._same + 1 if judged == before else 1
+        return judged.is_sure or self._same >= DOUBT_LOOKS
 
-    def _become_head(self, succeed: Callable[[HeadRecord], HeadRecord], seen: Seen) -> Seen:
-        assert seen.record is not None
-        record = succeed(seen.record)
-        log.warning(
-            "Redis of this machine was made the primary: it becomes the head", instead_of=seen.record.machine
-        )
-        is_taken = self._peers[self._own].claim(record, seen.record)
+    def _act(self, judged: Judgement, mine: Standing) -> HeadRecord | None:
+        """Take a step and return the record that counts then.
+
+        Raises:
+            ClusterError: Redis does not do it, or the role cannot be written down.
+        """
+        redis, record = self._peers[self._own], judged.record
+        if judged.step is Step.FOLLOW and judged.to_follow is not None:
+            if mine.primary is None:
+                if self._keep is None:
+                    return record
+                self._keep()
+            log.warning("Redis of this machine becomes a replica", of=str(judged.to_follow))
+            redis.follow(judged.to_follow)
+            write_role(self._data_dir, judged.to_follow)
+        elif judged.step is Step.PROMOTE:
+            log.warning("Redis of the head becomes the primary, which it was not", followed=str(mine.primary))
+            redis.promote()
+            write_role(self._data_dir, None)
+        elif judged.step is Step.SUCCEED and record is not None and self._succeed is not None:
+            return self._become_head(self._succeed(record), record, mine)
+        else:
+            write_role(self._data_dir, mine.primary)
+        return record
+
+    def _become_head(self, taken: HeadRecord, before: HeadRecord, mine: Standing) -> HeadRecord:
+        log.warning("Redis of this machine is the primary: it becomes the head", instead_of=before.machine)
+        redis = self._peers[self._own]
+        write_role(
+            self._data_dir, None
+        )  # first: a head whose Redis restarts as a replica would drop what it has
+        if mine.primary is not None:
+            redis.promote()
+        is_taken = redis.claim(taken, mine.record)
         self._was_replica = not is_taken
-        return Seen(record if is_taken else seen.record, None)
+        return taken if is_taken else before
 
     def _run(self) -> None:
         while not self._ending.wait(_LOOK_EVERY_S):

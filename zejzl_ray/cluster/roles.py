@@ -58,19 +58,19 @@ def head_plan(record: HeadRecord, intent: NodeIntent, redis_tls: TlsFiles | None
             "redis_namespace": None,
         }
     )
-    return plan.model_copy(
-        update={
-            "node": node,
-            "launcher": record.launcher,
-            "services": SERVICES_COMMAND,
-            "overrides": {**_AWAY_FROM_HOME, STORE_URL: record.store_url, **_own_ingress(record, plan)},
-        }
+    head = plan.model_copy(
+        update={"node": node, "launcher": record.launcher, "services": SERVICES_COMMAND, "overrides": {}}
     )
+    if record.home is None:  # at home, and its own plan is lost: the record knows as much of it as is needed
+        return head.model_copy(update={"settings": {**plan.settings, STORE_URL: record.store_url}})
+    away = {**_AWAY_FROM_HOME, STORE_URL: record.store_url, **_own_ingress(record, plan)}
+    return head.model_copy(update={"overrides": away})
 
 
 def _own_ingress(record: HeadRecord, plan: SupervisedPlan) -> dict[str, str]:
     """Let the ingress listen on this machine's address where the settings, the same everywhere, name the old head's."""
-    if record.home is None or plan.settings.get(BIND_HOST) != _host(record.home.head_address):
+    assert record.home is not None
+    if plan.settings.get(BIND_HOST) != _host(record.home.head_address):
         return {}
     return {BIND_HOST: plan.node.node_ip}
 
@@ -97,14 +97,16 @@ def worker_plan(record: HeadRecord, plan: SupervisedPlan) -> SupervisedPlan:
 def first_record(plan: SupervisedPlan, store_url: str, known: HeadRecord | None) -> HeadRecord:
     """Return the record of a head that was started here.
 
-    A term is one machine as the head: new addresses or settings begin none, so that no start can outbid a takeover.
+    A term is one machine as the head: new addresses or settings begin none, so that no start can outbid a takeover;
+    they are a revision more.
     """
     node = plan.node
     store = parse_redis_address(store_url)
     workers = plan.launcher.worker_ips if plan.launcher is not None else ()
     others = [RedisAddress(host=address, port=store.port) for address in workers]
-    return HeadRecord(
+    record = HeadRecord(
         term=known.term if known is not None else 1,
+        revision=known.revision if known is not None else 0,
         machine=node.machine,
         head_address=node.head_address,
         store=store,
@@ -112,6 +114,7 @@ def first_record(plan: SupervisedPlan, store_url: str, known: HeadRecord | None)
         stores=(store, *(other for other in others if other != store)),
         launcher=plan.launcher,
     )
+    return record if known in (None, record) else record.model_copy(update={"revision": record.revision + 1})
 
 
 def succession(before: HeadRecord, machine: str, node_ip: str, own: RedisAddress) -> HeadRecord:

@@ -1,12 +1,12 @@
 """The way back to the release before: which one, whether its code can read the state, and each machine's turn."""
 
-import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from zejzl_ray.cluster.node_start import NodeRole
 from zejzl_ray.cluster_check.reach import Reach
 from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
 from zejzl_ray.contracts.base import Contract
@@ -14,7 +14,13 @@ from zejzl_ray.errors import ClusterError, Conflict, InvalidInput, NotFound
 from zejzl_ray.release.folder import INSTALLER
 
 _MARKER: Final = "ZEJZL-RELEASES:"
-_WANTED: Final = "ZEJZL-WANTED"
+_NODE: Final = "ZEJZL-NODE:"
+_TELL_NODE: Final = f"""
+import json, os
+with open(os.path.expanduser("~/.local/share/zejzl/node_intent.json")) as file:
+    intent = json.load(file)
+print("{_NODE}" + json.dumps([intent["is_wanted"], intent["plan"]["node"]["role"]]))
+"""
 _ASK_LIMIT_S: Final = 60.0
 _START_LIMIT_S: Final = 240.0
 
@@ -33,11 +39,12 @@ class InstalledRelease(BaseModel):
 
 
 class MachineReleases(Contract):
-    """What is installed on one machine, and whether its node shall run."""
+    """What is installed on one machine, and whether its node shall run, as what."""
 
     machine: DeclaredMachine
     installed: tuple[InstalledRelease, ...]
     is_wanted: bool = False
+    is_head: bool = Field(default=False, description="its node was started as the head, or has taken over")
 
     def named(self, release: str) -> InstalledRelease | None:
         """Return the release of that name if it is installed."""
@@ -69,9 +76,16 @@ def plan_rollback(
 
     Raises:
         NotFound: there is no release before.
-        Conflict: a machine lacks the target, or its code cannot read the state.
+        Conflict: a machine lacks the target, or its code cannot read the state; or another machine is the head, which
+            the start of the declared one would be refused for.
     """
     head = machines[0]
+    acting = next((found for found in machines[1:] if found.is_wanted and found.is_head), None)
+    if acting is not None:
+        raise Conflict(
+            f"{acting.machine.name} is the head since its takeover; nothing is changed.",
+            "Run `zejzl cluster handback` first.",
+        )
     current = head.current
     before = next((found for found in head.installed if found.is_previous), None)
     if current is None:
@@ -178,23 +192,29 @@ class Rollback:
         return plan
 
     def _ask(self, machine: DeclaredMachine) -> MachineReleases:
-        wanted = f"grep -qs '\"is_wanted\": *true' ~/.local/share/zejzl/node_intent.json && echo {_WANTED}"
+        node = f"python3 -c {shlex.quote(_TELL_NODE)} 2>/dev/null"
         said = self._reach.command(
-            machine, f"{self._installer} list && {{ {wanted}; true; }}", limit_s=_ASK_LIMIT_S
+            machine, f"{self._installer} list && {{ {node}; true; }}", limit_s=_ASK_LIMIT_S
         )
-        line = next((line for line in said.splitlines() if line.startswith(_MARKER)), "")
         try:
-            rows = TypeAdapter(tuple[InstalledRelease, ...]).validate_python(
-                json.loads(line.removeprefix(_MARKER))
-            )
-        except (ValueError, ValidationError):
+            rows = TypeAdapter(tuple[InstalledRelease, ...]).validate_json(_line(said, _MARKER))
+            is_wanted, role = TypeAdapter(tuple[bool, str]).validate_json(_line(said, _NODE) or '[false, ""]')
+        except ValidationError:
             raise ClusterError(
                 f"{machine.name} does not say which releases it has.", "Run `zejzl release send`."
             ) from None
-        return MachineReleases(machine=machine, installed=rows, is_wanted=_WANTED in said.splitlines())
+        return MachineReleases(
+            machine=machine, installed=rows, is_wanted=is_wanted, is_head=role == NodeRole.HEAD
+        )
 
     def _start(self, machine: DeclaredMachine, command: str, release: InstalledRelease | None) -> None:
         self._say(f"{machine.name}: starting its node")
         settings = release.settings if release is not None else None
         text = start_text(command, settings, self._names, self._cluster.head.address)
         self._reach.command(machine, text, limit_s=_START_LIMIT_S)
+
+
+def _line(said: str, marker: str) -> str:
+    """Return what follows the marker in the line that begins with it; empty where there is none."""
+    line = next((line for line in said.splitlines() if line.startswith(marker)), "")
+    return line.removeprefix(marker)

@@ -15,6 +15,8 @@ from zejzl_ray.cluster.ports import free_ports
 from zejzl_ray.cluster.redis_address import RedisAddress
 from zejzl_ray.cluster.redis_peer import RedisPeer, Standing
 from zejzl_ray.cluster.redis_role import write_role
+from zejzl_ray.cluster.role_watch import RoleWatch
+from zejzl_ray.cluster.roles import succession
 from zejzl_ray.cluster.shared_store import ensure_redis_password
 from zejzl_ray.settings import Settings
 from zejzl_ray.testing.redis_server import RedisServer
@@ -50,6 +52,19 @@ class Pair:
         """Return the switch to a machine."""
         return HeadSwitch(
             self.settings, machine, "127.0.0.1", self.first if machine == "mainpc" else self.second
+        )
+
+    def watch(self, machine: str) -> RoleWatch:
+        """Return the watch of a machine's supervisor, which notes the role of its Redis in a directory of its own."""
+        own, other = (self.first, self.second) if machine == "mainpc" else (self.second, self.first)
+        data_dir = self.settings.data_path.parent / f"role-{machine}"
+        data_dir.mkdir(exist_ok=True)
+        return RoleWatch(
+            machine,
+            (own, other),
+            data_dir,
+            self.peer,
+            lambda before: succession(before, machine, "127.0.0.1", own),
         )
 
     def wait_linked(self, address: RedisAddress) -> None:

@@ -1,11 +1,16 @@
 """The head goes to another machine: two real Redis over TLS, set up as ``deploy/redis.conf`` does."""
 
+from collections.abc import Iterator
+from contextlib import closing
+
 import pytest
 
 from tests.contract.store.redis_over_tls import has_tls
 from tests.contract.store.redis_pair import Pair, first_record, pair
+from zejzl_ray.cluster import role_watch
 from zejzl_ray.cluster.purge import purge_redis
 from zejzl_ray.cluster.redis_peer import Standing
+from zejzl_ray.cluster.role_watch import RoleWatch
 from zejzl_ray.errors import ClusterError
 
 pytestmark = pytest.mark.skipif(
@@ -124,3 +129,47 @@ def test_a_purge_leaves_a_primary_behind_also_where_another_machine_was_the_head
 
     assert purge_redis(pair.settings) == 1  # the record of the head
     assert pair.standing(pair.first) == Standing(primary=None, is_linked=False, replicas=(), record=None)
+
+
+@pytest.fixture
+def watches(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[RoleWatch]]:
+    """The watches of both machines, looking all the time."""
+    monkeypatch.setattr(role_watch, "_LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(role_watch, "DOUBT_LOOKS", 1500)  # as long as at one look a second
+    both = [pair.watch("mainpc"), pair.watch("pc2")]
+    for watch in both:
+        watch.start()
+    yield both
+    for watch in both:
+        watch.close()
+
+
+def test_nobody_disturbs_a_switch_however_closely_it_is_watched(pair: Pair, watches: list[RoleWatch]) -> None:
+    for term, machine, own, other in (
+        (2, "pc2", pair.second, pair.first),
+        (3, "mainpc", pair.first, pair.second),
+        (4, "pc2", pair.second, pair.first),
+    ):
+        with closing(pair.switch(machine)) as switch:
+            record = switch.do(switch.survey())
+
+        assert (record.term, record.machine) == (term, machine)
+        pair.wait_linked(other)
+        assert pair.standing(own).primary is None
+        assert pair.standing(other).record == record
+
+
+def test_a_head_whose_redis_starts_as_a_replica_of_the_old_one_is_the_primary_again(
+    pair: Pair, watches: list[RoleWatch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(pair.switch("pc2")) as switch:
+        record = switch.do(switch.survey())
+    pair.wait_linked(pair.first)
+    monkeypatch.setattr(role_watch, "DOUBT_LOOKS", 15)
+
+    pair.servers[pair.second].kill()
+    pair.servers[pair.second].start()  # its configuration still says whom it followed
+
+    pair.wait_linked(pair.first)
+    assert pair.standing(pair.second).primary is None
+    assert pair.standing(pair.second).record == pair.standing(pair.first).record == record

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from zejzl_ray.cluster.head_record import HeadRecord
+from zejzl_ray.cluster.head_rules import DOUBT_LOOKS, Judgement, Step, judge
 from zejzl_ray.cluster.redis_address import RedisAddress
 from zejzl_ray.cluster.redis_peer import Standing
 from zejzl_ray.cluster.redis_role import ROLE_FILE, ensure_role_file
-from zejzl_ray.cluster.role_watch import RoleWatch, judge
+from zejzl_ray.cluster.role_watch import RoleWatch
 from zejzl_ray.errors import ClusterError
 
 MAINPC, PC2 = RedisAddress(host="10.0.0.1"), RedisAddress(host="10.0.0.2")
@@ -55,6 +56,10 @@ class FakePeer:
         assert self.standing is not None
         self.standing = replica(primary, self.standing.record)
 
+    def promote(self) -> None:
+        assert self.standing is not None
+        self.standing = primary(self.standing.record)
+
     def claim(self, record: HeadRecord, instead_of: HeadRecord | None) -> bool:
         if self.standing is None or self.standing.record != instead_of or self.is_refusing:
             return False
@@ -85,8 +90,8 @@ def test_a_switch_that_is_under_way_is_not_disturbed() -> None:
     """The roles of Redis have changed, and the record of the new term is not written yet."""
     found = {PC2: primary(FIRST), MAINPC: replica(PC2, FIRST)}
 
-    assert judge("mainpc", MAINPC, found).to_follow is None
-    assert judge("pc2", PC2, found).to_follow is None
+    assert judge("mainpc", MAINPC, found) == Judgement(FIRST)
+    assert judge("pc2", PC2, found) == Judgement(FIRST, Step.SUCCEED)  # as the command does
 
 
 def test_nobody_follows_one_that_is_away_or_no_primary() -> None:
@@ -238,3 +243,66 @@ def test_of_one_term_what_is_seen_now_counts(tmp_path: Path) -> None:
     peers[MAINPC].standing, peers[PC2].standing = primary(moved), replica(MAINPC, moved)
 
     assert watching.look() == moved
+
+
+def test_a_head_whose_redis_follows_another_one_becomes_the_primary_again(tmp_path: Path) -> None:
+    """Its role file was of the time before, and the old head is back, too."""
+    peers = {MAINPC: FakePeer(primary(FIRST)), PC2: FakePeer(replica(MAINPC, SECOND))}
+
+    assert watch_of_pc2(tmp_path, peers).look() == SECOND
+    assert peers[PC2].standing == primary(SECOND)
+    assert (tmp_path / ROLE_FILE).read_text().startswith("# primary")
+    watch(tmp_path / "mainpc", peers).look()
+    assert peers[MAINPC].standing == replica(PC2, FIRST)
+
+
+def test_two_that_are_replicas_of_each_other_are_not_separated_in_the_middle_of_a_switch(
+    tmp_path: Path,
+) -> None:
+    peers = {MAINPC: FakePeer(replica(PC2, SECOND)), PC2: FakePeer(replica(MAINPC, SECOND))}
+    watching = watch_of_pc2(tmp_path, peers)
+    for _ in range(DOUBT_LOOKS - 1):
+        watching.look()
+    assert peers[PC2].standing == replica(MAINPC, SECOND)
+
+    watching.look()
+    assert peers[PC2].standing == primary(SECOND)
+
+
+def test_a_doubt_that_is_gone_for_a_moment_begins_anew(tmp_path: Path) -> None:
+    peers = {MAINPC: FakePeer(primary(FIRST)), PC2: FakePeer(primary(FIRST))}
+    watching = watch_of_pc2(tmp_path, peers)
+    for _ in range(DOUBT_LOOKS - 1):
+        watching.look()
+    peers[MAINPC].standing = None
+    watching.look()
+    peers[MAINPC].standing = primary(FIRST)
+    for _ in range(DOUBT_LOOKS - 1):
+        watching.look()
+    assert peers[PC2].standing == primary(FIRST)
+
+    watching.look()
+    assert peers[PC2].standing == replica(MAINPC, FIRST)
+
+
+def test_a_replica_of_the_old_head_follows_the_new_one(tmp_path: Path) -> None:
+    third = RedisAddress(host="10.0.0.3")
+    peers = {
+        MAINPC: FakePeer(replica(PC2, SECOND)),
+        PC2: FakePeer(primary(SECOND)),
+        third: FakePeer(replica(MAINPC, SECOND)),
+    }
+
+    RoleWatch("pc3", (third, MAINPC, PC2), tmp_path, peers.__getitem__).look()
+
+    assert peers[third].standing == replica(PC2, SECOND)
+
+
+def test_who_cannot_write_down_that_its_redis_is_the_primary_does_not_become_the_head(tmp_path: Path) -> None:
+    peers = {MAINPC: FakePeer(replica(PC2, FIRST)), PC2: FakePeer(primary(FIRST))}
+    nowhere = tmp_path / "file"
+    nowhere.write_text("")
+
+    assert watch_of_pc2(nowhere, peers).look() == FIRST
+    assert peers[PC2].standing == primary(FIRST)
+    assert watch_of_pc2(tmp_path, peers).look() == SECOND

@@ -17,6 +17,7 @@ from zejzl_ray.cluster.roles import (
     next_plan,
     stores_of,
     succession,
+    worker_plan,
 )
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.errors import InvalidInput
@@ -52,6 +53,9 @@ def test_a_head_that_starts_again_keeps_its_term_also_when_it_has_changed() -> N
 
     assert first_record(HEAD, URL, FIRST) == FIRST
     assert changed.rank == FIRST.rank
+    assert (FIRST.revision, changed.revision) == (0, 1)
+    assert newest((FIRST, changed)) == newest((changed, FIRST)) == changed
+    assert first_record(HEAD, URL.replace("?replicas=1", ""), changed) == changed
     assert changed.store_url == "rediss://10.0.0.1:6380"
 
 
@@ -93,6 +97,28 @@ def test_who_stands_in_acknowledges_with_one_copy_whatever_was_said_of_two_machi
 def test_the_higher_term_counts() -> None:
     assert newest((FIRST, None, SECOND)) == SECOND
     assert newest((None,)) is None
+
+
+def test_no_start_with_other_settings_outbids_a_takeover() -> None:
+    record = FIRST
+    for user in ("a", "b", "c"):
+        assert HEAD.launcher is not None
+        changed = HEAD.model_copy(update={"launcher": HEAD.launcher.model_copy(update={"ssh_user": user})})
+        record = first_record(changed, URL, record)
+
+    assert record.revision == 3
+    assert newest((record, SECOND)) == SECOND
+
+
+def test_a_head_at_home_whose_own_plan_is_lost_is_not_its_own_stand_in() -> None:
+    third = succession(SECOND, "mainpc", "10.0.0.1", MAINPC)
+    plan = next_plan(third, NodeIntent(plan=worker_plan(SECOND, HEAD), is_wanted=True), None)
+
+    assert plan is not None
+    assert plan.overrides == {}
+    assert plan.settings["ZEJZL_STORE_URL"] == URL
+    assert plan.launcher == HEAD.launcher
+    assert plan.node.redis_address == "rediss://10.0.0.1:6380"
 
 
 def test_nobody_changes_who_is_what_the_record_says() -> None:

@@ -1,6 +1,7 @@
 """Which release a cluster goes back to, what keeps it from that, and what is done where."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,8 @@ def test_the_release_starts_with_the_settings_that_it_had() -> None:
 class _Machines:
     """Answers as ssh to the machines would."""
 
-    def __init__(self, *, is_up: bool, said: str | None = None) -> None:
+    def __init__(self, *, is_up: bool, said: str | None = None, head: str = "mainpc") -> None:
+        self._roles = {machine: "head" if machine == head else "worker" for machine in ("mainpc", "pc2")}
         self.ran: list[tuple[str, str]] = []
         self._is_up = is_up
         self._said = said
@@ -118,7 +120,7 @@ class _Machines:
         if "install.py list" in command:
             rows = [release.model_dump() for release in UPGRADED]
             output = self._said if self._said is not None else f"welcome\nZEJZL-RELEASES:{json.dumps(rows)}\n"
-            output += "ZEJZL-WANTED\n" if self._is_up else ""
+            output += f"ZEJZL-NODE:{json.dumps([self._is_up, self._roles[machine]])}\n"
         else:
             self.ran.append((machine, command))
         return subprocess.CompletedProcess(argv, 0, output, "")
@@ -139,6 +141,53 @@ def test_workers_change_before_the_head_and_the_head_starts_before_workers() -> 
     ]
     assert steps == [("pc2", "use"), ("mainpc", "use"), ("mainpc", "start"), ("pc2", "start")]
     assert said == ["all machines: b -> a", "mainpc: starting its node", "pc2: starting its node"]
+
+
+def test_while_another_machine_is_the_head_nothing_is_changed() -> None:
+    machines = _Machines(is_up=True, head="pc2")
+
+    with pytest.raises(
+        Conflict, match=r"pc2 is the head since its takeover; nothing is changed.*cluster handback"
+    ):
+        Rollback(CLUSTER, Reach(CLUSTER, machines), [], lambda _: None).run()
+
+    assert machines.ran == []
+
+
+@pytest.mark.parametrize(
+    ("intent", "expected"),
+    [
+        ('{"is_wanted": true, "plan": {"node": {"role": "head"}}, "head_plan": null}', True),
+        ('{"is_wanted": false, "plan": {"node": {"role": "head"}}}', False),
+        ("damaged", False),
+        (None, False),
+    ],
+)
+def test_a_machine_tells_what_it_runs_in_its_own_shell(
+    tmp_path: Path, intent: str | None, *, expected: bool
+) -> None:
+    data = tmp_path / ".local/share/zejzl"
+    (data / "release").mkdir(parents=True)
+    rows = json.dumps([release.model_dump() for release in UPGRADED])
+    (data / "release/install.py").write_text(f"print('ZEJZL-RELEASES:' + {rows!r})")
+    if intent is not None:
+        (data / "node_intent.json").write_text(intent)
+
+    def run(argv: Any, **_: Any) -> "subprocess.CompletedProcess[str]":
+        is_asked = "install.py list" in argv[-1]
+        command = argv[-1] if is_asked else "true"
+        home = {**os.environ, "HOME": str(tmp_path)}
+        return subprocess.run(
+            ["sh", "-c", command],
+            env=home,
+            text=True,
+            capture_output=True,
+            check=False,
+            start_new_session=True,  # an interactive shell would take the terminal
+        )
+
+    cluster = CLUSTER.model_copy(update={"workers": ()})
+    assert Rollback(cluster, Reach(cluster, run), [], lambda _: None).run().is_up is expected
 
 
 def test_nodes_that_are_down_stay_down() -> None:
