@@ -36,6 +36,13 @@ class Peer(Protocol):
             ClusterError: it does not answer or refuses.
         """
 
+    def allow_promotion(self) -> None:
+        """Let Sentinel make it the primary.
+
+        Raises:
+            ClusterError: it does not answer or refuses.
+        """
+
     def claim(self, record: HeadRecord, instead_of: HeadRecord | None) -> bool:
         """Write the record unless another one has come meanwhile; return whether it stands there.
 
@@ -156,6 +163,8 @@ class RoleWatch:
                     self._follow(self._keep, seen.to_follow, found[self._own])
             elif (mine := found.get(self._own)) is not None:
                 write_role(self._data_dir, mine.primary)
+                if mine.is_linked and not mine.is_promotable:
+                    self._peers[self._own].allow_promotion()
                 if (
                     self._was_replica
                     and self._succeed is not None
