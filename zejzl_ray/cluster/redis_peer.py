@@ -19,6 +19,7 @@ from zejzl_ray.settings import Settings
 LOOK_LIMIT_S: Final = 1.0
 _SWITCH_LIMIT_S: Final = 10.0
 _POLL_S: Final = 0.05
+_PRIORITY: Final = 100  # Redis' own default
 _CLAIM: Final = """
 local known = redis.call('GET', KEYS[1])
 if (known or '') ~= ARGV[1] then return 0 end
@@ -36,12 +37,14 @@ class Standing:
         is_linked: a replica that has its primary's state and hears from it.
         replicas: who follows it, as it sees them.
         record: the head of the newest term that it knows.
+        is_promotable: whether Sentinel may make it the primary.
     """
 
     primary: RedisAddress | None
     is_linked: bool
     replicas: tuple[RedisAddress, ...]
     record: HeadRecord | None
+    is_promotable: bool = True
 
 
 class RedisPeer:
@@ -82,6 +85,7 @@ class RedisPeer:
                 if name.startswith("slave") and isinstance(found, dict) and found.get("state") == "online"
             ),
             record=_parsed(text),
+            is_promotable=is_primary or int(told.get("slave_priority", _PRIORITY)) > 0,
         )
 
     def follow(self, primary: RedisAddress) -> None:
@@ -90,7 +94,16 @@ class RedisPeer:
         Raises:
             ClusterError: it does not answer or refuses.
         """
+        self._set_priority(0)
         self._do("become a replica", lambda: self._client.replicaof(primary.host, primary.port))
+
+    def allow_promotion(self) -> None:
+        """Let Sentinel make it the primary, since it has heard from its own.
+
+        Raises:
+            ClusterError: it does not answer or refuses.
+        """
+        self._set_priority(_PRIORITY)
 
     def promote(self) -> None:
         """Make it a primary with what it has.
@@ -142,6 +155,9 @@ class RedisPeer:
     def close(self) -> None:
         """Close its connections; safe to repeat."""
         self._client.close()
+
+    def _set_priority(self, priority: int) -> None:
+        self._do("take a setting", lambda: self._client.config_set("replica-priority", priority))
 
     def _do(self, what: str, call: Callable[[], Any]) -> Any:
         try:

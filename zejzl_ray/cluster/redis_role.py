@@ -11,6 +11,9 @@ from zejzl_ray.cluster.redis_address import RedisAddress
 from zejzl_ray.errors import ClusterError
 
 ROLE_FILE: Final = "redis_role.conf"
+# Until it hears from its primary nobody knows what it has missed since it was stopped, and Sentinel would make it the
+# primary all the same: with 0 it does not. The watch of the machine raises it (``RedisPeer.allow_promotion``).
+_REPLICA: Final = "replicaof {} {}\nreplica-priority 0\n"
 _PRIMARY: Final = "# primary; written by zejzl-ray when the role changes\n"
 
 
@@ -36,7 +39,7 @@ def write_role(data_dir: Path, primary: RedisAddress | None) -> Path:
         ClusterError: it cannot be written.
     """
     path = data_dir / ROLE_FILE
-    text = _PRIMARY if primary is None else f"replicaof {primary.host} {primary.port}\n"
+    text = _PRIMARY if primary is None else _REPLICA.format(primary.host, primary.port)
     try:
         if path.read_text() == text:
             return path

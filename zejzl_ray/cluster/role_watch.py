@@ -43,6 +43,13 @@ class Peer(Protocol):
             ClusterError: it does not answer or refuses.
         """
 
+    def allow_promotion(self) -> None:
+        """Let Sentinel make it the primary.
+
+        Raises:
+            ClusterError: it does not answer or refuses.
+        """
+
     def claim(self, record: HeadRecord, instead_of: HeadRecord | None) -> bool:
         """Write the record unless another one has come meanwhile; return whether it stands there.
 
@@ -164,6 +171,8 @@ class RoleWatch:
             return self._become_head(self._succeed(record), record, mine)
         else:
             write_role(self._data_dir, mine.primary)
+            if mine.is_linked and not mine.is_promotable:
+                redis.allow_promotion()
         return record
 
     def _become_head(self, taken: HeadRecord, before: HeadRecord, mine: Standing) -> HeadRecord:

@@ -150,8 +150,13 @@ def succession(before: HeadRecord, machine: str, node_ip: str, own: RedisAddress
 
 
 def acknowledging_alone(store_url: str) -> str:
-    """Return the URL of a store that goes on while its replicas are away, whatever it did before."""
+    """Return the URL of a store that goes on while its replicas are away, whatever it did before.
+
+    Where Sentinels decide who is the primary, they are still asked whether it may.
+    """
     parts = urlsplit(store_url)
+    if ("when_away", "witness") in parse_qsl(parts.query):
+        return store_url
     kept = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] != "when_away"]
     if declared_replicas(store_url):
         kept.append(("when_away", "acknowledge"))

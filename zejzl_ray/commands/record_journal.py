@@ -95,7 +95,7 @@ class RecordJournal(StoreWriter, Generic[D]):
             StaleEpoch, VersionConflict: nothing happened.
         """
         self._seal(draft)
-        if draft.ops:
+        if draft.ops or not self.is_acknowledged:
             meta = orjson.dumps({"epoch": self.epoch, "at_s": draft.now_s})
             await self._store_ops([*draft.ops, Put(META, meta)], {META: self._version})
             self._version += 1

@@ -32,6 +32,9 @@ class StoreWriter:
     Attributes:
         epoch: this writer's epoch; 0 before it was taken.
         is_in_doubt: nobody knows whether the last commit has happened, until everything was read anew.
+        is_acknowledged: whether the store has taken a commit since the last one of which nobody knew whether it
+            happened. Until then what it shows may come to nothing: one that is cut off has written it, and will drop
+            it. So even who is only refused waits for a commit.
         is_fenced: another writer has taken over; nothing can be committed any more.
         fault: why the store was of no use the last time; empty when it was.
         commit_s: how long the last commit took in the store, seconds.
@@ -44,6 +47,7 @@ class StoreWriter:
         self._load_timeout_s = load_timeout_s
         self.epoch = 0
         self.is_in_doubt = False
+        self.is_acknowledged = True
         self.is_fenced = False
         self.fault = ""
         self.commit_s = 0.0
@@ -108,6 +112,7 @@ class StoreWriter:
         sent_at = self._now()
         # Until the store has answered, a failure of any kind leaves open whether the commit happened.
         self.is_in_doubt = True
+        self.is_acknowledged = False
         try:
             async with asyncio.timeout(self._commit_timeout_s):
                 await self._store.commit(
@@ -134,6 +139,7 @@ class StoreWriter:
                 raise StoreUnavailable(error.message, _REPEAT) from error
             raise
         self.is_in_doubt = False
+        self.is_acknowledged = True
         self.fault = ""
         self.commit_s = self._clock.monotonic_s() - sent_at[0]
         self._confirmed_at = sent_at

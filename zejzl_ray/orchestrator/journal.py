@@ -102,7 +102,7 @@ class Journal(StoreWriter):
             StoreUnavailable: it may or may not have happened; the next ``prepare`` finds out.
             StaleEpoch, VersionConflict: nothing happened.
         """
-        if not draft.ops:
+        if not draft.ops and self.is_acknowledged:
             self._apply_renewals(draft)
             return
         changes = draft.draft.changes

@@ -22,7 +22,7 @@ async def open_store(
     Args:
         url: ``sqlite:///absolute/directory`` (``sqlite://relative/directory``), ``redis://``, ``rediss://``
             or ``redis+sentinel://`` with ``?replicas=1``, ``?when_away=acknowledge`` and ``?timeout_s=5`` as options of
-            its own, or
+            its own (``redis://`` and ``rediss://`` also ``?when_away=witness&sentinels=host,host,host``), or
             ``memory://``, which forgets everything with the process and is for tests and trying things out.
         namespace: the service's name; each has its own file or key prefix.
         clock: what expiry is measured by.
@@ -70,19 +70,27 @@ async def _open_redis(
     from zejzl_ray.store.redis import DEFAULT_TIMEOUT_S, RedisStore  # noqa: PLC0415 - as said above
     from zejzl_ray.store.redis_connection import split_options  # noqa: PLC0415 - as said above
     from zejzl_ray.store.redis_copies import Lonely  # noqa: PLC0415 - as said above
+    from zejzl_ray.store.redis_witness import parse_sentinels  # noqa: PLC0415 - as said above
 
     target, options = split_options(url)
     try:
         timeout_s = float(options.get("timeout_s", redis_timeout_s or DEFAULT_TIMEOUT_S))
         replicas = int(options.get("replicas", 0))
         when_away = Lonely(options.get("when_away", Lonely.REFUSE))
+        sentinels = parse_sentinels(options["sentinels"]) if "sentinels" in options else ()
     except ValueError:
-        timeout_s, replicas, when_away = 0.0, 0, Lonely.REFUSE
+        timeout_s, replicas, when_away, sentinels = 0.0, 0, Lonely.REFUSE, ()
     if not (0 < timeout_s <= MAX_TIMEOUT_S and 0 <= replicas <= MAX_REPLICAS):
         raise SettingsInvalid(
-            "timeout_s, replicas or when_away in the store's address has no usable value.",
+            "timeout_s, replicas, when_away or sentinels in the store's address has no usable value.",
             f"timeout_s: above 0, up to {MAX_TIMEOUT_S:g}; replicas: 0 to {MAX_REPLICAS}; when_away: "
-            f"{' or '.join(Lonely)}.",
+            f"{' or '.join(Lonely)}; sentinels: host:port of each, with commas.",
+        )
+    if when_away is Lonely.WITNESS and (target.startswith("redis+") or len(sentinels) < 3):
+        raise SettingsInvalid(
+            "when_away=witness needs a store's address that names the primary, and all Sentinels, three or more.",
+            "Write it as rediss://192.168.1.10:6380?replicas=1&when_away=witness"
+            "&sentinels=192.168.1.10,192.168.1.11,192.168.1.12",
         )
     return await RedisStore.open(
         target,
@@ -92,4 +100,5 @@ async def _open_redis(
         timeout_s=timeout_s,
         replicas=replicas,
         when_away=when_away,
+        sentinels=sentinels,
     )

@@ -39,7 +39,8 @@ from zejzl_ray.store.redis_connection import (
 from zejzl_ray.store.redis_copies import Copies, Lonely
 from zejzl_ray.store.redis_durability import describe_durability
 from zejzl_ray.store.redis_layout import Argument, Layout, attempt_position, client_name, unpack
-from zejzl_ray.store.redis_scripts import COMMIT, SCAN
+from zejzl_ray.store.redis_scripts import COMMIT, SCAN, TAKE_EPOCH
+from zejzl_ray.store.redis_witness import Address, Witness, connect_witness
 
 T = TypeVar("T")
 
@@ -70,6 +71,7 @@ class RedisStore:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         replicas: int = 0,
         when_away: Lonely = Lonely.REFUSE,
+        witness: Witness | None = None,
         bulk_keys: int = BULK_KEYS,
     ) -> None:
         name_connections(target, client_name(check_namespace(namespace)))
@@ -81,7 +83,7 @@ class RedisStore:
         self._clock = clock
         self._owner = owner
         self._timeout_s = timeout_s
-        self._copies = Copies(replicas, when_away, clock, self._name)
+        self._copies = Copies(replicas, when_away, clock, self._name, witness)
         self._bulk_keys = bulk_keys
         # Both go with each commit: one held up on a dead connection must not overtake what came after it.
         self._sender = new_id("sender")
@@ -101,6 +103,7 @@ class RedisStore:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         replicas: int = 0,
         when_away: Lonely = Lonely.REFUSE,
+        sentinels: Sequence[Address] = (),
         bulk_keys: int = BULK_KEYS,
         connect: ConnectRedis = connect_redis,
     ) -> Self:
@@ -117,6 +120,7 @@ class RedisStore:
             timeout_s: the longest wait of each call, retries and queueing included.
             replicas: how many replicas must have received a commit before it is acknowledged.
             when_away: what to do with a commit that fewer have.
+            sentinels: all Sentinels of the cluster, for ``Lonely.WITNESS``.
             bulk_keys: commits that write this many keys and more go as a transaction, smaller ones as a script;
                 the outcome is the same.
             connect: makes the client; for clients with another kind of credentials or connection.
@@ -135,6 +139,7 @@ class RedisStore:
             timeout_s=timeout_s,
             replicas=replicas,
             when_away=when_away,
+            witness=connect_witness(url, sentinels) if when_away is Lonely.WITNESS else None,
             bulk_keys=bulk_keys,
         )
         try:
@@ -151,12 +156,14 @@ class RedisStore:
         """Become the writer, as ``Store.take_epoch``. Repeated after a lost answer it may skip a number."""
 
         async def take() -> int:
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hincrby(self._layout.meta, "epoch", 1)
-                pipe.hset(self._layout.meta, "owner", self._owner)
+            # WAIT counts what its own connection has written, so it goes with the rest.
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.eval(TAKE_EPOCH, 1, self._layout.meta, self._owner)
+                if (replicas := self._copies.replicas) > 0:
+                    pipe.wait(replicas, self._wait_ms())
                 replies: list[Any] = await pipe.execute()
-            if (replicas := self._copies.replicas) > 0:
-                self._copies.check(await self._redis.wait(replicas, self._wait_ms()))
+            if replicas:
+                await self._copies.check(replies[1])
             return int(replies[0])
 
         return await self._call(take)
@@ -240,6 +247,7 @@ class RedisStore:
             return
         self._is_closed = True
         await self._committer.close()
+        await self._copies.close()
         await self._close_connection()
 
     @property
@@ -298,7 +306,7 @@ class RedisStore:
             (self._sender, self._attempts),
             (self._copies.replicas, self._wait_ms()),
         )
-        self._copies.check(replicas)
+        await self._copies.check(replicas)
         return reply
 
     async def _run_scripts(self, commits: Sequence[Prepared]) -> list[Any]:
@@ -334,7 +342,7 @@ class RedisStore:
                 pipe.wait(replicas, self._wait_ms())
             replies: list[Any] = await pipe.execute(raise_on_error=False)
         if replicas:
-            self._copies.check(replies.pop())
+            await self._copies.check(replies.pop())
         return replies
 
     def _wait_ms(self) -> int:

@@ -36,7 +36,7 @@ CONNECT_TIMEOUT_S = 3.0
 SCHEMES = ("redis", "rediss", "redis+sentinel")
 _URL_REMEDY = "Write it as redis://host:6380/0 or redis+sentinel://host:26379,host:26379/primary_name/0."
 _HANDED_OVER = ("READONLY", "UNBLOCKED", "WAIT cannot be used")
-OWN_OPTIONS = ("replicas", "when_away", "timeout_s")
+OWN_OPTIONS = ("replicas", "when_away", "sentinels", "timeout_s")
 
 
 @dataclass(frozen=True, slots=True)

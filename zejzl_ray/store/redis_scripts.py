@@ -1,4 +1,4 @@
-"""The two Lua scripts that run inside Redis.
+"""The Lua scripts that run inside Redis.
 
 A script runs alone, and its writes reach the append-only file as one MULTI/EXEC block: after a crash Redis
 loads all of them or none. A script that fails half-way is not rolled back, so the commit checks everything
@@ -131,4 +131,9 @@ while #found < 2 * limit do
     from = '(' .. keys[#keys]
 end
 return found
+"""
+
+TAKE_EPOCH = """
+redis.call('HSET', KEYS[1], 'owner', ARGV[1])
+return redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 """

@@ -1,6 +1,7 @@
 """A witness: three real Sentinels over TLS promote the replica, and the watch of its machine makes that the head."""
 
 import contextlib
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,13 @@ import redis
 
 from tests.contract.store.redis_over_tls import has_tls, tls_settings
 from tests.contract.store.redis_pair import Pair, pair
-from zejzl_ray.cluster.ports import free_ports
+from zejzl_ray.cluster.ports import is_port_free
 from zejzl_ray.cluster.redis_address import RedisAddress
 from zejzl_ray.cluster.redis_peer import RedisPeer
 from zejzl_ray.cluster.role_watch import RoleWatch
 from zejzl_ray.cluster.roles import succession
+from zejzl_ray.cluster.shared_store import service_store_url
+from zejzl_ray.store.redis_witness import connect_witness
 from zejzl_ray.testing.redis_server import RedisServer
 
 pytestmark = pytest.mark.skipif(
@@ -40,11 +43,17 @@ def _lines(pair: Pair, port: int) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def sentinels(pair: Pair) -> Iterator[list[RedisServer]]:
+def ports() -> list[int]:
+    # below those that connections take, of which the first Sentinel opens many before the second one listens
+    some = random.SystemRandom().sample(range(21_000, 32_000), 50)
+    return [port for port in some if is_port_free("127.0.0.1", port)][:3]
+
+
+@pytest.fixture
+def sentinels(pair: Pair, ports: list[int]) -> Iterator[list[RedisServer]]:
     with contextlib.ExitStack() as stack:
         yield [
-            stack.enter_context(RedisServer(is_sentinel=True, settings=_lines(pair, port)))
-            for port in free_ports(3)
+            stack.enter_context(RedisServer(is_sentinel=True, settings=_lines(pair, port))) for port in ports
         ]
 
 
@@ -79,6 +88,44 @@ def test_a_lost_head_is_replaced_without_a_hand_and_its_redis_follows(
     pair.wait_linked(pair.first)
     assert pair.standing(pair.first).record == record
     watch.close()
+
+
+def test_a_replica_that_was_off_meanwhile_is_not_promoted(
+    pair: Pair, sentinels: list[RedisServer], tmp_path: Path
+) -> None:
+    watch = RoleWatch(
+        "pc2", (pair.second, pair.first), tmp_path, lambda address: RedisPeer(pair.settings, address)
+    )
+    watch.look()
+    watch.close()
+    assert pair.standing(pair.second).is_promotable
+    _until(lambda: all(_known(sentinel)[1:] == (1, 2) for sentinel in sentinels))
+    pair.servers[pair.second].kill()
+    pair.servers[pair.first].kill()  # after an evening alone
+
+    pair.servers[pair.second].start()
+    _until(lambda: any("-failover-abort-no-good-slave" in _log(sentinel) for sentinel in sentinels))
+    assert pair.standing(pair.second).primary == pair.first
+
+    pair.servers[pair.first].start()
+    pair.wait_linked(pair.second)
+
+
+async def test_a_store_asks_them_over_tls_with_the_certificate_of_its_machine(
+    pair: Pair, sentinels: list[RedisServer], ports: list[int]
+) -> None:
+    _until(lambda: all(_known(sentinel)[1:] == (1, 2) for sentinel in sentinels))
+    url = service_store_url(pair.settings).get_secret_value()
+    witness = connect_witness(url, [("127.0.0.1", port) for port in ports])
+    assert await witness.objection() == ""
+    for sentinel in sentinels[1:]:
+        sentinel.kill()
+    assert "1 of 3 Sentinels name this primary" in await witness.objection()
+    await witness.close()
+
+
+def _log(sentinel: RedisServer) -> str:
+    return sentinel.log_tail()
 
 
 def _until(is_so: Any) -> Any:

@@ -150,6 +150,9 @@ class ModelPeer:
         self.world.change()
         self._redis.primary = None
 
+    def allow_promotion(self) -> None:
+        raise AssertionError("there is no Sentinel in this world, and every replica is promotable")
+
     def hand_over(self, to: RedisAddress) -> None:
         assert self._redis.primary is None
         other = self.world.redis[to]

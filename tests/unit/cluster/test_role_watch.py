@@ -1,5 +1,6 @@
 """Who counts as the head, and when this machine's Redis is told to follow another one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from zejzl_ray.cluster.head_record import HeadRecord
@@ -60,6 +61,10 @@ class FakePeer:
         assert self.standing is not None
         self.standing = primary(self.standing.record)
 
+    def allow_promotion(self) -> None:
+        assert self.standing is not None
+        self.standing = replace(self.standing, is_promotable=True)
+
     def claim(self, record: HeadRecord, instead_of: HeadRecord | None) -> bool:
         if self.standing is None or self.standing.record != instead_of or self.is_refusing:
             return False
@@ -112,12 +117,23 @@ def test_one_that_follows_already_is_left_alone() -> None:
     assert judge("mainpc", MAINPC, found).to_follow is None
 
 
+def test_a_replica_may_be_promoted_when_it_has_heard_from_its_primary(tmp_path: Path) -> None:
+    started = replace(replica(MAINPC, FIRST), is_promotable=False)
+    peers = {MAINPC: FakePeer(), PC2: FakePeer(replace(started, is_linked=False))}
+    watch = watch_of_pc2(tmp_path, peers)
+    watch.look()
+    assert peers[PC2].standing == replace(started, is_linked=False)
+    peers[PC2].standing = started
+    watch.look()
+    assert peers[PC2].standing == replica(MAINPC, FIRST)
+
+
 def test_a_look_puts_redis_in_its_place_and_writes_it_down(tmp_path: Path) -> None:
     peers = {MAINPC: FakePeer(primary(FIRST)), PC2: FakePeer(primary(SECOND))}
     watching = watch(tmp_path, peers)
 
     assert watching.look() == SECOND
-    assert (tmp_path / ROLE_FILE).read_text() == "replicaof 10.0.0.2 6380\n"
+    assert (tmp_path / ROLE_FILE).read_text() == "replicaof 10.0.0.2 6380\nreplica-priority 0\n"
     peers[MAINPC].standing = primary(record(3, "mainpc"))
     assert watching.look() == record(3, "mainpc")
     assert (tmp_path / ROLE_FILE).read_text().startswith("# primary")

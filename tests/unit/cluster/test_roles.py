@@ -85,6 +85,11 @@ def test_a_handback_is_a_term_more_and_everything_else_as_it_was() -> None:
             2,
         ),
         ("rediss://a:1?replicas=x", "rediss://a:1?replicas=x", 0),
+        (
+            "rediss://h:6380?replicas=1&when_away=witness&sentinels=a,b,c",
+            "rediss://h:6380?replicas=1&when_away=witness&sentinels=a,b,c",
+            1,
+        ),
     ],
 )
 def test_who_stands_in_acknowledges_with_one_copy_whatever_was_said_of_two_machines(

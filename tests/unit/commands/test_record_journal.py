@@ -147,6 +147,18 @@ async def test_a_commit_that_did_not_happen_is_not_found() -> None:
     assert bench.get("b") is not None
 
 
+async def test_nobody_is_answered_by_what_the_store_never_acknowledged() -> None:
+    bench = Bench()
+    await bench.journal.open()
+    bench.store.lose = "after"  # it is written there, and perhaps nowhere else
+    with pytest.raises(StoreUnavailable):
+        await bench.put("a")
+    with pytest.raises(StoreUnavailable):
+        await bench.writer.submit(lambda draft: draft.get(Note, "a"), 1)
+    bench.store.lose = ""
+    assert await bench.writer.submit(lambda draft: draft.get(Note, "a"), 1) is not None
+
+
 async def test_a_commit_that_arrives_late_is_noticed_and_the_next_one_is_decided_again() -> None:
     bench = Bench()
     await bench.journal.open()

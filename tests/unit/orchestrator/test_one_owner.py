@@ -6,8 +6,8 @@ import pytest
 
 from tests.unit.orchestrator.bench import Bench
 from zejzl_ray.contracts.call import CallContext
-from zejzl_ray.contracts.orchestrator import Agent, AgentState, Heartbeat, RegisterAgent
-from zejzl_ray.errors import AgentHeld, AgentNotFound, StoreUnavailable
+from zejzl_ray.contracts.orchestrator import Agent, AgentState, Heartbeat, RegisterAgent, UpdateAgent
+from zejzl_ray.errors import AgentHeld, AgentNotFound, StoreUnavailable, VersionConflict
 from zejzl_ray.orchestrator import CoreOrchestrator
 
 CALL = CallContext()
@@ -91,3 +91,25 @@ async def test_who_comes_first_after_that_gets_the_name_and_the_other_is_told(be
 
     with pytest.raises(AgentNotFound):
         await renew(service, "one")
+
+
+async def test_nobody_is_refused_for_what_the_store_never_acknowledged(bench: Bench) -> None:
+    service = await bench.start()
+    before = await take(service, "one")
+    bench.store.fail_after = StoreUnavailable("written here, and nowhere else")
+    with pytest.raises(StoreUnavailable):
+        await change(service, before, "1")
+    bench.store.fail_before = StoreUnavailable("still")
+    with pytest.raises(StoreUnavailable):
+        await change(service, before, "2")
+    with pytest.raises(VersionConflict):
+        await change(service, before, "2")  # the store has taken a commit since
+    commits = bench.store.commits
+    with pytest.raises(VersionConflict):
+        await change(service, before, "2")
+    assert bench.store.commits == commits
+
+
+async def change(service: CoreOrchestrator, seen: Agent, value: str) -> Agent:
+    request = UpdateAgent(name="A", metadata={"value": value}, expected_revision=seen.revision)
+    return await service.update_agent(request, CALL)

@@ -50,7 +50,9 @@ async def test_a_bad_namespace_is_refused_before_anything_is_opened() -> None:
     "option", ["timeout_s=0", "timeout_s=x", "timeout_s=nan", "replicas=-1", "replicas=1.5", "when_away=hope"]
 )
 async def test_redis_options_out_of_range_are_refused(option: str) -> None:
-    assert "timeout_s, replicas or when_away" in await refused(f"redis://:pa55@127.0.0.1:1/0?{option}")
+    assert "timeout_s, replicas, when_away or sentinels" in await refused(
+        f"redis://:pa55@127.0.0.1:1/0?{option}"
+    )
 
 
 @pytest.mark.parametrize(
