@@ -95,7 +95,9 @@ class Conversation:
                 while line := await process.stdout.readline():
                     _, marker, answer = line.partition(MARKER.encode())
                     if marker:
-                        found: dict[str, Any] = orjson.loads(answer)
+                        found = orjson.loads(answer)
+                        if not isinstance(found, dict):
+                            raise ValueError
                         return found
                 status: int | None = await process.wait()
         except TimeoutError:

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
 
@@ -12,6 +12,13 @@ class Facts(BaseModel):
     """Base of all facts: frozen; a field that is not known is left out, since another version may have answered."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+def first_fault(error: ValidationError) -> str:
+    """Return the first thing that is wrong, in one line: place and what."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
 class Phase(StrEnum):
@@ -47,15 +54,17 @@ class Gpus(Facts):
 
 
 class Disk(Facts):
-    """Room in one place that a node writes to."""
+    """Room in one place that a node writes to; with ``error`` nobody could look."""
 
     use: str
     path: str
-    device: int
-    free_mib: float
-    total_mib: float
+    device: int = 0
+    free_mib: float = 0.0
+    total_mib: float = 0.0
     free_inodes: int | None = None
     is_writable: bool = True
+    is_directory: bool = True
+    error: str = ""
 
 
 class SecretFile(Facts):
@@ -73,7 +82,9 @@ class KeyFile(Facts):
 
     path: str
     mode: int
+    is_own: bool = True
     fits: bool | None = None
+    error: str | None = Field(default=None, description="why it cannot be read")
 
 
 class TlsFiles(Facts):
@@ -83,7 +94,8 @@ class TlsFiles(Facts):
     ca: str | None = None
     certificate: str | None = None
     key: KeyFile | None = None
-    own_name: str | None = None
+    own_name: str | None = Field(default=None, description="the machine that the directory says it is of")
+    errors: dict[str, str] = Field(default_factory=dict, description="file -> why it cannot be read")
 
 
 class RayProcess(Facts):
@@ -92,16 +104,58 @@ class RayProcess(Facts):
     name: str
     pid: int
     state: str
+    shared_mib: float | None = Field(default=None, description="shared memory that it has taken by now")
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it is there, but stopped where it stands."""
+        return self.state in ("T", "t")
+
+
+class RecordedPlan(Facts):
+    """What is relied on of the plan in ``node.json``."""
+
+    cluster_id: str = ""
+    role: str = ""
+    head_address: str = ""
+    node_ip: str = ""
+    redis_address: str | None = None
+    tls: dict[str, Any] | None = None
+    ports: dict[str, int | tuple[int, int] | None] = Field(default_factory=dict)
+
+
+class NodeRecord(Facts):
+    """What is relied on of ``node.json``."""
+
+    node: RecordedPlan
+    state: str = ""
+    note: str = ""
 
 
 class NodeFacts(Facts):
     """The Ray node of a machine: its record, whether its supervisor lives, its processes, the ends of its logs."""
 
-    record: dict[str, Any] | None = None
+    record: dict[str, Any] | None = Field(default=None, description="None: there is none, or it is damaged")
+    record_fault: str | None = Field(default=None, description="what is wrong with node.json")
     record_age_s: float | None = Field(default=None, description="since the record was last written")
-    is_supervised: bool = False
+    is_wanted: bool | None = Field(default=None, description="whether a node shall run; None: nobody knows")
+    is_supervised: bool | None = Field(
+        default=False, description="whether its supervisor lives; None: nobody knows"
+    )
     processes: tuple[RayProcess, ...] = ()
     logs: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_damaged(cls, found: Any) -> Any:
+        """A record of another shape is none, and why is kept: everybody below relies on the shape."""
+        if not isinstance(found, dict) or found.get("record") is None:
+            return found
+        try:
+            NodeRecord.model_validate(found["record"])
+        except ValidationError as error:
+            return {**found, "record": None, "record_fault": first_fault(error)}
+        return found
 
     @property
     def state(self) -> str:
@@ -143,7 +197,11 @@ class OwnFacts(Facts):
     data_dir: str = ""
     release: str | None = Field(default=None, description="the current one; None: none is installed")
     boot_age_s: float | None = None
-    settings: dict[str, str] = Field(default_factory=dict)
+    settings: dict[str, str] = Field(
+        default_factory=dict, description="what counts there: exported, or set by the start command"
+    )
+    unknown_settings: tuple[str, ...] = Field(default=(), description="exported names that are no setting")
+    failed: dict[str, str] = Field(default_factory=dict, description="what nobody could look at -> why")
     programs: Programs = Programs()
     gpus: Gpus = Gpus()
     disks: tuple[Disk, ...] = ()
@@ -285,6 +343,14 @@ class ClusterFacts(Facts):
     def head(self) -> MachineFacts:
         """The head, which after a takeover is not the one that the file declares."""
         return next((machine for machine in self.machines if machine.is_head), self.machines[0])
+
+    def knowing(self, part: str) -> tuple[tuple[MachineFacts, OwnFacts], ...]:
+        """Return those that could look at one part of themselves, and what they say."""
+        return tuple(
+            (machine, machine.own)
+            for machine in self.machines
+            if machine.own is not None and part not in machine.own.failed
+        )
 
     @property
     def answering(self) -> tuple[MachineFacts, ...]:

@@ -77,12 +77,18 @@ def judge(facts: ClusterFacts) -> Judgement:
     findings = [finding for check in CHECKS for finding in check.judge(facts)]
     if facts.phase is Phase.AFTER:
         findings += check_members(facts, tuple(findings))
-        findings += check_services(facts)
+        if not _is_store_frozen(facts):
+            findings += check_services(facts)
     findings = list(_causes(facts, findings))
     order = {machine.machine.name: index for index, machine in enumerate(facts.machines)}
     findings.sort(key=lambda finding: order.get(finding.machine, len(order)))
     names = tuple(check.name for check in CHECKS) + (_AFTER if facts.phase is Phase.AFTER else ())
     return Judgement(facts.phase, names, tuple(dict.fromkeys(findings)), _unknown(facts))
+
+
+def _is_store_frozen(facts: ClusterFacts) -> bool:
+    store = facts.head.own.node.process("gcs_server") if facts.head.own is not None else None
+    return store is not None and store.is_frozen
 
 
 def _causes(facts: ClusterFacts, findings: Iterable[Finding]) -> Iterable[Finding]:

@@ -30,10 +30,13 @@ from zejzl_ray.cluster_check.facts import (
     Gpus,
     Here,
     KeyFile,
+    NodeFacts,
+    OwnFacts,
     Phase,
     PortAnswer,
     Programs,
     RayAnswer,
+    RayNode,
     RayProcess,
     RedisAnswer,
     ReleaseHere,
@@ -105,6 +108,18 @@ FAULTS: dict[str, tuple[Spoil, str, str, str, str]] = {
     "another Ray": (
         _programs(ray=Command(path="/r", version="2.9.0")), "pc2", "version", "Ray is 2.9.0 here and 2.60.0", "2.60.0",
     ),
+    "a disk that nobody may look at": (
+        _disk(error="Permission denied"), "pc2", "disk", "cannot be looked at: Permission denied", "modes above",
+    ),
+    "a file in the place of the data directory": (_disk(is_directory=False), "pc2", "disk", "a file where", "Move"),
+    "a private key that nobody can read": (
+        _tls(key=_key(fits=None, error="Permission denied")), "pc2", "tls", "cannot be read: Permission", "chmod 600",
+    ),
+    "a private key of another user": (_tls(key=_key(is_own=False)), "pc2", "tls", "another user", "chown"),
+    "an authority that nobody can read": (
+        _tls(ca=None, errors={"ca.pem": "Permission denied"}), "pc2", "tls", "ca.pem cannot be read", "owner and mode",
+    ),
+    "certificates of another machine": (_tls(own_name="mainpc"), "pc2", "tls", "is of mainpc", "--force"),
     "no rsync": (_programs(rsync=None), "pc2", "rsync", "no rsync", "apt-get install rsync"),
     "a clock that is an hour ahead": (
         lambda facts: with_machine(facts, "pc2", clock=Clock(ahead_s=3600, uncertainty_s=0.1)),
@@ -747,3 +762,106 @@ def test_a_replica_is_no_fault_before_a_start_that_makes_it_the_primary() -> Non
     assert judge(before).findings == ()
     for facts in (stranger, after):
         assert any("is a replica" in finding.what for finding in judge(facts).findings)
+
+
+def test_what_nobody_could_look_at_is_not_judged() -> None:
+    nothing = OwnFacts(python="3.11.9", failed=dict.fromkeys(("programs", "gpus", "disks", "secrets", "tls"), "no"))
+    facts = with_machine(healthy(), "pc2", own=nothing.model_copy(update={"node": own_facts("pc2").node}))
+    facts = facts.model_copy(update={"fleet_gpus": {"pc2": ("RTX 3060",)}})
+
+    assert judge(facts).findings == ()
+
+
+def test_a_node_that_nobody_could_look_at_is_not_judged() -> None:
+    facts = missing(healthy(), "pc2", record=None)
+    assert "never started" in the_one(facts).what
+
+    assert judge(with_own(facts, "pc2", failed={"node": "no"}, node=NodeFacts())).findings == ()
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{"node": None}, {"node": [1]}, {"state": "up"}, {"node": {"ports": [1]}}, {"node": {"tls": "x"}},
+     {"node": {"ports": {"gcs": "x"}}}, {"node": {}, "state": 5}],
+)  # fmt: skip
+def test_a_record_of_another_shape_is_damaged(record: dict[str, Any]) -> None:
+    node = NodeFacts.model_validate({**own_facts("pc2").node.model_dump(), "record": record})
+
+    assert node.record is None
+    finding = the_one(with_own(healthy(), "pc2", node=node))
+    assert (finding.machine, finding.check) == ("pc2", "member")
+    assert "node.json is damaged" in finding.what
+    assert "never started" not in finding.what
+    gone = the_one(missing(healthy(), "pc2", record=None, record_fault=node.record_fault))
+    assert "node.json is damaged" in gone.what
+
+
+def test_a_node_without_its_record_is_named_and_so_is_a_lost_one() -> None:
+    node = own_facts("mainpc").node.model_copy(update={"record": None})
+    assert "its node runs, but node.json is missing" in the_one(with_own(healthy(), "mainpc", node=node)).what
+
+    lost = missing(healthy(), "pc2", record=None, is_wanted=True)
+    assert "node.json is gone" in the_one(lost).what
+    stopped = missing(healthy(), "pc2", record=None, is_wanted=False)
+    assert "it was stopped" in the_one(stopped).what
+
+
+@pytest.mark.parametrize(("is_supervised", "count"), [(False, 1), (None, 0), (True, 0)])
+def test_a_node_whose_supervisor_was_killed_is_named(is_supervised: bool | None, count: int) -> None:
+    node = own_facts("pc2").node.model_copy(update={"is_supervised": is_supervised})
+
+    findings = judge(with_own(healthy(), "pc2", node=node)).findings
+
+    assert len(findings) == count
+    assert all("supervisor of its node does not run" in finding.what for finding in findings)
+
+
+def test_a_frozen_control_store_is_the_one_cause() -> None:
+    node = own_facts("mainpc").node
+    processes = tuple(
+        process.model_copy(update={"state": "T"}) if process.name == "gcs_server" else process
+        for process in node.processes
+    )
+    facts = with_own(healthy(), "mainpc", node=node.model_copy(update={"processes": processes}))
+    facts = facts.model_copy(update={"ray": None, "services": ServicesAnswer(error="no answer in time")})
+
+    assert "control store is frozen" in the_one(facts).what
+
+
+@pytest.mark.parametrize(
+    ("node", "what"),
+    [
+        ({"labels": {"zejzl.io/machine": "pc3"}}, "pc3, a node at 10.0.0.9, is in the Ray cluster"),
+        ({"labels": None}, "a node without a name, at 10.0.0.9"),
+        ({"labels": {"zejzl.io/machine": "pc2"}}, "says that it is pc2, which is at 192.168.1.11"),
+    ],
+)
+def test_a_node_that_the_file_does_not_know_is_named(node: dict[str, Any], what: str) -> None:
+    record = own_facts("pc2").node.record or {}
+    placed = {**record, "node": {**record["node"], "node_ip": "192.168.1.11"}}
+    facts = with_own(healthy(), "pc2", node=own_facts("pc2").node.model_copy(update={"record": placed}))
+    assert facts.ray is not None
+    assert facts.ray.nodes is not None
+    stranger = RayNode(node_id="9", node_ip="10.0.0.9", state="ALIVE", **node)
+    dead = stranger.model_copy(update={"state": "DEAD"})
+    known = facts.ray.nodes
+
+    assert judge(facts.model_copy(update={"ray": RayAnswer(nodes=(*known, dead))})).is_well
+    assert what in the_one(facts.model_copy(update={"ray": RayAnswer(nodes=(*known, stranger))})).what
+
+
+@pytest.mark.parametrize(
+    ("free_mib", "held_mib", "is_fault"),
+    [(8000, 1, False), (0, 1, True), (50, 1, True), (0, 256, False), (70, 1, False), (0, None, True), (1, None, False)],
+)
+def test_a_running_node_finds_its_shared_memory_full(
+    free_mib: float, held_mib: float | None, is_fault: bool
+) -> None:
+    shared = Disk(use="shared memory", path="/dev/shm", device=2, free_mib=free_mib, total_mib=256)
+    node = own_facts("pc2").node
+    raylet = node.processes[0].model_copy(update={"shared_mib": held_mib})
+    facts = with_own(
+        healthy(), "pc2", disks=(shared,), node=node.model_copy(update={"processes": (raylet,)})
+    )
+
+    assert [finding.check for finding in judge(facts).findings] == ["disk"] * is_fault

@@ -29,7 +29,7 @@ def check_tls_setting(facts: ClusterFacts) -> Iterator[Finding]:
 
 def check_certificates(facts: ClusterFacts) -> Iterator[Finding]:
     """Present, fitting its key, of the one authority, valid now and for 30 days more, made out to its address."""
-    using = [found for found in facts.answering if found.own is not None and not _is_off(facts, found)]
+    using = [found for found, _ in facts.knowing("tls") if not _is_off(facts, found)]
     yield from _authorities(facts, using)
     for machine in using:
         if machine.own is not None:
@@ -74,6 +74,17 @@ def _machine(machine: MachineFacts, own: OwnFacts, now_s: float, *, is_issuer: b
     if tls.key is not None and tls.key.mode & 0o077:
         what = f"others may read its private key: {tls.key.path} has the mode {tls.key.mode:04o}"
         yield Finding(name, "tls", what, f"Run there: chmod 600 {tls.key.path}")
+    if tls.key is not None and not tls.key.is_own:
+        what = f"its private key {tls.key.path} belongs to another user"
+        yield Finding(name, "tls", what, f"Run there: chown $USER {tls.key.path}")
+    elif tls.key is not None and tls.key.error:
+        what = f"its private key {tls.key.path} cannot be read: {tls.key.error}"
+        yield Finding(name, "tls", what, f"Run there: chmod 600 {tls.key.path}")
+    for file, error in tls.errors.items():
+        what = f"{tls.directory}/{file} cannot be read: {error}"
+        yield Finding(name, "tls", what, f"Look there at owner and mode of {tls.directory}/{file}.")
+    if tls.errors:
+        return
     if tls.certificate is None:
         yield Finding(name, "tls", f"there is no certificate of {name} in {tls.directory}", remedy)
         return
@@ -93,6 +104,9 @@ def _machine(machine: MachineFacts, own: OwnFacts, now_s: float, *, is_issuer: b
     except (ValueError, InvalidInput):
         yield Finding(name, "tls", f"a certificate in {tls.directory} cannot be read", again)
         return
+    if tls.own_name != name:
+        is_of = f"is of {tls.own_name}" if tls.own_name else "does not say of which machine it is"
+        yield Finding(name, "tls", f"{tls.directory} {is_of}: the file machine in it must hold {name}", again)
     if not is_issued_by(certificate, authority):
         yield Finding(name, "tls", "its certificate is not of the authority beside it", again)
     yield from _times(name, certificate, now_s)
