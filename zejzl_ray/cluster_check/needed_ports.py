@@ -100,7 +100,10 @@ def loopback_ports(own: OwnFacts, *, is_head: bool) -> tuple[NeededPort, ...]:
 
 
 def gcs_port(own: OwnFacts) -> int:
-    """Return where the head's control store listens."""
+    """Return where the head's control store listens: where it was started, else where it would be."""
+    port = str((_running_node(own) or {}).get("head_address") or "").rpartition(":")[2]
+    if port.isdecimal() and own.node.process("gcs_server") is not None:
+        return int(port)
     return _number(own.settings, "RAY_PORT", GCS_PORT)
 
 

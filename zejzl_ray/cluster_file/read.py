@@ -12,6 +12,7 @@ from zejzl_ray.cluster_file.key_file import key_file_fault
 from zejzl_ray.cluster_file.machine_names import HEAD_COMMANDS, WORKER_COMMANDS, MachineNames, PlacedAddress
 from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
 from zejzl_ray.cluster_file.release import read_carried_release
+from zejzl_ray.cluster_file.start_command import StartCommand
 from zejzl_ray.errors import InvalidInput
 from zejzl_ray.fleet.document import Items, Node, Scalar, Table, kind_of
 from zejzl_ray.fleet.finding import Finding, Place, error
@@ -68,6 +69,11 @@ def _read(
     return ReadClusterFile(cluster, ())
 
 
+def _settings_of(command: StartCommand | None) -> dict[str, str]:
+    environment = command.environment if command is not None else {}
+    return {name: value for name, value in environment.items() if name.startswith("ZEJZL_")}
+
+
 class _Reader:
     """Goes through the fields in turn; what is wrong is collected, and reading goes on."""
 
@@ -89,7 +95,7 @@ class _Reader:
         proxy = self._optional_text(auth, "ssh_proxy_command")
         self._counts(len(workers))
         names = MachineNames(self._root, self._names, self._say)
-        command, head_name, worker_names = names.read(head, workers)
+        command, worker_command, head_name, worker_names = names.read(head, workers)
         copied = self._copied()
         program = command.program if command is not None else None
         return ClusterFile(
@@ -102,11 +108,8 @@ class _Reader:
             ssh_user=user,
             ssh_private_key=key,
             ssh_proxy_command=proxy or None,
-            environment={
-                name: value
-                for name, value in (command.environment if command is not None else {}).items()
-                if name.startswith("ZEJZL_")
-            },
+            environment=_settings_of(command),
+            worker_environment=_settings_of(worker_command),
             copied=copied,
             carried_release=read_carried_release(self._root, copied, program, self._say),
             head_start=names.start_text(HEAD_COMMANDS) if command is not None else "",

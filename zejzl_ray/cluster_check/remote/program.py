@@ -99,5 +99,6 @@ def settings(names: List[str]) -> Dict[str, str]:
     for name in names:
         text = os.environ.get(name)
         if text and name.startswith("ZEJZL_"):
-            found[name[6:]] = re.sub(r"(://[^/?#@:]*:)[^/@]*@", r"\1***@", text)[:2000]
+            text = re.sub(r"(://[^/?#@:]*:)[^/@]*@", r"\1***@", text)[:2000]
+            found[name[6:]] = re.sub(r"(password=)[^&]*", r"\1***", text)
     return found
