@@ -13,7 +13,7 @@ from tests.hosts.ray_cluster import CLUSTER_FILE, DATA_DIR, RayCluster, provide_
 from tests.hosts.waiting import wait_until
 
 _LIMIT_S = 90.0
-_SECRETS = ("ray_token", "redis_password", "security_key")
+_SECRETS = ("ray_token", "redis_password", "security_key", "token")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -319,6 +319,9 @@ class Here(Facts):
 
     machine: str = ""
     has_rsync: bool = True
+    unmounted: dict[str, str] = Field(
+        default_factory=dict, description="source of file_mounts -> why it cannot be copied"
+    )
     secret_digests: dict[str, str] = Field(default_factory=dict, description="name -> keyed digest")
     release: ReleaseHere | None = Field(default=None, description="None: the file carries none")
     redis_url: str = Field(default="", description="of the store, without a password; empty: none on Redis")

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import os
 import secrets
 import shutil
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from zejzl_ray.cluster.this_machine import own_addresses
@@ -206,9 +208,24 @@ class Gathering:
         return Here(
             machine=name,
             has_rsync=shutil.which("rsync") is not None,
+            unmounted=_unmounted(self._cluster.copied.values()),
             secret_digests=digests,
             release=carried_here(self._cluster.carried_release),
         )
+
+
+def _unmounted(paths: Iterable[Path]) -> dict[str, str]:
+    found = {}
+    for path in paths:
+        try:
+            path.stat()
+            if not os.access(path, os.R_OK):
+                found[str(path)] = "cannot be read"
+        except FileNotFoundError:
+            found[str(path)] = "is not there"
+        except OSError as error:
+            found[str(path)] = f"cannot be looked at ({error.strerror})"
+    return found
 
 
 def carried_here(release: CarriedRelease | None) -> ReleaseHere | None:

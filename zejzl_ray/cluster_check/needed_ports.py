@@ -104,7 +104,12 @@ def gcs_port(own: OwnFacts) -> int:
     port = str((_running_node(own) or {}).get("head_address") or "").rpartition(":")[2]
     if port.isdecimal() and own.node.process("gcs_server") is not None:
         return int(port)
-    return _number(own.settings, "RAY_PORT", GCS_PORT)
+    return gcs_port_of(own.settings)
+
+
+def gcs_port_of(settings: dict[str, str]) -> int:
+    """Return where the head's control store would listen by these settings."""
+    return _number(settings, "RAY_PORT", GCS_PORT)
 
 
 def dashboard_port(own: OwnFacts) -> int:

@@ -91,6 +91,10 @@ def _tls(**changes: Any) -> Spoil:
     return lambda facts: with_own(facts, "pc2", tls=own_facts("pc2").tls.model_copy(update=changes))
 
 
+def _settings(**changes: str) -> Spoil:
+    return lambda facts: with_own(facts, "pc2", settings=changes)
+
+
 def _key(**changes: Any) -> KeyFile:
     return KeyFile(**{"path": f"{DATA}/tls/pc2.key", "mode": 0o600, "fits": True, **changes})
 
@@ -120,6 +124,39 @@ FAULTS: dict[str, tuple[Spoil, str, str, str, str]] = {
         _tls(ca=None, errors={"ca.pem": "Permission denied"}), "pc2", "tls", "ca.pem cannot be read", "owner and mode",
     ),
     "certificates of another machine": (_tls(own_name="mainpc"), "pc2", "tls", "is of mainpc", "--force"),
+    "a port that is none": (_settings(RAY_PORT="abc"), "pc2", "setting", "ZEJZL_RAY_PORT: Input should", ".bashrc"),
+    "a range that is none": (_settings(MAIL_PORTS="zz"), "pc2", "setting", "ZEJZL_MAIL_PORTS", ".bashrc"),
+    "video memory that is none": (_settings(VRAM_MIB="lots"), "pc2", "setting", "ZEJZL_VRAM_MIB: 'lots'", "mainpc="),
+    "simulated cards that are none": (_settings(SIMULATED_GPUS="x"), "pc2", "gpu", "", "RTX 4090:24564"),
+    "one port for two": (
+        _settings(RAY_NODE_MANAGER_PORT="6379"), "pc2", "setting", "both name port 6379", "Give each its own",
+    ),
+    "a range with a port in it": (
+        _settings(RAY_WORKER_PORTS="6000-7000"), "pc2", "setting", "inside ZEJZL_RAY_WORKER_PORTS", "Give each",
+    ),
+    "another port of the head": (
+        _settings(RAY_PORT="6400"), "pc2", "setting", "looks for the head at port 6400, and the head's is 6379", "same",
+    ),
+    "settings that do not fit together": (
+        _settings(REQUIRE_AUTH="false"), "pc2", "setting", "REQUIRE_AUTH=false counts with", ".bashrc",
+    ),
+    "a misspelt setting": (
+        lambda facts: with_own(facts, "pc2", unknown_settings=("ZEJZL_STORE_ULR", "ZEJZL_OF_MINE", "ZEJZL_NODE_MARKER")),
+        "pc2", "setting", "ZEJZL_STORE_ULR is set, and is no setting", "ZEJZL_STORE_URL",
+    ),
+    "a store that cannot be parsed": (
+        _settings(STORE_URL="redis://h:x"), "pc2", "setting", "ZEJZL_STORE_URL: the Redis", "redis://host",
+    ),
+    "a file to copy that is not there": (
+        lambda facts: facts.model_copy(
+            update={"here": facts.here.model_copy(update={"unmounted": {"/home/me/x": "is not there"}})}
+        ),
+        "mainpc", "mount", "/home/me/x, which `ray up` is to copy, is not there", "file_mounts",
+    ),
+    "another credential of the administrator": (
+        lambda facts: with_secret(facts, "pc2", "token", digest="other"),
+        "pc2", "secret", "its administrator's credential differs from that of mainpc", "Copy token",
+    ),
     "no rsync": (_programs(rsync=None), "pc2", "rsync", "no rsync", "apt-get install rsync"),
     "a clock that is an hour ahead": (
         lambda facts: with_machine(facts, "pc2", clock=Clock(ahead_s=3600, uncertainty_s=0.1)),
@@ -287,7 +324,7 @@ def test_a_planted_fault_is_named_alone(name: str, phase: Phase) -> None:
     assert not judge(spoil(healthy(phase))).is_well
 
 
-@pytest.mark.parametrize("name", ["ray_token", "redis_password", "security_key"])
+@pytest.mark.parametrize("name", ["ray_token", "redis_password", "security_key", "token"])
 def test_before_the_start_a_worker_may_lack_what_is_brought_to_it(name: str) -> None:
     def without(facts: ClusterFacts, machine: str) -> ClusterFacts:
         return with_secret(facts, machine, name, state="missing", digest=None, mode=None)
@@ -865,3 +902,35 @@ def test_a_running_node_finds_its_shared_memory_full(
     )
 
     assert [finding.check for finding in judge(facts).findings] == ["disk"] * is_fault
+
+
+def test_a_secret_that_is_brought_elsewhere_than_it_is_looked_for_is_missing() -> None:
+    facts = with_secret(healthy(Phase.BEFORE), "pc2", "ray_token", state="missing", digest=None, mode=None)
+    assert judge(facts).is_well
+    for home, is_well in (("/home/me", True), ("/root", False)):
+        own = own_facts("pc2")
+        disks = (*own.disks, own.disks[0].model_copy(update={"use": "home", "path": home}))
+        assert judge(with_own(facts, "pc2", disks=disks)).is_well is is_well
+
+
+def test_a_secret_that_is_missing_here_is_one_finding() -> None:
+    facts = with_secret(healthy(), "mainpc", "token", state="missing", digest=None, mode=None)
+    unmounted = {f"{DATA}/token": "is not there"}
+
+    facts = facts.model_copy(update={"here": facts.here.model_copy(update={"unmounted": unmounted})})
+    assert the_one(facts).check == "secret"
+
+
+def test_who_does_not_bring_the_credential_along_does_not_need_it() -> None:
+    facts = with_secret(healthy(), "pc2", "token", state="missing", digest=None, mode=None)
+    assert the_one(facts).check == "secret"
+    copied = {path: here for path, here in CLUSTER.copied.items() if not path.endswith("/token")}
+
+    assert judge(facts.model_copy(update={"cluster": CLUSTER.model_copy(update={"copied": copied})})).is_well
+
+
+def test_a_worker_that_is_told_the_port_may_have_another_set() -> None:
+    cluster = CLUSTER.model_copy(update={"worker_start": "zejzl node start --address $RAY_HEAD_IP:6379"})
+    facts = with_own(healthy(), "pc2", settings={"RAY_PORT": "6400"})
+
+    assert judge(facts.model_copy(update={"cluster": cluster})).is_well

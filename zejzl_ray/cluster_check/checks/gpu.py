@@ -6,7 +6,9 @@ from typing import Final
 from zejzl_ray.cluster_check.facts import ClusterFacts, Gpus
 from zejzl_ray.cluster_check.finding import Finding
 from zejzl_ray.errors import SettingsInvalid
+from zejzl_ray.machine.gpus import ALL_CARDS, parse_cards
 from zejzl_ray.machine.settings import for_machine
+from zejzl_ray.machine.simulated import SimulatedBackend
 
 _REMEDY: Final = (
     "Install or mend the NVIDIA driver there until `nvidia-smi` lists the cards; often a restart does it."
@@ -20,6 +22,9 @@ def check_gpus(facts: ClusterFacts) -> Iterator[Finding]:
         try:
             named = for_machine(own.settings.get("GPU_CARDS", ""), name)
             simulated = for_machine(own.settings.get("SIMULATED_GPUS", ""), name)
+            if simulated:
+                SimulatedBackend(simulated, name)
+            parse_cards(named or ALL_CARDS)
         except SettingsInvalid as error:
             yield Finding(name, "gpu", error.message.rstrip("."), error.remedy)
             continue
