@@ -234,8 +234,19 @@ class PortAnswer(Facts):
     error: str | None = None
 
 
+class SentinelAnswer(Facts):
+    """What one Sentinel says: well, unknown (no such primary), password, silent."""
+
+    address: str
+    state: str
+    error: str | None = None
+
+
 class RedisAnswer(Facts):
-    """What became of a log-in to Redis: well, password, tls, refused, timeout, loading, no client, error."""
+    """What became of a log-in to Redis: well, password, tls, refused, timeout, loading, no client, sentinel, error.
+
+    None stands for what nobody may ask.
+    """
 
     state: str
     error: str | None = None
@@ -245,6 +256,15 @@ class RedisAnswer(Facts):
     has_password: bool = True
     is_appending: bool = True
     append_error: bool = False
+    is_linked: bool | None = Field(
+        default=None, description="a replica's: whether it hears from its primary"
+    )
+    replicas: int | None = Field(default=None, description="that have everything but the last moments")
+    fsync: str | None = Field(default=None, description="appendfsync")
+    eviction: str | None = Field(default=None, description="maxmemory-policy")
+    knows_ray: bool | None = Field(default=None, description="whether Ray's own user is let in, with TLS")
+    sentinels: tuple[SentinelAnswer, ...] = ()
+    meant_to_follow: str = Field(default="", description="what redis_role.conf says: host:port")
 
 
 class MachineFacts(Facts):
@@ -258,6 +278,9 @@ class MachineFacts(Facts):
     clock: Clock | None = None
     shell_clock: Clock | None = None
     redis: RedisAnswer | None = None
+    replica: RedisAnswer | None = Field(
+        default=None, description="its own Redis, where that is meant to follow another"
+    )
     local_ports: dict[int, PortAnswer] = Field(default_factory=dict, description="on loopback")
     outer_ports: dict[int, PortAnswer] = Field(default_factory=dict, description="on the machine's address")
     unanswered: dict[str, str] = Field(default_factory=dict, description="question -> why there is no answer")

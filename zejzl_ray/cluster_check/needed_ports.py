@@ -13,6 +13,7 @@ RAYS_OWN: Final = "Ray's own ports"
 MAIL: Final = "mail of hosts of agents"
 _BETWEEN: Final = tuple(port for port in RAY_PORTS if port.caller in ("all machines", "the head's dashboard"))
 _RANGE: Final = "worker_ports"
+_SENTINEL_PORT: Final = 26379
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,19 @@ def redis_place(url: str) -> tuple[str, int, bool] | None:
         if parts.scheme not in ("redis", "rediss") or not parts.hostname:
             return None
         return parts.hostname, parts.port or REDIS_PORT, parts.scheme == "rediss"
+    except ValueError:
+        return None
+
+
+def sentinels_of(url: str) -> tuple[str, tuple[tuple[str, int], ...], bool] | None:
+    """Return the name of the primary, the Sentinels that watch it, and whether TLS is spoken; None without any."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme != "redis+sentinel":
+            return None
+        places = [urlsplit(f"//{text}") for text in parts.netloc.rpartition("@")[2].split(",")]
+        found = tuple((place.hostname or "", place.port or _SENTINEL_PORT) for place in places)
+        return parts.path.strip("/").partition("/")[0], found, "ssl=true" in parts.query
     except ValueError:
         return None
 

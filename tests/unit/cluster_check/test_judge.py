@@ -45,7 +45,7 @@ from zejzl_ray.cluster_check.facts import (
 )
 from zejzl_ray.cluster_check.finding import HERE, Finding
 from zejzl_ray.cluster_check.judge import judge
-from zejzl_ray.cluster_check.needed_ports import store_url
+from zejzl_ray.cluster_check.needed_ports import sentinels_of, store_url
 from zejzl_ray.cluster_file.model import CarriedRelease, DeclaredMachine
 
 Spoil = Callable[[ClusterFacts], ClusterFacts]
@@ -89,6 +89,27 @@ def _disk(**changes: Any) -> Spoil:
 
 def _tls(**changes: Any) -> Spoil:
     return lambda facts: with_own(facts, "pc2", tls=own_facts("pc2").tls.model_copy(update=changes))
+
+
+def _redis(**changes: Any) -> Spoil:
+    answer = RedisAnswer.model_validate({"state": "well", **changes})
+
+    def spoil(facts: ClusterFacts) -> ClusterFacts:
+        for name in ADDRESSES:
+            facts = with_machine(facts, name, redis=answer)
+        return facts
+
+    return spoil
+
+
+def _replica(**changes: Any) -> Spoil:
+    fields = {"state": "well", "meant_to_follow": "192.168.1.10:6380", **changes}
+    return lambda facts: with_machine(facts, "pc2", replica=RedisAnswer.model_validate(fields))
+
+
+def _with_store(facts: ClusterFacts, url: str) -> ClusterFacts:
+    cluster = CLUSTER.model_copy(update={"environment": {"ZEJZL_STORE_URL": url}})
+    return facts.model_copy(update={"cluster": cluster})
 
 
 def _settings(**changes: str) -> Spoil:
@@ -252,6 +273,39 @@ FAULTS: dict[str, tuple[Spoil, str, str, str, str]] = {
     "Redis that is a replica": (
         lambda facts: with_machine(facts, "mainpc", redis=RedisAnswer(state="well", role="slave")),
         "mainpc", "redis", "is a replica", "primary",
+    ),
+    "Redis that acknowledges too soon": (
+        _redis(fsync="everysec"), "mainpc", "redis", "appendfsync is everysec", "appendfsync always",
+    ),
+    "Redis that forgets": (_redis(eviction="allkeys-lru"), "mainpc", "redis", "drops state", "noeviction"),
+    "Redis without Ray's user": (_redis(knows_ray=False), "mainpc", "redis", "Ray's user", "redis_gcs_user.conf"),
+    "a replica that does not run": (_replica(state="refused"), "pc2", "redis", "does not run", "systemctl start"),
+    "a replica that hears nothing": (
+        _replica(role="slave", is_linked=False), "pc2", "redis", "does not hear from it", "log says why",
+    ),
+    "a replica that is none": (_replica(role="master"), "pc2", "redis", "but is a primary", "Restart Redis"),
+    "a replica with another password": (_replica(state="password"), "pc2", "redis", "another password", "node token"),
+    "a replica that is not there": (
+        lambda facts: _redis(replicas=0)(_with_store(facts, "rediss://192.168.1.10:6380?replicas=1")),
+        "mainpc", "redis", "0 of 1 replicas follow", "MainPC off",
+    ),
+    "a Sentinel that is silent": (
+        lambda facts: _redis(sentinels=({"address": "192.168.1.10:26379", "state": "silent"},))(
+            _with_store(facts, "redis+sentinel://192.168.1.10,192.168.1.11/zejzl")
+        ),
+        "mainpc", "redis", "the Sentinel at 192.168.1.10:26379 does not answer", "Start it",
+    ),
+    "a Sentinel that knows another primary": (
+        lambda facts: _redis(state="sentinel", sentinels=({"address": "h:26379", "state": "unknown"},))(
+            _with_store(facts, "redis+sentinel://h/zejzl")
+        ),
+        "mainpc", "redis", "does not know the primary zejzl", "sentinel monitor zejzl",
+    ),
+    "a wrong password behind Sentinels": (
+        lambda facts: with_machine(
+            _with_store(facts, "redis+sentinel://h/zejzl"), "pc2", redis=RedisAnswer(state="password")
+        ),
+        "pc2", "redis", "the primary zejzl of the Sentinels refuses the password", "redis_password",
     ),
     "a name that means the machine itself": (
         lambda facts: with_machine(facts, "pc2", addresses=("127.0.1.1", "192.168.1.11")),
@@ -934,3 +988,25 @@ def test_a_worker_that_is_told_the_port_may_have_another_set() -> None:
     facts = with_own(healthy(), "pc2", settings={"RAY_PORT": "6400"})
 
     assert judge(facts.model_copy(update={"cluster": cluster})).is_well
+
+
+def test_replicas_that_follow_and_what_nobody_may_ask_are_no_fault() -> None:
+    facts = _with_store(healthy(), "rediss://192.168.1.10:6380?replicas=1")
+
+    well = {"fsync": "always", "eviction": "noeviction", "knows_ray": True, "replicas": 1, "role": "master"}
+    assert judge(_redis(**well)(_replica(role="slave", is_linked=True)(facts))).is_well
+    assert judge(_redis()(_replica(state="loading")(facts))).is_well
+    away = _redis(replicas=0)(with_machine(facts, "pc2", own=None, ssh_fault=SshFault(cause="x", what="x", remedy="x")))
+    assert {finding.check for finding in judge(away).findings} == {"ssh"}
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("redis+sentinel://u@a,b:1/p/0?ssl=true", ("p", (("a", 26379), ("b", 1)), True)),
+        ("redis+sentinel://a:x/p", None),
+        ("rediss://h", None),
+    ],
+)
+def test_sentinels_are_read_from_the_url(url: str, found: Any) -> None:
+    assert sentinels_of(url) == found

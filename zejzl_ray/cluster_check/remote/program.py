@@ -27,7 +27,7 @@ from zejzl_ray.cluster_check.remote.files import (
 from zejzl_ray.cluster_check.remote.network import Listeners, connect_all
 from zejzl_ray.cluster_check.remote.node import boot_age_s, node
 from zejzl_ray.cluster_check.remote.programs import gpus, programs, shell_time_s
-from zejzl_ray.cluster_check.remote.services import ask_ray, ask_redis, ask_services
+from zejzl_ray.cluster_check.remote.services import ask_ray, ask_redis, ask_replica, ask_services
 
 MARKER = "ZEJZL-CHECK:"
 
@@ -42,6 +42,7 @@ def main() -> None:
         "listen": listeners.listen,
         "connect": connect_all,
         "redis": ask_redis,
+        "replica": ask_replica,
         "ray": ask_ray,
         "services": ask_services,
     }
