@@ -176,7 +176,7 @@ class NodeFacts(Facts):
     def is_head(self) -> bool:
         """Whether it is, or is about to be again, the head: it was started as such, or has taken over."""
         role = ((self.record or {}).get("node") or {}).get("role")
-        return self.process("gcs_server") is not None or (self.is_supervised and role == "head")
+        return self.process("gcs_server") is not None or (self.is_supervised is True and role == "head")
 
     @property
     def redis_url(self) -> str:
@@ -256,9 +256,7 @@ class RedisAnswer(Facts):
     has_password: bool = True
     is_appending: bool = True
     append_error: bool = False
-    is_linked: bool | None = Field(
-        default=None, description="a replica's: whether it hears from its primary"
-    )
+    is_linked: bool | None = Field(default=None, description="a replica's: whether it hears from its primary")
     replicas: int | None = Field(default=None, description="that have everything but the last moments")
     fsync: str | None = Field(default=None, description="appendfsync")
     eviction: str | None = Field(default=None, description="maxmemory-policy")

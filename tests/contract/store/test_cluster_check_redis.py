@@ -25,7 +25,9 @@ def _question(server: RedisServer, **more: Any) -> dict[str, Any]:
 
 
 def test_a_primary_says_how_it_keeps_what_it_has() -> None:
-    with RedisServer(password="word", appendfsync="everysec", settings=("maxmemory-policy allkeys-lru",)) as server:
+    with RedisServer(
+        password="word", appendfsync="everysec", settings=("maxmemory-policy allkeys-lru",)
+    ) as server:
         found = services.ask_redis(_question(server))
 
     assert (found["state"], found["role"], found["is_appending"]) == ("well", "master", True)

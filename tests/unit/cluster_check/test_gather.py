@@ -102,6 +102,8 @@ async def test_after_the_start_nobody_listens_in_the_place_of_ray(cluster: Clust
     [
         (("sh", "-c", "echo 'me@x: Permission denied (publickey).' >&2; exit 255"), "key"),
         (("no-such-program",), "ssh"),
+        (("sh", "-c", "echo This account is currently not available.; exit 1"), "shell"),
+        (("sh", "-c", "exit 0"), "shell"),
         ((sys.executable, "-c", "print('ZEJZL-CHECK:[1')"), "ssh"),
     ],
 )
@@ -320,4 +322,7 @@ async def test_an_answer_that_cannot_be_used_is_said_and_judged_no_further(
 
     assert facts.head.own is None
     assert facts.head.ssh_fault is not None
-    assert {finding.check for finding in judge(facts).findings if finding.machine == "pc2"} <= {"ssh", "loopback"}
+    assert {finding.check for finding in judge(facts).findings if finding.machine == "pc2"} <= {
+        "ssh",
+        "loopback",
+    }

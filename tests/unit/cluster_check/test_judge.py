@@ -162,7 +162,9 @@ FAULTS: dict[str, tuple[Spoil, str, str, str, str]] = {
         _settings(REQUIRE_AUTH="false"), "pc2", "setting", "REQUIRE_AUTH=false counts with", ".bashrc",
     ),
     "a misspelt setting": (
-        lambda facts: with_own(facts, "pc2", unknown_settings=("ZEJZL_STORE_ULR", "ZEJZL_OF_MINE", "ZEJZL_NODE_MARKER")),
+        lambda facts: with_own(
+            facts, "pc2", unknown_settings=("ZEJZL_STORE_ULR", "ZEJZL_OF_MINE", "ZEJZL_NODE_MARKER")
+        ),
         "pc2", "setting", "ZEJZL_STORE_ULR is set, and is no setting", "ZEJZL_STORE_URL",
     ),
     "a store that cannot be parsed": (
@@ -283,7 +285,7 @@ FAULTS: dict[str, tuple[Spoil, str, str, str, str]] = {
     "a replica that hears nothing": (
         _replica(role="slave", is_linked=False), "pc2", "redis", "does not hear from it", "log says why",
     ),
-    "a replica that is none": (_replica(role="master"), "pc2", "redis", "but is a primary", "Restart Redis"),
+    "a replica that is none": (_replica(role="master"), "pc2", "redis", "but is a primary", "drops what it has"),
     "a replica with another password": (_replica(state="password"), "pc2", "redis", "another password", "node token"),
     "a replica that is not there": (
         lambda facts: _redis(replicas=0)(_with_store(facts, "rediss://192.168.1.10:6380?replicas=1")),
@@ -856,7 +858,9 @@ def test_a_replica_is_no_fault_before_a_start_that_makes_it_the_primary() -> Non
 
 
 def test_what_nobody_could_look_at_is_not_judged() -> None:
-    nothing = OwnFacts(python="3.11.9", failed=dict.fromkeys(("programs", "gpus", "disks", "secrets", "tls"), "no"))
+    nothing = OwnFacts(
+        python="3.11.9", failed=dict.fromkeys(("programs", "gpus", "disks", "secrets", "tls"), "no")
+    )
     facts = with_machine(healthy(), "pc2", own=nothing.model_copy(update={"node": own_facts("pc2").node}))
     facts = facts.model_copy(update={"fleet_gpus": {"pc2": ("RTX 3060",)}})
 
@@ -943,7 +947,15 @@ def test_a_node_that_the_file_does_not_know_is_named(node: dict[str, Any], what:
 
 @pytest.mark.parametrize(
     ("free_mib", "held_mib", "is_fault"),
-    [(8000, 1, False), (0, 1, True), (50, 1, True), (0, 256, False), (70, 1, False), (0, None, True), (1, None, False)],
+    [
+        (8000, 1, False),
+        (0, 1, True),
+        (50, 1, True),
+        (0, 256, False),
+        (70, 1, False),
+        (0, None, True),
+        (1, None, False),
+    ],
 )
 def test_a_running_node_finds_its_shared_memory_full(
     free_mib: float, held_mib: float | None, is_fault: bool
@@ -951,9 +963,7 @@ def test_a_running_node_finds_its_shared_memory_full(
     shared = Disk(use="shared memory", path="/dev/shm", device=2, free_mib=free_mib, total_mib=256)
     node = own_facts("pc2").node
     raylet = node.processes[0].model_copy(update={"shared_mib": held_mib})
-    facts = with_own(
-        healthy(), "pc2", disks=(shared,), node=node.model_copy(update={"processes": (raylet,)})
-    )
+    facts = with_own(healthy(), "pc2", disks=(shared,), node=node.model_copy(update={"processes": (raylet,)}))
 
     assert [finding.check for finding in judge(facts).findings] == ["disk"] * is_fault
 
@@ -996,7 +1006,9 @@ def test_replicas_that_follow_and_what_nobody_may_ask_are_no_fault() -> None:
     well = {"fsync": "always", "eviction": "noeviction", "knows_ray": True, "replicas": 1, "role": "master"}
     assert judge(_redis(**well)(_replica(role="slave", is_linked=True)(facts))).is_well
     assert judge(_redis()(_replica(state="loading")(facts))).is_well
-    away = _redis(replicas=0)(with_machine(facts, "pc2", own=None, ssh_fault=SshFault(cause="x", what="x", remedy="x")))
+    away = _redis(replicas=0)(
+        with_machine(facts, "pc2", own=None, ssh_fault=SshFault(cause="x", what="x", remedy="x"))
+    )
     assert {finding.check for finding in judge(away).findings} == {"ssh"}
 
 

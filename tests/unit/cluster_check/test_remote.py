@@ -367,9 +367,7 @@ def test_the_current_release_is_named_when_it_is_whole(
     assert files.current_release() == "1-a"
 
 
-def _facts(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Any:
+def _facts(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     return _answers(
         monkeypatch,
         capsys,

@@ -200,6 +200,52 @@ WRONG = {
         "file_mounts must be a mapping",
         "file_mounts:",
     ),
+    "IPv6": ("head_ip: 192.168.1.10", "head_ip: fd00::1", "is an IPv6 address", "head_ip"),
+    "a worker with IPv6": ("[192.168.1.11]", "['fd00::2']", "is an IPv6 address", "worker_ips"),
+    "a count that is a fraction": (
+        "max_workers: 1",
+        "max_workers: 1.0",
+        "must be a whole number, not",
+        "max_workers",
+    ),
+    "a count that is none": (
+        "min_workers: 1",
+        "min_workers: true",
+        "must be a whole number, not",
+        "min_workers",
+    ),
+    "a list of counts": (
+        "min_workers: 1",
+        "min_workers: [1]",
+        "must be a whole number, not a list",
+        "min_workers",
+    ),
+    "no time": ("minutes: 525600", "minutes: soon", "minutes must be a number", "idle_timeout"),
+    "a time that is a list": (
+        "minutes: 525600",
+        "minutes: [1]",
+        "must be a number from 0 on, not a list",
+        "idle",
+    ),
+    "a negative time": ("minutes: 525600", "minutes: -1", "must be a number from 0 on", "idle_timeout"),
+    "a proxy that is a list": (
+        "ssh_user: zejzl",
+        "ssh_proxy_command: [a]\n  ssh_user: zejzl",
+        "ssh_proxy_command must be a text",
+        "ssh_proxy",
+    ),
+    "a name that a shell would take apart": (
+        "cluster_name: zejzl",
+        'cluster_name: "a b;c"',
+        "cluster_name 'a b;c' holds more than",
+        "cluster_name",
+    ),
+    "a path that is a list": (
+        '"~/.local/share/zejzl/token": "~/.local/share/zejzl/token"',
+        '"~/.local/share/zejzl/token": [a]',
+        "must be a path, not a list",
+        "/token",
+    ),
     "no YAML": ("provider:", "provider: [", "not valid YAML", ""),
 }
 
@@ -293,7 +339,10 @@ URL = "ZEJZL_STORE_URL=rediss://192.168.1.10:6380"
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("ZEJZL_STORE_URL=rediss://192.168.1.10:abc", "ZEJZL_STORE_URL: the Redis address is not a valid URL"),
+        (
+            "ZEJZL_STORE_URL=rediss://192.168.1.10:abc",
+            "ZEJZL_STORE_URL: the Redis address is not a valid URL",
+        ),
         ("ZEJZL_STORE_URL=rediss://192.168.1.10:99999", "not a valid URL"),
         ("ZEJZL_STORE_URL=rediss:/192.168.1.10", "not a valid URL"),
         ("ZEJZL_STORE_URL='rediss://192.168.1.10?replicas=xx'", "replicas or when_away"),
@@ -306,7 +355,9 @@ URL = "ZEJZL_STORE_URL=rediss://192.168.1.10:6380"
         ("ZEJZL_STORE_ULR=rediss://192.168.1.10:6380", "ZEJZL_STORE_ULR is no setting"),
     ],
 )
-def test_a_setting_of_a_start_command_is_checked_as_the_node_would(text: str, setting: str, words: str) -> None:
+def test_a_setting_of_a_start_command_is_checked_as_the_node_would(
+    text: str, setting: str, words: str
+) -> None:
     assert URL in text
     wrong = text.replace(URL, setting)
 
@@ -338,3 +389,16 @@ def test_an_exported_variable_counts_for_every_command_and_another_for_its_own_o
     exported = parse_cluster_file(text.replace(URL, f"export {URL}; A=1 true;"), "c").require()
     assert exported.environment == {"ZEJZL_STORE_URL": "rediss://192.168.1.10:6380"}
     assert parse_cluster_file(text.replace(URL, f"{URL} true;"), "c").require().environment == {}
+
+
+@pytest.mark.parametrize("whole", ["", "# nothing\n", "[1, 2]\n", "text\n"])
+def test_a_file_that_holds_no_cluster_says_what_does(whole: str) -> None:
+    (finding,) = _faults(whole)
+
+    assert finding.remedy == "Write one with `zejzl cluster init`."
+
+
+def test_a_wrong_address_of_a_worker_is_no_wrong_count(text: str) -> None:
+    found = _faults(text.replace("[192.168.1.11]", "[192.168.1.300]"))
+
+    assert "count" not in {finding.code for finding in found}

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from cryptography import x509
 
-from zejzl_ray.cluster_check.facts import ClusterFacts, MachineFacts, OwnFacts
+from zejzl_ray.cluster_check.facts import ClusterFacts, MachineFacts, OwnFacts, TlsFiles
 from zejzl_ray.cluster_check.finding import Finding
 from zejzl_ray.errors import InvalidInput
 from zejzl_ray.tls.authority import is_issued_by, names_of
@@ -71,18 +71,7 @@ def _machine(machine: MachineFacts, own: OwnFacts, now_s: float, *, is_issuer: b
     remedy = "Run: zejzl tls init" if is_issuer else f"Run where `zejzl tls init` was run: {issue}"
     again = f"{remedy} --force"
     tls = own.tls
-    if tls.key is not None and tls.key.mode & 0o077:
-        what = f"others may read its private key: {tls.key.path} has the mode {tls.key.mode:04o}"
-        yield Finding(name, "tls", what, f"Run there: chmod 600 {tls.key.path}")
-    if tls.key is not None and not tls.key.is_own:
-        what = f"its private key {tls.key.path} belongs to another user"
-        yield Finding(name, "tls", what, f"Run there: chown $USER {tls.key.path}")
-    elif tls.key is not None and tls.key.error:
-        what = f"its private key {tls.key.path} cannot be read: {tls.key.error}"
-        yield Finding(name, "tls", what, f"Run there: chmod 600 {tls.key.path}")
-    for file, error in tls.errors.items():
-        what = f"{tls.directory}/{file} cannot be read: {error}"
-        yield Finding(name, "tls", what, f"Look there at owner and mode of {tls.directory}/{file}.")
+    yield from _files(name, tls)
     if tls.errors:
         return
     if tls.certificate is None:
@@ -113,6 +102,22 @@ def _machine(machine: MachineFacts, own: OwnFacts, now_s: float, *, is_issuer: b
     if not _names_address(names.addresses, machine):
         what = f"its certificate does not name {address}, where the others reach it"
         yield Finding(name, "tls", what, again)
+
+
+def _files(name: str, tls: TlsFiles) -> Iterator[Finding]:
+    """The key is its user's alone, and all of them can be read."""
+    if tls.key is not None and tls.key.mode & 0o077:
+        what = f"others may read its private key: {tls.key.path} has the mode {tls.key.mode:04o}"
+        yield Finding(name, "tls", what, f"Run there: chmod 600 {tls.key.path}")
+    if tls.key is not None and not tls.key.is_own:
+        what = f"its private key {tls.key.path} belongs to another user"
+        yield Finding(name, "tls", what, f"Run there: chown $USER {tls.key.path}")
+    elif tls.key is not None and tls.key.error:
+        what = f"its private key {tls.key.path} cannot be read: {tls.key.error}"
+        yield Finding(name, "tls", what, f"Run there: chmod 600 {tls.key.path}")
+    for file, error in tls.errors.items():
+        what = f"{tls.directory}/{file} cannot be read: {error}"
+        yield Finding(name, "tls", what, f"Look there at owner and mode of {tls.directory}/{file}.")
 
 
 def _times(name: str, certificate: x509.Certificate, now_s: float) -> Iterator[Finding]:

@@ -31,7 +31,11 @@ def _machine(name: str, own: OwnFacts) -> Iterator[Finding]:
 
 def _fault(disk: Disk) -> tuple[str, str, str] | None:
     if disk.error:
-        return "error", f"cannot be looked at: {disk.error}", f"Look at the owners and modes above {disk.path}"
+        return (
+            "error",
+            f"cannot be looked at: {disk.error}",
+            f"Look at the owners and modes above {disk.path}",
+        )
     if not disk.is_directory:
         return "kind", "cannot be used: there is a file where a directory should be", "Move the file away."
     if not disk.is_writable:
@@ -74,5 +78,5 @@ def _shared_fault(disk: Disk, own: OwnFacts) -> tuple[str, str, str] | None:
     rest_mib = min(max(wanted_mib - held_mib, 0.0), _SHARED_REST_MIB)
     if disk.free_mib >= rest_mib and (raylet.shared_mib is not None or disk.free_mib >= 1):
         return None
-    what = f"has {disk.free_mib:.0f} MiB left for {wanted_mib} of Ray's object store, of which {held_mib:.0f} are in use"
+    what = f"has {disk.free_mib:.0f} MiB left for {wanted_mib} of Ray's object store, which has taken {held_mib:.0f}"
     return "shared", what, f"Find what fills it: ls -lS {_SHARED}; remove what no program uses."

@@ -97,9 +97,7 @@ def _frozen(facts: ClusterFacts) -> Iterator[Finding]:
             if not process.is_frozen:
                 continue
             if process.name == "raylet":
-                what = (
-                    f"its raylet is frozen (process {process.pid} is stopped), so the head gives it up in seconds"
-                )
+                what = f"its raylet is frozen (process {process.pid} is stopped), so the head gives it up in seconds"
             else:
                 what = f"Ray's control store is frozen (process {process.pid} is stopped): nothing can be started"
             remedy = f"Run there: kill -CONT {process.pid}; if it does not come back by itself, `ray up`."
@@ -121,7 +119,9 @@ def _strangers(facts: ClusterFacts, nodes: Sequence[RayNode]) -> Iterator[Findin
         name = (node.labels or {}).get(MACHINE_LABEL, "")
         machine = facts.named(name)
         if machine is None:
-            who = f"{name}, a node at {node.node_ip}," if name else f"a node without a name, at {node.node_ip},"
+            who = (
+                f"{name}, a node at {node.node_ip}," if name else f"a node without a name, at {node.node_ip},"
+            )
             what = f"{who} is in the Ray cluster, but no machine of the file"
             remedy = "Run on that machine: zejzl node stop; or write it into the file."
             yield Finding(head, "member", what, remedy)

@@ -32,7 +32,11 @@ def check_redis(facts: ClusterFacts) -> Iterator[Finding]:
         yield from check_sentinels(facts, sentinels[0])
     if place is None:
         return
-    where = f"Redis at {place[0]}:{place[1]}" if sentinels is None else f"the primary {sentinels[0]} of the Sentinels"
+    where = (
+        f"Redis at {place[0]}:{place[1]}"
+        if sentinels is None
+        else f"the primary {sentinels[0]} of the Sentinels"
+    )
     answers = {
         found.machine.name: found.redis
         for found in facts.answering

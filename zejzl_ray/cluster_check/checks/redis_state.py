@@ -30,9 +30,12 @@ def kept_badly(where: str, answer: RedisAnswer) -> Iterator[tuple[str, str]]:
         yield what, f"CONFIG SET maxmemory-policy noeviction, and correct its redis.conf: {_GUIDE}."
     if answer.knows_ray is False:
         what = f"{where} does not know Ray's user, so that the head does not start"
-        yield what, (
-            "Run `zejzl node token`, let redis.conf include its redis_gcs_user.conf as deploy/redis.conf does, and restart "
-            "Redis."
+        yield (
+            what,
+            (
+                "Run `zejzl node token`, let redis.conf include its redis_gcs_user.conf as deploy/redis.conf does, and "
+                "restart Redis."
+            ),
         )
 
 
@@ -48,7 +51,7 @@ def check_replicas(facts: ClusterFacts, well: RedisAnswer, where: str, holder: s
         return
     if len(facts.answering) < len(facts.machines):
         return  # it is on the machine that does not answer, which is named already
-    what = f"{well.replicas} of {wanted} replicas follow {where}, and commits wait for all (replicas in ZEJZL_STORE_URL)"
+    what = f"{well.replicas} of {wanted} replicas follow {where}, and each commit waits for all of them"
     yield Finding(
         holder,
         "redis",
@@ -70,10 +73,19 @@ def _followers(facts: ClusterFacts) -> Iterator[Finding]:
             yield Finding(name, "redis", f"{whose} has another password than this machine", remedy)
         elif answer.state == "well" and answer.role == "slave" and answer.is_linked is False:
             what = f"{whose} does not hear from it, and falls behind"
-            yield Finding(name, "redis", what, "Its log says why: the password, the certificate, or the network.")
+            yield Finding(
+                name, "redis", what, "Its log says why: the password, the certificate, or the network."
+            )
         elif answer.state == "well" and answer.role == "master":
-            what = f"its Redis does not follow {answer.meant_to_follow}, as redis_role.conf there says, but is a primary"
-            yield Finding(name, "redis", what, "Restart Redis there; it then becomes a replica and drops what it has.")
+            what = (
+                f"its Redis should follow {answer.meant_to_follow}, as redis_role.conf says, but is a primary"
+            )
+            yield Finding(
+                name,
+                "redis",
+                what,
+                "Ask `zejzl node state` on both. Restarted, it becomes a replica and drops what it has.",
+            )
 
 
 def check_sentinels(facts: ClusterFacts, primary: str) -> Iterator[Finding]:
@@ -85,7 +97,9 @@ def check_sentinels(facts: ClusterFacts, primary: str) -> Iterator[Finding]:
                 continue
             said.add(sentinel.address)
             what = f"the Sentinel at {sentinel.address} does not know the primary {primary}"
-            remedy = f"Its configuration must hold `sentinel monitor {primary} ...`; or correct ZEJZL_STORE_URL."
+            remedy = (
+                f"Its configuration must hold `sentinel monitor {primary} ...`; or correct ZEJZL_STORE_URL."
+            )
             if sentinel.state == "silent":
                 what = f"the Sentinel at {sentinel.address} does not answer"
                 remedy = "Start it there; without most of them nobody takes over from a lost primary."

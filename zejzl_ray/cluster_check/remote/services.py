@@ -151,7 +151,7 @@ def _ask_sentinel(host: str, port: int, primary: str, options: Dict[str, Any]) -
     client = redis.Redis(host, port, **{**options, "password": None, "decode_responses": True})
     found: Dict[str, Any] = {"address": f"{host}:{port}", "state": "well", "place": None}
     try:
-        place = client.sentinel_get_master_addr_by_name(primary)
+        place: Any = client.sentinel_get_master_addr_by_name(primary)
         return {**found, "place": [str(place[0]), int(place[1])]} if place else {**found, "state": "unknown"}
     except redis.AuthenticationError:
         return {**found, "state": "password"}
