@@ -142,6 +142,7 @@ class NodeFacts(Facts):
     is_supervised: bool | None = Field(
         default=False, description="whether its supervisor lives; None: nobody knows"
     )
+    frozen_supervisor: int | None = Field(default=None, description="its process, if it is stopped")
     processes: tuple[RayProcess, ...] = ()
     logs: dict[str, str] = Field(default_factory=dict)
 
@@ -197,6 +198,7 @@ class OwnFacts(Facts):
     data_dir: str = ""
     release: str | None = Field(default=None, description="the current one; None: none is installed")
     boot_age_s: float | None = None
+    open_files: int | None = Field(default=None, description="how many a process may open; -1: any number")
     settings: dict[str, str] = Field(
         default_factory=dict, description="what counts there: exported, or set by the start command"
     )
@@ -260,6 +262,7 @@ class RedisAnswer(Facts):
     replicas: int | None = Field(default=None, description="that have everything but the last moments")
     fsync: str | None = Field(default=None, description="appendfsync")
     eviction: str | None = Field(default=None, description="maxmemory-policy")
+    memory_ratio: float | None = Field(default=None, description="used, of maxmemory; None: without a bound")
     knows_ray: bool | None = Field(default=None, description="whether Ray's own user is let in, with TLS")
     sentinels: tuple[SentinelAnswer, ...] = ()
     meant_to_follow: str = Field(default="", description="what redis_role.conf says: host:port")

@@ -145,6 +145,10 @@ FAULTS: dict[str, tuple[Spoil, str, str, str, str]] = {
         _tls(ca=None, errors={"ca.pem": "Permission denied"}), "pc2", "tls", "ca.pem cannot be read", "owner and mode",
     ),
     "certificates of another machine": (_tls(own_name="mainpc"), "pc2", "tls", "is of mainpc", "--force"),
+    "too few open files": (
+        lambda facts: with_own(facts, "pc2", open_files=64), "pc2", "setting", "open 64 files only", "limits.conf",
+    ),
+    "Redis whose memory is full": (_redis(memory_ratio=0.99), "mainpc", "redis", "99% of its maxmemory", "maxmemory"),
     "a port that is none": (_settings(RAY_PORT="abc"), "pc2", "setting", "ZEJZL_RAY_PORT: Input should", ".bashrc"),
     "a range that is none": (_settings(MAIL_PORTS="zz"), "pc2", "setting", "ZEJZL_MAIL_PORTS", ".bashrc"),
     "video memory that is none": (_settings(VRAM_MIB="lots"), "pc2", "setting", "ZEJZL_VRAM_MIB: 'lots'", "mainpc="),
@@ -1022,3 +1026,12 @@ def test_replicas_that_follow_and_what_nobody_may_ask_are_no_fault() -> None:
 )
 def test_sentinels_are_read_from_the_url(url: str, found: Any) -> None:
     assert sentinels_of(url) == found
+
+
+def test_a_frozen_supervisor_is_named() -> None:
+    node = own_facts("pc2").node.model_copy(update={"frozen_supervisor": 7})
+
+    finding = the_one(with_own(healthy(), "pc2", node=node))
+
+    assert "supervisor of its node is frozen (process 7" in finding.what
+    assert "kill -CONT 7" in finding.remedy

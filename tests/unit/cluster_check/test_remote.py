@@ -4,7 +4,9 @@ import contextlib
 import io
 import json
 import os
+import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -190,6 +192,7 @@ def test_a_node_is_its_record_its_supervisor_and_the_ends_of_its_logs(home: Path
     data = home / "data"
     assert node.node(data) == {
         "record": None, "record_fault": None, "record_age_s": None, "is_wanted": None, "is_supervised": None,
+        "frozen_supervisor": None,
         "processes": [], "logs": {},
     }  # fmt: skip
     started_s = node.boot_time_s() + int(Path("/proc/self/stat").read_text().split()[21]) / os.sysconf(
@@ -458,3 +461,19 @@ def test_a_certificate_that_cannot_be_read_is_not_missing(home: Path) -> None:
 
     assert found["errors"] == {"pc2.pem": "Is a directory"}
     assert found["key"]["error"] == "Is a directory"
+
+
+def test_a_supervisor_that_is_stopped_is_frozen() -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+        started_s = node.boot_time_s() + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        record = {"pid": child.pid, "started_at_s": started_s}
+        assert node.frozen_supervisor(record) is None
+        child.send_signal(signal.SIGSTOP)
+        os.waitpid(child.pid, os.WUNTRACED)
+        assert node.frozen_supervisor(record) == child.pid
+        assert node.is_supervised(record)
+    finally:
+        child.kill()
+        child.wait()

@@ -72,6 +72,10 @@ def _unsupervised(facts: ClusterFacts, named: Collection[str]) -> Iterator[Findi
         raylet = own.node.process("raylet")
         if machine.machine.name in named or raylet is None or raylet.is_frozen:
             continue
+        frozen = own.node.frozen_supervisor
+        if frozen is not None:
+            what = f"the supervisor of its node is frozen (process {frozen} is stopped), so what dies stays dead"
+            yield Finding(machine.machine.name, "member", what, f"Run there: kill -CONT {frozen}.")
         if own.node.record is not None and own.node.is_supervised is False:
             what = "the supervisor of its node does not run, so nothing starts again what dies next"
             yield Finding(

@@ -10,6 +10,7 @@ from zejzl_ray.errors import SettingsInvalid
 from zejzl_ray.store.open import check_store_url
 
 _GUIDE: Final = 'docs/operations.md, "Redis for two machines"'
+_FULL_RATIO: Final = 0.95
 _AS_SHIPPED: Final = f"Start it with deploy/redis.conf: {_GUIDE}."
 
 
@@ -28,6 +29,11 @@ def kept_badly(where: str, answer: RedisAnswer) -> Iterator[tuple[str, str]]:
     if answer.eviction not in (None, "noeviction"):
         what = f"{where} drops state when its memory is full: maxmemory-policy is {answer.eviction}, not noeviction"
         yield what, f"CONFIG SET maxmemory-policy noeviction, and correct its redis.conf: {_GUIDE}."
+    if answer.memory_ratio is not None and answer.memory_ratio > _FULL_RATIO:
+        what = (
+            f"{where} has used {answer.memory_ratio:.0%} of its maxmemory, and refuses writes from there on"
+        )
+        yield what, "Give it more: CONFIG SET maxmemory, and in its redis.conf."
     if answer.knows_ray is False:
         what = f"{where} does not know Ray's user, so that the head does not start"
         yield (

@@ -16,6 +16,7 @@ from zejzl_ray.settings import given_settings, setting_names
 
 _WHERE: Final = "Correct it in ~/.bashrc of that machine."
 _NEAR: Final = 0.9  # variables of others may begin with ZEJZL_ too
+_LEAST_OPEN_FILES: Final = 1024  # what Linux gives by default
 _WITH_PORT: Final = re.compile(r"--address[ =]\S+:\d+")
 
 
@@ -25,6 +26,9 @@ def check_settings(facts: ClusterFacts) -> Iterator[Finding]:
         name = machine.machine.name
         for what, remedy in _faults(name, own):
             yield Finding(name, "setting", what, remedy)
+        if own.open_files is not None and 0 <= own.open_files < _LEAST_OPEN_FILES:
+            what = f"a process may open {own.open_files} files only (ulimit -n); Ray needs {_LEAST_OPEN_FILES}"
+            yield Finding(name, "setting", what, "Raise it in ~/.bashrc or /etc/security/limits.conf there.")
         for unknown in own.unknown_settings:
             near = "" if is_known(unknown) else closest(unknown, setting_names(), cutoff=_NEAR)
             if near:

@@ -40,6 +40,7 @@ def node(data_dir: Path) -> Dict[str, Any]:
         "record_age_s": age_s,
         "is_wanted": is_wanted(data_dir),
         "is_supervised": is_supervised(record),
+        "frozen_supervisor": frozen_supervisor(record),
         "processes": ray_processes(str(plan.get("cluster_id") or cluster_id(data_dir))),
         "logs": {name: text for name, text in logs.items() if text},
     }
@@ -78,6 +79,17 @@ def is_supervised(record: Any) -> Optional[bool]:
         return False
     except (OSError, ValueError, IndexError):
         return None
+
+
+def frozen_supervisor(record: Any) -> Optional[int]:
+    """Return the process that wrote the record if it is there, but stopped where it stands."""
+    if not is_supervised(record):
+        return None
+    with contextlib.suppress(OSError, IndexError):
+        pid = int(record["pid"])
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return pid if state in ("T", "t") else None
+    return None
 
 
 def ray_processes(cluster_id: str) -> List[Dict[str, Any]]:

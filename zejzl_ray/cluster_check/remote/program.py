@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import socket
 import sys
 import time
@@ -85,6 +86,7 @@ def facts(question: Dict[str, Any]) -> Dict[str, Any]:
         python=".".join(map(str, sys.version_info[:3])),
         data_dir=str(data_dir),
         release=current_release(),
+        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         boot_age_s=boot_age_s(),
         settings=settings(question["settings"]),
         unknown_settings=[

@@ -101,6 +101,7 @@ def _ask_redis_at(host: str, port: int, options: Dict[str, Any]) -> Dict[str, An
             ),
             "fsync": _configured(client, "appendfsync"),
             "eviction": _configured(client, "maxmemory-policy"),
+            "memory_ratio": info["used_memory"] / info["maxmemory"] if info.get("maxmemory") else None,
             "knows_ray": _knows_ray(client) if options.get("ssl") else None,
         }
     except redis.AuthenticationError as error:
