@@ -93,9 +93,9 @@ def _machine(machine: MachineFacts, own: OwnFacts, now_s: float, *, is_issuer: b
     except (ValueError, InvalidInput):
         yield Finding(name, "tls", f"a certificate in {tls.directory} cannot be read", again)
         return
-    if tls.own_name != name:
-        is_of = f"is of {tls.own_name}" if tls.own_name else "does not say of which machine it is"
-        yield Finding(name, "tls", f"{tls.directory} {is_of}: the file machine in it must hold {name}", again)
+    if tls.own_name and tls.own_name != name:  # certificates that were carried by hand may come without it
+        what = f"{tls.directory} is of {tls.own_name}: the file machine in it must hold {name}"
+        yield Finding(name, "tls", what, again)
     if not is_issued_by(certificate, authority):
         yield Finding(name, "tls", "its certificate is not of the authority beside it", again)
     yield from _times(name, certificate, now_s)
