@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.contract.store.redis_over_tls import certified, has_tls, tls_settings
+from zejzl_ray.cluster_check.checks.redis_state import kept_badly
+from zejzl_ray.cluster_check.facts import RedisAnswer
 from zejzl_ray.cluster_check.remote import services
 from zejzl_ray.testing.redis_server import RedisServer
 
@@ -80,3 +83,20 @@ def test_sentinels_name_the_primary_or_not() -> None:
 
     assert (well["state"], [found["state"] for found in well["sentinels"]]) == ("well", ["silent", "well"])
     assert (other["state"], other["sentinels"][1]["state"]) == ("sentinel", "unknown")
+
+
+def test_nothing_is_wrong_with_redis_as_it_is_shipped(data: Path) -> None:
+    if not has_tls():
+        pytest.skip("the Redis of this machine was built without TLS")
+    from zejzl_ray.cluster.gcs_store import ensure_gcs_user
+    from zejzl_ray.cluster.ports import free_ports
+
+    certified(data)
+    (port,) = free_ports(1)
+    settings = (*tls_settings(data, port), f"include {ensure_gcs_user(data)}", "maxmemory-policy noeviction")
+    with RedisServer(password="word", settings=settings) as server:
+        question = _question(server, port=port, is_tls=True, machine="mainpc", host="127.0.0.1")
+        found = services.ask_redis(question)
+
+    assert (found["state"], found["knows_ray"]) == ("well", True), found
+    assert list(kept_badly("Redis", RedisAnswer.model_validate(found))) == []

@@ -1,5 +1,6 @@
 """Facts with one planted fault give one finding, at the right machine and with the right cause."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from tests.unit.cluster_check.healthy import (
     with_own,
     with_secret,
 )
+from zejzl_ray.cluster.node_start import NodePorts, NodeStart
+from zejzl_ray.cluster.supervisor_record import SupervisorRecord
 from zejzl_ray.cluster_check.facts import (
     Clock,
     ClusterFacts,
@@ -1035,3 +1038,20 @@ def test_a_frozen_supervisor_is_named() -> None:
 
     assert "supervisor of its node is frozen (process 7" in finding.what
     assert "kill -CONT 7" in finding.remedy
+
+
+def test_the_record_that_a_supervisor_writes_is_understood() -> None:
+    tls = {"certificate": "/c", "key": "/k", "authority": "/a", "fingerprint": "f"}
+    node = NodeStart.model_validate(
+        {
+            "cluster_id": "c", "machine": "pc2", "role": "worker", "head_address": "192.168.1.10:6379",
+            "node_ip": "192.168.1.11", "temp_dir": "/tmp/r", "token_path": "/t", "cpus": 1, "tls": tls,
+            "ports": NodePorts(worker_ports=(20100, 20999), metrics=None),
+        }
+    )  # fmt: skip
+    record = json.loads(SupervisorRecord(node=node, pid=1, started_at_s=0.0, state="up").model_dump_json())
+
+    found = NodeFacts.model_validate({"record": record})
+
+    assert found.record == record
+    assert found.record_fault is None
