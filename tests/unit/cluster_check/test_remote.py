@@ -435,7 +435,7 @@ def test_a_place_that_cannot_be_looked_at_is_told(home: Path, monkeypatch: pytes
     def refuse(path: str) -> Any:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files.os, "statvfs", refuse)
+    monkeypatch.setattr("os.statvfs", refuse)
 
     assert {disk["error"] for disk in files.disks(home)} == {"Permission denied"}
 
