@@ -74,7 +74,9 @@ def _unsupervised(facts: ClusterFacts, named: Collection[str]) -> Iterator[Findi
             continue
         frozen = own.node.frozen_supervisor
         if frozen is not None:
-            what = f"the supervisor of its node is frozen (process {frozen} is stopped), so what dies stays dead"
+            what = (
+                f"the supervisor of its node is frozen (process {frozen} is stopped), so what dies stays dead"
+            )
             yield Finding(machine.machine.name, "member", what, f"Run there: kill -CONT {frozen}.")
         if own.node.record is not None and own.node.is_supervised is False:
             what = "the supervisor of its node does not run, so nothing starts again what dies next"

@@ -27,7 +27,9 @@ def check_settings(facts: ClusterFacts) -> Iterator[Finding]:
         for what, remedy in _faults(name, own):
             yield Finding(name, "setting", what, remedy)
         if own.open_files is not None and 0 <= own.open_files < _LEAST_OPEN_FILES:
-            what = f"a process may open {own.open_files} files only (ulimit -n); Ray needs {_LEAST_OPEN_FILES}"
+            what = (
+                f"a process may open {own.open_files} files only (ulimit -n); Ray needs {_LEAST_OPEN_FILES}"
+            )
             yield Finding(name, "setting", what, "Raise it in ~/.bashrc or /etc/security/limits.conf there.")
         for unknown in own.unknown_settings:
             near = "" if is_known(unknown) else closest(unknown, setting_names(), cutoff=_NEAR)
