@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 from pydantic import (
@@ -20,7 +20,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from zejzl_ray.errors import SettingsInvalid
 
@@ -386,10 +386,53 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = "; ".join(
-            f"ZEJZL_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
-            for problem in error.errors(include_input=False, include_url=False)
-        )
-        raise SettingsInvalid(
-            f"Settings are wrong: {problems}.", "See docs/settings.md for names and ranges."
-        ) from None
+        raise _wrong(error) from None
+
+
+def given_settings(environment: Mapping[str, str]) -> Settings:
+    """Return the settings that an environment gives, which need not be this process' own; it alone counts.
+
+    Raises:
+        SettingsInvalid: names every wrong variable and what is wrong with it.
+    """
+    try:
+        return _Given(**_fields(environment))
+    except ValidationError as error:
+        raise _wrong(error) from None
+
+
+def setting_faults(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return variable -> what is wrong with its value, each looked at by itself; empty when all can be."""
+    try:
+        _Given(**_fields(environment))
+    except ValidationError as error:
+        return {name: message for name, message in _problems(error) if name}
+    return {}
+
+
+class _Given(Settings):
+    """Settings that come from nowhere but the arguments."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def _fields(environment: Mapping[str, str]) -> dict[str, Any]:
+    named = {f"ZEJZL_{field.upper()}": field for field in Settings.model_fields}
+    return {named[name]: value for name, value in environment.items() if name in named and value}
+
+
+def _problems(error: ValidationError) -> list[tuple[str, str]]:
+    """Return variable and what is wrong with it; an empty variable where several do not fit together."""
+    return [
+        (f"ZEJZL_{problem['loc'][0]}".upper() if problem["loc"] else "", problem["msg"])
+        for problem in error.errors(include_input=False, include_url=False)
+    ]
+
+
+def _wrong(error: ValidationError) -> SettingsInvalid:
+    problems = "; ".join(f"{name}: {message}" if name else message for name, message in _problems(error))
+    return SettingsInvalid(f"Settings are wrong: {problems}.", "See docs/settings.md for names and ranges.")

@@ -13,7 +13,7 @@ from tests.hosts.ray_cluster import CLUSTER_FILE, DATA_DIR, RayCluster, provide_
 from tests.hosts.waiting import wait_until
 
 _LIMIT_S = 90.0
-_SECRETS = ("ray_token", "redis_password", "security_key")
+_SECRETS = ("ray_token", "redis_password", "security_key", "token")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -85,6 +85,41 @@ def test_seven_faults_of_one_machine_are_named_and_nothing_else(ray_cluster: Ray
         assert [what for _, check_name, what in said if check_name == name and words in what], (words, said)
     assert len(said) == 7
     assert all(row["remedy"] for row in found["findings"])
+
+
+def test_a_damaged_record_and_full_shared_memory_are_named(ray_cluster: RayCluster) -> None:
+    record = f"{DATA_DIR}/node.json"
+    with (
+        planted(ray_cluster.pc2, f"cp -p {record} kept; head -c 100 kept >{record}", f"mv kept {record}"),
+        planted(
+            ray_cluster.pc2,
+            # room for 4 MiB more than is there
+            "used=$(df -k --output=used /dev/shm | tail -1); mount -o remount,size=$((used + 4096))k /dev/shm",
+            "mount -o remount,size=2g /dev/shm",
+        ),
+    ):
+        found = findings(ray_cluster)
+
+    assert set(found) == {("pc2", "member"), ("pc2", "disk")}
+    assert "its node runs, but node.json is damaged" in found["pc2", "member"]
+    assert "/dev/shm (shared memory) has" in found["pc2", "disk"]
+
+
+def test_what_redis_would_lose_and_a_setting_that_is_none_are_named(ray_cluster: RayCluster) -> None:
+    ray_cluster.redis("CONFIG", "SET", "appendfsync", "everysec")
+    try:
+        with planted(
+            ray_cluster.pc2,
+            "cp .bashrc kept_bashrc; echo 'export ZEJZL_RAY_PORT=abc' >>.bashrc",
+            "mv kept_bashrc .bashrc",
+        ):
+            found = findings(ray_cluster)
+    finally:
+        ray_cluster.redis("CONFIG", "SET", "appendfsync", "always")
+
+    assert set(found) == {("mainpc", "redis"), ("pc2", "setting")}
+    assert "appendfsync is everysec" in found["mainpc", "redis"]
+    assert "ZEJZL_RAY_PORT" in found["pc2", "setting"]
 
 
 def test_a_closed_port_is_named(ray_cluster: RayCluster) -> None:

@@ -84,6 +84,10 @@ def init(
     pairs = [parse_worker(text) for text in worker] if worker else list(given.workers)
     if values_file is None and not worker:
         pairs = _asked_workers(ask)
+    if not pairs:
+        raise typer.BadParameter("Worker as NAME=ADDRESS is missing: give --worker, or workers in the file")
+    if data_dir and not Path(data_dir).is_absolute():
+        raise typer.BadParameter(f"--data-dir {data_dir} is no absolute path, and Redis needs one")
     user = user or given.ssh_user or ask("User for ssh", "--user", getpass.getuser())
     key = key or given.ssh_private_key or ask("Private key for ssh", "--key", _KEY)
     values = Values(

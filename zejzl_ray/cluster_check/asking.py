@@ -10,10 +10,11 @@ from pydantic import BaseModel, RootModel, ValidationError
 
 from zejzl_ray.cluster_check.clock_reading import clock_reading
 from zejzl_ray.cluster_check.conversation import Conversation, ConversationEnded
-from zejzl_ray.cluster_check.facts import Clock, MachineFacts, OwnFacts, PortAnswer, SshFault
+from zejzl_ray.cluster_check.facts import Clock, MachineFacts, OwnFacts, PortAnswer, SshFault, first_fault
 from zejzl_ray.cluster_check.needed_ports import loopback_ports, outer_ports
 from zejzl_ray.cluster_check.ssh import ssh_fault
 from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
+from zejzl_ray.settings import setting_names
 
 Say = Callable[[str, str], None]
 Command = Callable[[ClusterFile, DeclaredMachine, int], Sequence[str]]
@@ -74,13 +75,19 @@ class AskedMachine:
         try:
             self._learn(clock=await self._clock(talk, "clock"), shell_clock=await self._clock(talk, "date"))
             self._say(self.name, "looking at programs, disks and files")
-            question = {"ask": "facts", "machine": self.name, "digest_key": digest_key}
+            question = {
+                "ask": "facts", "machine": self.name, "digest_key": digest_key, "settings": setting_names()
+            }  # fmt: skip
             answer = await talk.ask(question, _FACTS_LIMIT_S)
-            self._learn(own=OwnFacts.model_validate(answer))
+            if "failed" in answer and isinstance(answer["failed"], str):
+                what = f"it cannot say what it has: {answer['failed'][:300]}"
+                self.refuse(SshFault(cause="answer", what=what, remedy="Mend that there, then try again."))
+            else:
+                self._learn_own(OwnFacts.model_validate(answer), cluster)
         except ConversationEnded as ended:
             self.refuse(ssh_fault(cluster, self.facts.machine, ended.status, ended.said))
         except ValidationError as error:
-            what = f"it answered something that is not understood ({error.error_count()} faults)"
+            what = f"it answered something that is not understood ({first_fault(error)})"
             self.refuse(SshFault(cause="answer", what=what, remedy="Please report it."))
         self._say(self.name, "")
 
@@ -121,10 +128,19 @@ class AskedMachine:
             self._talk = None
             self._miss(word, (ended.said.strip().splitlines() or ["the connection broke"])[-1])
         except ValidationError as error:
-            self._miss(word, f"{error.error_count()} fields are not understood")
+            self._miss(word, f"the answer is not understood ({first_fault(error)})")
         finally:
             self._say(self.name, "")
         return None
+
+    def _learn_own(self, own: OwnFacts, cluster: ClusterFile) -> None:
+        """Lay what the start command sets over what is exported, and list what could not be looked at."""
+        is_head = self.facts.machine == cluster.head
+        said = cluster.environment if is_head else cluster.worker_environment
+        settings = {**own.settings, **{name.removeprefix("ZEJZL_"): value for name, value in said.items()}}
+        self._learn(own=own.model_copy(update={"settings": settings}))
+        for part, why in own.failed.items():
+            self._miss(part, why)
 
     def learn(self, **found: Any) -> None:
         """Add facts."""

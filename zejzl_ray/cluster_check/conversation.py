@@ -11,6 +11,7 @@ from zejzl_ray.cluster_check.remote.program import MARKER
 
 _MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 _MAX_ERRORS_BYTES: Final = 20_000
+_MAX_NOISE_BYTES: Final = 2_000
 _END_LIMIT_S: Final = 3.0
 _ERRORS_LIMIT_S: Final = 1.0
 
@@ -42,6 +43,7 @@ class Conversation:
         self._program = program
         self._process: asyncio.subprocess.Process | None = None
         self._errors = b""
+        self._noise = b""
         self._is_lost = False
         self._reader: asyncio.Task[None] | None = None
 
@@ -95,8 +97,11 @@ class Conversation:
                 while line := await process.stdout.readline():
                     _, marker, answer = line.partition(MARKER.encode())
                     if marker:
-                        found: dict[str, Any] = orjson.loads(answer)
+                        found = orjson.loads(answer)
+                        if not isinstance(found, dict):
+                            raise ValueError
                         return found
+                    self._noise = (self._noise + line)[-_MAX_NOISE_BYTES:]
                 status: int | None = await process.wait()
         except TimeoutError:
             self._is_lost = True
@@ -105,7 +110,8 @@ class Conversation:
             raise ConversationEnded(None, "the answer cannot be read") from None
         if self._reader is not None:
             await asyncio.wait([self._reader], timeout=_ERRORS_LIMIT_S)
-        raise ConversationEnded(status, self._said())
+        # Who may not log in is told so on standard output.
+        raise ConversationEnded(status, self._said() or self._noise.decode(errors="replace"))
 
     async def _send(self, process: asyncio.subprocess.Process, data: bytes) -> None:
         if process.stdin is None:

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
 
@@ -12,6 +12,13 @@ class Facts(BaseModel):
     """Base of all facts: frozen; a field that is not known is left out, since another version may have answered."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+def first_fault(error: ValidationError) -> str:
+    """Return the first thing that is wrong, in one line: place and what."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
 class Phase(StrEnum):
@@ -47,15 +54,17 @@ class Gpus(Facts):
 
 
 class Disk(Facts):
-    """Room in one place that a node writes to."""
+    """Room in one place that a node writes to; with ``error`` nobody could look."""
 
     use: str
     path: str
-    device: int
-    free_mib: float
-    total_mib: float
+    device: int = 0
+    free_mib: float = 0.0
+    total_mib: float = 0.0
     free_inodes: int | None = None
     is_writable: bool = True
+    is_directory: bool = True
+    error: str = ""
 
 
 class SecretFile(Facts):
@@ -73,7 +82,9 @@ class KeyFile(Facts):
 
     path: str
     mode: int
+    is_own: bool = True
     fits: bool | None = None
+    error: str | None = Field(default=None, description="why it cannot be read")
 
 
 class TlsFiles(Facts):
@@ -83,7 +94,8 @@ class TlsFiles(Facts):
     ca: str | None = None
     certificate: str | None = None
     key: KeyFile | None = None
-    own_name: str | None = None
+    own_name: str | None = Field(default=None, description="the machine that the directory says it is of")
+    errors: dict[str, str] = Field(default_factory=dict, description="file -> why it cannot be read")
 
 
 class RayProcess(Facts):
@@ -92,16 +104,59 @@ class RayProcess(Facts):
     name: str
     pid: int
     state: str
+    shared_mib: float | None = Field(default=None, description="shared memory that it has taken by now")
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it is there, but stopped where it stands."""
+        return self.state in ("T", "t")
+
+
+class RecordedPlan(Facts):
+    """What is relied on of the plan in ``node.json``."""
+
+    cluster_id: str = ""
+    role: str = ""
+    head_address: str = ""
+    node_ip: str = ""
+    redis_address: str | None = None
+    tls: dict[str, Any] | None = None
+    ports: dict[str, int | tuple[int, int] | None] = Field(default_factory=dict)
+
+
+class NodeRecord(Facts):
+    """What is relied on of ``node.json``."""
+
+    node: RecordedPlan
+    state: str = ""
+    note: str = ""
 
 
 class NodeFacts(Facts):
     """The Ray node of a machine: its record, whether its supervisor lives, its processes, the ends of its logs."""
 
-    record: dict[str, Any] | None = None
+    record: dict[str, Any] | None = Field(default=None, description="None: there is none, or it is damaged")
+    record_fault: str | None = Field(default=None, description="what is wrong with node.json")
     record_age_s: float | None = Field(default=None, description="since the record was last written")
-    is_supervised: bool = False
+    is_wanted: bool | None = Field(default=None, description="whether a node shall run; None: nobody knows")
+    is_supervised: bool | None = Field(
+        default=False, description="whether its supervisor lives; None: nobody knows"
+    )
+    frozen_supervisor: int | None = Field(default=None, description="its process, if it is stopped")
     processes: tuple[RayProcess, ...] = ()
     logs: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_damaged(cls, found: Any) -> Any:
+        """A record of another shape is none, and why is kept: everybody below relies on the shape."""
+        if not isinstance(found, dict) or found.get("record") is None:
+            return found
+        try:
+            NodeRecord.model_validate(found["record"])
+        except ValidationError as error:
+            return {**found, "record": None, "record_fault": first_fault(error)}
+        return found
 
     @property
     def state(self) -> str:
@@ -122,7 +177,7 @@ class NodeFacts(Facts):
     def is_head(self) -> bool:
         """Whether it is, or is about to be again, the head: it was started as such, or has taken over."""
         role = ((self.record or {}).get("node") or {}).get("role")
-        return self.process("gcs_server") is not None or (self.is_supervised and role == "head")
+        return self.process("gcs_server") is not None or (self.is_supervised is True and role == "head")
 
     @property
     def redis_url(self) -> str:
@@ -143,7 +198,12 @@ class OwnFacts(Facts):
     data_dir: str = ""
     release: str | None = Field(default=None, description="the current one; None: none is installed")
     boot_age_s: float | None = None
-    settings: dict[str, str] = Field(default_factory=dict)
+    open_files: int | None = Field(default=None, description="how many a process may open; -1: any number")
+    settings: dict[str, str] = Field(
+        default_factory=dict, description="what counts there: exported, or set by the start command"
+    )
+    unknown_settings: tuple[str, ...] = Field(default=(), description="exported names that are no setting")
+    failed: dict[str, str] = Field(default_factory=dict, description="what nobody could look at -> why")
     programs: Programs = Programs()
     gpus: Gpus = Gpus()
     disks: tuple[Disk, ...] = ()
@@ -176,8 +236,19 @@ class PortAnswer(Facts):
     error: str | None = None
 
 
+class SentinelAnswer(Facts):
+    """What one Sentinel says: well, unknown (no such primary), password, silent."""
+
+    address: str
+    state: str
+    error: str | None = None
+
+
 class RedisAnswer(Facts):
-    """What became of a log-in to Redis: well, password, tls, refused, timeout, loading, no client, error."""
+    """What became of a log-in to Redis: well, password, tls, refused, timeout, loading, no client, sentinel, error.
+
+    None stands for what nobody may ask.
+    """
 
     state: str
     error: str | None = None
@@ -187,6 +258,14 @@ class RedisAnswer(Facts):
     has_password: bool = True
     is_appending: bool = True
     append_error: bool = False
+    is_linked: bool | None = Field(default=None, description="a replica's: whether it hears from its primary")
+    replicas: int | None = Field(default=None, description="that have everything but the last moments")
+    fsync: str | None = Field(default=None, description="appendfsync")
+    eviction: str | None = Field(default=None, description="maxmemory-policy")
+    memory_ratio: float | None = Field(default=None, description="used, of maxmemory; None: without a bound")
+    knows_ray: bool | None = Field(default=None, description="whether Ray's own user is let in, with TLS")
+    sentinels: tuple[SentinelAnswer, ...] = ()
+    meant_to_follow: str = Field(default="", description="what redis_role.conf says: host:port")
 
 
 class MachineFacts(Facts):
@@ -200,6 +279,9 @@ class MachineFacts(Facts):
     clock: Clock | None = None
     shell_clock: Clock | None = None
     redis: RedisAnswer | None = None
+    replica: RedisAnswer | None = Field(
+        default=None, description="its own Redis, where that is meant to follow another"
+    )
     local_ports: dict[int, PortAnswer] = Field(default_factory=dict, description="on loopback")
     outer_ports: dict[int, PortAnswer] = Field(default_factory=dict, description="on the machine's address")
     unanswered: dict[str, str] = Field(default_factory=dict, description="question -> why there is no answer")
@@ -261,6 +343,9 @@ class Here(Facts):
 
     machine: str = ""
     has_rsync: bool = True
+    unmounted: dict[str, str] = Field(
+        default_factory=dict, description="source of file_mounts -> why it cannot be copied"
+    )
     secret_digests: dict[str, str] = Field(default_factory=dict, description="name -> keyed digest")
     release: ReleaseHere | None = Field(default=None, description="None: the file carries none")
     redis_url: str = Field(default="", description="of the store, without a password; empty: none on Redis")
@@ -285,6 +370,14 @@ class ClusterFacts(Facts):
     def head(self) -> MachineFacts:
         """The head, which after a takeover is not the one that the file declares."""
         return next((machine for machine in self.machines if machine.is_head), self.machines[0])
+
+    def knowing(self, part: str) -> tuple[tuple[MachineFacts, OwnFacts], ...]:
+        """Return those that could look at one part of themselves, and what they say."""
+        return tuple(
+            (machine, machine.own)
+            for machine in self.machines
+            if machine.own is not None and part not in machine.own.failed
+        )
 
     @property
     def answering(self) -> tuple[MachineFacts, ...]:

@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import os
 import secrets
 import shutil
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from zejzl_ray.cluster.this_machine import own_addresses
@@ -25,7 +27,13 @@ from zejzl_ray.cluster_check.facts import (
     ReleaseHere,
     ServicesAnswer,
 )
-from zejzl_ray.cluster_check.needed_ports import dashboard_port, outer_ports, redis_place, store_url_of
+from zejzl_ray.cluster_check.needed_ports import (
+    dashboard_port,
+    outer_ports,
+    redis_place,
+    sentinels_of,
+    store_url_of,
+)
 from zejzl_ray.cluster_check.phase import phase_of
 from zejzl_ray.cluster_check.program_text import program_text
 from zejzl_ray.cluster_check.ssh import SSH_PORT, ssh_command, ssh_fault, ssh_port
@@ -176,12 +184,25 @@ class Gathering:
 
     async def _ask_redis(self, machine: AskedMachine) -> None:
         head = self._head.facts
-        place = redis_place(store_url_of(self._cluster.environment, head))
+        url = store_url_of(self._cluster.environment, head)
+        place, sentinels = redis_place(url), sentinels_of(url)
+        if place is not None:
+            host, port, is_tls = place
+            question = {"ask": "redis", "host": host, "port": port, "is_tls": is_tls, "machine": machine.name}
+        elif sentinels is not None:
+            primary, places, is_tls = sentinels
+            question = {
+                "ask": "redis", "sentinels": places, "primary": primary, "is_tls": is_tls, "machine": machine.name
+            }  # fmt: skip
+        else:
+            return
+        machine.learn(redis=await machine.ask(question, RedisAnswer, _REDIS_LIMIT_S, "logging in to Redis"))
         if place is None:
             return
-        host, port, is_tls = place
-        question = {"ask": "redis", "host": host, "port": port, "is_tls": is_tls, "machine": machine.name}
-        machine.learn(redis=await machine.ask(question, RedisAnswer, _REDIS_LIMIT_S, "logging in to Redis"))
+        address = next(iter(machine.facts.addresses), machine.facts.machine.address)
+        question = {**question, "ask": "replica", "host": address}
+        replica = await machine.ask(question, RedisAnswer, _REDIS_LIMIT_S, "asking its own Redis")
+        machine.learn(replica=replica if replica is not None and replica.state != "none" else None)
 
     async def _ask_head(self) -> tuple[RayAnswer | None, ServicesAnswer | None]:
         head = self._head
@@ -206,9 +227,24 @@ class Gathering:
         return Here(
             machine=name,
             has_rsync=shutil.which("rsync") is not None,
+            unmounted=_unmounted(self._cluster.copied.values()),
             secret_digests=digests,
             release=carried_here(self._cluster.carried_release),
         )
+
+
+def _unmounted(paths: Iterable[Path]) -> dict[str, str]:
+    found = {}
+    for path in paths:
+        try:
+            path.stat()
+            if not os.access(path, os.R_OK):
+                found[str(path)] = "cannot be read"
+        except FileNotFoundError:
+            found[str(path)] = "is not there"
+        except OSError as error:
+            found[str(path)] = f"cannot be looked at ({error.strerror})"
+    return found
 
 
 def carried_here(release: CarriedRelease | None) -> ReleaseHere | None:

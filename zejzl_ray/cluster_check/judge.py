@@ -9,6 +9,7 @@ from zejzl_ray.cluster_check.checks.clock import check_clocks
 from zejzl_ray.cluster_check.checks.disk import check_disks
 from zejzl_ray.cluster_check.checks.gpu import check_gpus
 from zejzl_ray.cluster_check.checks.members import check_members
+from zejzl_ray.cluster_check.checks.mounts import MOUNT, check_mounts
 from zejzl_ray.cluster_check.checks.ports import check_free_ports, check_links
 from zejzl_ray.cluster_check.checks.programs import check_rsync, check_versions
 from zejzl_ray.cluster_check.checks.reach import SAME_ADDRESS, check_addresses, check_ssh
@@ -16,6 +17,7 @@ from zejzl_ray.cluster_check.checks.redis import check_redis, check_store
 from zejzl_ray.cluster_check.checks.release import check_release
 from zejzl_ray.cluster_check.checks.secrets import check_secrets
 from zejzl_ray.cluster_check.checks.services import check_services
+from zejzl_ray.cluster_check.checks.settings import check_settings
 from zejzl_ray.cluster_check.facts import ClusterFacts, Phase
 from zejzl_ray.cluster_check.finding import Finding
 
@@ -39,6 +41,8 @@ CHECKS: Final = (
     Check("cards", check_gpus),
     Check("free ports", check_free_ports),
     Check("ports between machines", check_links),
+    Check("settings", check_settings),
+    Check("files to copy", check_mounts),
     Check("secrets", check_secrets),
     Check("TLS setting", check_tls_setting),
     Check("certificates", check_certificates),
@@ -77,12 +81,18 @@ def judge(facts: ClusterFacts) -> Judgement:
     findings = [finding for check in CHECKS for finding in check.judge(facts)]
     if facts.phase is Phase.AFTER:
         findings += check_members(facts, tuple(findings))
-        findings += check_services(facts)
+        if not _is_store_frozen(facts):
+            findings += check_services(facts)
     findings = list(_causes(facts, findings))
     order = {machine.machine.name: index for index, machine in enumerate(facts.machines)}
     findings.sort(key=lambda finding: order.get(finding.machine, len(order)))
     names = tuple(check.name for check in CHECKS) + (_AFTER if facts.phase is Phase.AFTER else ())
     return Judgement(facts.phase, names, tuple(dict.fromkeys(findings)), _unknown(facts))
+
+
+def _is_store_frozen(facts: ClusterFacts) -> bool:
+    store = facts.head.own.node.process("gcs_server") if facts.head.own is not None else None
+    return store is not None and store.is_frozen
 
 
 def _causes(facts: ClusterFacts, findings: Iterable[Finding]) -> Iterable[Finding]:
@@ -92,9 +102,19 @@ def _causes(facts: ClusterFacts, findings: Iterable[Finding]) -> Iterable[Findin
     for finding in found:
         if finding.machine in twins and finding.check != SAME_ADDRESS:
             continue  # what was seen there is another machine
+        if finding.check == MOUNT and _is_said(finding, found):
+            continue
         if finding.check == "redis" and _is_explained(facts, finding, found):
             continue
         yield finding
+
+
+def _is_said(finding: Finding, found: tuple[Finding, ...]) -> bool:
+    """A secret that is missing on the machine that asks is named as such."""
+    path = finding.what.partition(",")[0]
+    return any(
+        other.check == "secret" and other.machine == finding.machine and path in other.what for other in found
+    )
 
 
 def _is_explained(facts: ClusterFacts, finding: Finding, found: tuple[Finding, ...]) -> bool:

@@ -13,6 +13,7 @@ RAYS_OWN: Final = "Ray's own ports"
 MAIL: Final = "mail of hosts of agents"
 _BETWEEN: Final = tuple(port for port in RAY_PORTS if port.caller in ("all machines", "the head's dashboard"))
 _RANGE: Final = "worker_ports"
+_SENTINEL_PORT: Final = 26379
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,16 @@ def loopback_ports(own: OwnFacts, *, is_head: bool) -> tuple[NeededPort, ...]:
 
 
 def gcs_port(own: OwnFacts) -> int:
-    """Return where the head's control store listens."""
-    return _number(own.settings, "RAY_PORT", GCS_PORT)
+    """Return where the head's control store listens: where it was started, else where it would be."""
+    port = str((_running_node(own) or {}).get("head_address") or "").rpartition(":")[2]
+    if port.isdecimal() and own.node.process("gcs_server") is not None:
+        return int(port)
+    return gcs_port_of(own.settings)
+
+
+def gcs_port_of(settings: dict[str, str]) -> int:
+    """Return where the head's control store would listen by these settings."""
+    return _number(settings, "RAY_PORT", GCS_PORT)
 
 
 def dashboard_port(own: OwnFacts) -> int:
@@ -137,6 +146,19 @@ def redis_place(url: str) -> tuple[str, int, bool] | None:
         if parts.scheme not in ("redis", "rediss") or not parts.hostname:
             return None
         return parts.hostname, parts.port or REDIS_PORT, parts.scheme == "rediss"
+    except ValueError:
+        return None
+
+
+def sentinels_of(url: str) -> tuple[str, tuple[tuple[str, int], ...], bool] | None:
+    """Return the name of the primary, the Sentinels that watch it, and whether TLS is spoken; None without any."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme != "redis+sentinel":
+            return None
+        places = [urlsplit(f"//{text}") for text in parts.netloc.rpartition("@")[2].split(",")]
+        found = tuple((place.hostname or "", place.port or _SENTINEL_PORT) for place in places)
+        return parts.path.strip("/").partition("/")[0], found, "ssl=true" in parts.query
     except ValueError:
         return None
 

@@ -134,6 +134,18 @@ _REFUSALS: Final = (
         "Is the machine on, its cable in, and the address right? A firewall may swallow the port of ssh.",
     ),
     (
+        r"This account is (?:currently )?not available|nologin",
+        "shell",
+        "the account {user} may not log in there: its shell is none",
+        "Run there: chsh -s /bin/bash {user}; or name another ssh_user.",
+    ),
+    (
+        r"future feature annotations is not defined|SyntaxError: invalid syntax|has no attribute 'capture_output'",
+        "python",
+        "its python3 is older than 3.8",
+        "Install a newer Python and the project's environment there, with its bin on PATH in ~/.bashrc.",
+    ),
+    (
         r"ZEJZL-NO-PYTHON",
         "python",
         "there is no python3 on the machine",
@@ -169,6 +181,14 @@ def ssh_fault(cluster: ClusterFile, machine: DeclaredMachine, status: int | None
             return SshFault(cause=cause, what=what.format(**values), remedy=remedy.format(**values))
     lines = without_noise(said).splitlines()
     ending = f"it ended with {status}" if status is not None else "it gave no answer in time"
+    if status is not None and not lines:
+        return SshFault(
+            cause="shell",
+            what=f"its shell ends (with {status}) before it runs anything",
+            remedy="Look for `exit` in ~/.bashrc, ~/.profile and ~/.bash_profile of {user} there.".format(
+                **values
+            ),
+        )
     return SshFault(
         cause="ssh",
         what=f"the questions over ssh were not answered: {lines[-1].strip()[:200] if lines else ending}",

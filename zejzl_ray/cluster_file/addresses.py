@@ -24,6 +24,8 @@ def address_fault(text: str) -> str:
         return "" if _HOST.fullmatch(text) else "is neither an IP address nor a host name"
     if address.is_loopback:
         return "is another machine on each machine"
+    if address.version == 6:
+        return "is an IPv6 address, which the machines do not speak with each other"
     if address.is_unspecified or address.is_multicast or str(address) == "255.255.255.255":
         return "is not the address of one machine"
     return ""

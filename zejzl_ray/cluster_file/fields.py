@@ -1,12 +1,14 @@
 """The fields that a cluster file of Ray's local provider may have; a misspelt one would be a silent default."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
-from zejzl_ray.fleet.document import Table, repeated_keys
+from zejzl_ray.fleet.document import Entry, Table, repeated_keys
 from zejzl_ray.fleet.finding import Finding, Place, error
 from zejzl_ray.fleet.suggest import did_you_mean
 
+_NO_MAPPING: Final = frozenset({"file-empty", "not-a-mapping"})
 _TOP: Final = frozenset(
     {
         "cluster_name", "min_workers", "max_workers", "upscaling_speed", "idle_timeout_minutes", "provider", "auth",
@@ -35,13 +37,25 @@ def field_findings(root: Table) -> Iterator[Finding]:
         if entry is not None and isinstance(entry.node, Table):
             yield from _unknown(entry.node, known, f"{section}.")
     for _, first, again in repeated_keys(root):
-        yield error(
-            "repeated-field",
-            f"{again.key} stands here again, and only the last one counts",
-            again.place,
-            remedy=f"Remove one of them; the first is in line {first.place.line}.",
-            related=(Place(first.place.file, first.place.line, first.place.column, "the first"),),
-        )
+        yield repeated(again, first)
+
+
+def repeated(again: Entry, first: Entry) -> Finding:
+    """Return the finding about a field that stands in a mapping twice."""
+    return error(
+        "repeated-field",
+        f"{again.key} stands here again, and only the last one counts",
+        again.place,
+        remedy=f"Remove one of them; the first is in line {first.place.line}.",
+        related=(Place(first.place.file, first.place.line, first.place.column, "the first"),),
+    )
+
+
+def in_own_words(findings: Iterable[Finding], remedy: str) -> tuple[Finding, ...]:
+    """Return the findings of the YAML reader, which knows of fleets only, with what belongs into this file."""
+    return tuple(
+        replace(finding, remedy=remedy) if finding.code in _NO_MAPPING else finding for finding in findings
+    )
 
 
 def _unknown(table: Table, known: frozenset[str], above: str) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from zejzl_ray.cluster_file.addresses import same_address
+from zejzl_ray.cluster_file.environment import environment_faults
 from zejzl_ray.cluster_file.start_command import StartCommand, parse_start_command
 from zejzl_ray.errors import InvalidInput
 from zejzl_ray.fleet.document import Items, Node, Scalar, Table
@@ -49,13 +50,14 @@ class MachineNames:
 
     def read(
         self, head: PlacedAddress | None, workers: list[PlacedAddress]
-    ) -> tuple[StartCommand | None, str, list[str]]:
-        """Return the head's start command, the head's name and that of each worker; empty where there is none."""
+    ) -> tuple[StartCommand | None, StartCommand | None, str, list[str]]:
+        """Return head's and workers' start command, the head's name and each worker's; empty where there is none."""
         start = self._start(HEAD_COMMANDS, is_head=True)
         worker_start = self._start(WORKER_COMMANDS, is_head=False) if workers else None
         head_name = self._head_name(start, head)
         names = self._worker_names(worker_start, workers, head_name)
-        return start[0] if start is not None else None, head_name, names
+        commands = (found[0] if found is not None else None for found in (start, worker_start))
+        return next(commands), next(commands), head_name, names
 
     def start_text(self, section: str) -> str:
         """Return the start command of a section as it stands there; empty where there is none."""
@@ -93,6 +95,8 @@ class MachineNames:
             message = f"{section} must hold one `{wanted}`"
             self._say("command", message, entry.place, "Take it from the project's cluster.yaml.")
             return None
+        for message, remedy in environment_faults(found[0][0].environment):
+            self._say("setting", message, found[0][1], remedy)
         return found[0]
 
     def _head_name(self, start: tuple[StartCommand, Place] | None, head: PlacedAddress | None) -> str:

@@ -33,6 +33,9 @@ class ClusterFile(Contract):
     environment: dict[str, str] = Field(
         default_factory=dict, description="ZEJZL_ variables that the head's start command sets"
     )
+    worker_environment: dict[str, str] = Field(
+        default_factory=dict, description="the same of the workers' start command"
+    )
     copied: dict[str, Path] = Field(
         default_factory=dict, description="path on the machines -> path here, as `ray up` copies them"
     )

@@ -1,22 +1,24 @@
 """From a cluster file to what it says, or to every fault with file, line and remedy; starts and asks nothing."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from zejzl_ray.cluster_file.addresses import address_fault, same_address
-from zejzl_ray.cluster_file.fields import field_findings
+from zejzl_ray.cluster_file.fields import field_findings, in_own_words
 from zejzl_ray.cluster_file.key_file import key_file_fault
 from zejzl_ray.cluster_file.machine_names import HEAD_COMMANDS, WORKER_COMMANDS, MachineNames, PlacedAddress
 from zejzl_ray.cluster_file.model import ClusterFile, DeclaredMachine
 from zejzl_ray.cluster_file.release import read_carried_release
+from zejzl_ray.cluster_file.start_command import StartCommand
 from zejzl_ray.errors import InvalidInput
-from zejzl_ray.fleet.document import Items, Node, Scalar, Table, kind_of
+from zejzl_ray.fleet.document import Items, Scalar, Table, kind_of
 from zejzl_ray.fleet.finding import Finding, Place, error
 from zejzl_ray.fleet.yaml_reader import parse_document, read_document
 
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _USER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\$?")
 
 
@@ -59,13 +61,18 @@ def _read(
     root: Table | None, findings: tuple[Finding, ...], file: str, names: Mapping[str, str]
 ) -> ReadClusterFile:
     if root is None or findings:
-        return ReadClusterFile(None, tuple(findings))
+        return ReadClusterFile(None, in_own_words(findings, "Write one with `zejzl cluster init`."))
     reader = _Reader(root, file, names)
     cluster = reader.cluster()
     found = (*field_findings(root), *reader.findings)
     if found:
         return ReadClusterFile(None, tuple(sorted(found, key=lambda finding: finding.sort_key)))
     return ReadClusterFile(cluster, ())
+
+
+def _settings_of(command: StartCommand | None) -> dict[str, str]:
+    environment = command.environment if command is not None else {}
+    return {name: value for name, value in environment.items() if name.startswith("ZEJZL_")}
 
 
 class _Reader:
@@ -81,15 +88,21 @@ class _Reader:
     def cluster(self) -> ClusterFile:
         provider, auth = self._section("provider"), self._section("auth")
         self._require_local(provider)
-        self._text(self._root, "cluster_name", "", "Name the cluster, for example cluster_name: zejzl.")
+        remedy = "Name the cluster, for example cluster_name: zejzl."
+        name = self._text(self._root, "cluster_name", "", remedy)
+        if name is not None and not _NAME.fullmatch(name[0]):
+            what = f"cluster_name {name[0]!r} holds more than letters, digits, '.', '_' and '-'"
+            self._say("name", what, name[1], remedy)
         head = self._head_address(provider)
         workers = self._worker_addresses(provider, head)
         user = self._user(auth)
         key = self._key(auth)
         proxy = self._optional_text(auth, "ssh_proxy_command")
-        self._counts(len(workers))
+        self._counts(self._declared_workers(provider))
+        self._require_number("idle_timeout_minutes")
+        self._require_number("upscaling_speed")
         names = MachineNames(self._root, self._names, self._say)
-        command, head_name, worker_names = names.read(head, workers)
+        command, worker_command, head_name, worker_names = names.read(head, workers)
         copied = self._copied()
         program = command.program if command is not None else None
         return ClusterFile(
@@ -102,11 +115,8 @@ class _Reader:
             ssh_user=user,
             ssh_private_key=key,
             ssh_proxy_command=proxy or None,
-            environment={
-                name: value
-                for name, value in (command.environment if command is not None else {}).items()
-                if name.startswith("ZEJZL_")
-            },
+            environment=_settings_of(command),
+            worker_environment=_settings_of(worker_command),
             copied=copied,
             carried_release=read_carried_release(self._root, copied, program, self._say),
             head_start=names.start_text(HEAD_COMMANDS) if command is not None else "",
@@ -148,7 +158,13 @@ class _Reader:
 
     def _optional_text(self, table: Table, key: str) -> str:
         entry = table.get(key)
-        return entry.node.text.strip() if entry is not None and isinstance(entry.node, Scalar) else ""
+        if entry is None:
+            return ""
+        if not isinstance(entry.node, Scalar):
+            message = f"{key} must be a text, not {kind_of(entry.node)}"
+            self._say("wrong-kind", message, entry.place, "Write it behind the colon.")
+            return ""
+        return entry.node.text.strip()
 
     def _require_local(self, provider: Table) -> None:
         found = self._text(provider, "type", "provider.", "Write type: local.")
@@ -233,21 +249,34 @@ class _Reader:
             self._say("key", fault.message, entry.node.place, fault.remedy)
         return path
 
-    def _counts(self, workers: int) -> None:
-        entry = self._root.get("max_workers")
-        if entry is not None and isinstance(entry.node, Scalar) and entry.node.value != workers:
-            self._count("max_workers", entry.node, workers)
-        entry = self._root.get("min_workers")
-        if entry is None:
-            if workers:
-                message = "there is no min_workers, so Ray starts the head alone"
-                self._say("count", message, self._root.place, f"Write min_workers: {workers}.")
-        elif isinstance(entry.node, Scalar) and entry.node.value != workers:
-            self._count("min_workers", entry.node, workers)
+    def _declared_workers(self, provider: Table) -> int:
+        """Return how many stand there, right or wrong: a wrong address is no wrong count."""
+        entry = provider.get("worker_ips")
+        return len(entry.node.items) if entry is not None and isinstance(entry.node, Items) else 0
 
-    def _count(self, name: str, node: Scalar, workers: int) -> None:
-        message = f"{name} is {node.text}, but worker_ips has {workers}"
-        self._say("count", message, node.place, f"Write {name}: {workers}, so that all are started.")
+    def _counts(self, workers: int) -> None:
+        for name in ("max_workers", "min_workers"):
+            entry = self._root.get(name)
+            if entry is None:
+                if workers and name == "min_workers":
+                    message = "there is no min_workers, so Ray starts the head alone"
+                    self._say("count", message, self._root.place, f"Write min_workers: {workers}.")
+                continue
+            value = entry.node.value if isinstance(entry.node, Scalar) else None
+            remedy = f"Write {name}: {workers}, so that all are started."
+            if type(value) is not int:
+                message = f"{name} must be a whole number, not {kind_of(entry.node)}"
+                self._say("wrong-kind", message, entry.node.place, remedy)
+            elif value != workers:
+                message = f"{name} is {value}, but worker_ips has {workers}"
+                self._say("count", message, entry.node.place, remedy)
+
+    def _require_number(self, name: str) -> None:
+        entry = self._root.get(name)
+        value = entry.node.value if entry is not None and isinstance(entry.node, Scalar) else None
+        if entry is not None and (type(value) not in (int, float) or float(value or 0) < 0):
+            message = f"{name} must be a number from 0 on, not {kind_of(entry.node)}"
+            self._say("wrong-kind", message, entry.node.place, "Take it from the project's cluster.yaml.")
 
     def _copied(self) -> dict[str, Path]:
         entry = self._root.get("file_mounts")
@@ -257,9 +286,15 @@ class _Reader:
             message = f"file_mounts must be a mapping, not {kind_of(entry.node)}"
             self._say("wrong-kind", message, entry.place, 'Write "path there": "path here".')
             return {}
-        texts: Callable[[Node], str] = lambda node: node.text if isinstance(node, Scalar) else ""  # noqa: E731
-        return {
-            mount.key: Path(texts(mount.node)).expanduser()
-            for mount in entry.node.entries.values()
-            if texts(mount.node)
-        }
+        found = {}
+        for mount in entry.node.entries.values():
+            if (
+                isinstance(mount.node, Scalar)
+                and isinstance(mount.node.value, str)
+                and mount.node.text.strip()
+            ):
+                found[mount.key] = Path(mount.node.text).expanduser()
+            else:
+                message = f"what is copied to {mount.key} must be a path, not {kind_of(mount.node)}"
+                self._say("wrong-kind", message, mount.place, 'Write "path there": "path here".')
+        return found

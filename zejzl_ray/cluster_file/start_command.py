@@ -71,12 +71,19 @@ def _parsed(before: list[str], program: str, after: list[str]) -> StartCommand:
         else:
             options.setdefault(name, [])
     environment: dict[str, str] = {}
+    exported: dict[str, str] = {}
+    is_export = False
     for word in before:
-        if word in _ENDS:
-            environment.clear()
+        is_end = word in _ENDS or word.endswith(";")
+        if word == "export":
+            is_export = True
         elif _ASSIGNMENT.fullmatch(word):
-            name, _, value = word.partition("=")
-            environment[name] = value
+            name, _, value = word.removesuffix(";").partition("=")
+            (exported if is_export else environment)[name] = value
+        if is_end:  # what stood before a command counts for that command only
+            environment.clear()
+            is_export = False
+    environment = {**exported, **environment}
     return StartCommand(
         is_head="--head" in options,
         program=program,

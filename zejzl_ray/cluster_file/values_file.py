@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from zejzl_ray.cluster_file.fields import in_own_words, repeated
 from zejzl_ray.contracts.base import Contract
 from zejzl_ray.errors import InvalidInput
-from zejzl_ray.fleet.document import Entry, Scalar, Table, kind_of
+from zejzl_ray.fleet.document import Entry, Scalar, Table, kind_of, repeated_keys
 from zejzl_ray.fleet.finding import Finding, error
 from zejzl_ray.fleet.suggest import did_you_mean
 from zejzl_ray.fleet.yaml_reader import read_document
 
+_EXAMPLE: Final = "Write into it: head: {mainpc: 192.168.1.10}; config/cluster_values.yaml shows the rest."
 _FIELDS: Final = ("head", "workers", "ssh_user", "ssh_private_key")
 
 
@@ -32,7 +34,8 @@ def read_values(path: Path) -> ClusterValues:
     """
     document = read_document(path.expanduser())
     root = document.root
-    found = document.findings if root is None else (*document.findings, *_faults(root))
+    found = in_own_words(document.findings, _EXAMPLE)
+    found = found if root is None else (*found, *_faults(root))
     if root is None or found:
         raise InvalidInput("\n".join(str(finding) for finding in found), "Nothing is written.")
     pairs = _pairs(root, "head")
@@ -46,6 +49,9 @@ def read_values(path: Path) -> ClusterValues:
 
 
 def _faults(root: Table) -> Iterator[Finding]:
+    for table, first, again in repeated_keys(root):
+        if table is root:
+            yield repeated(again, first)
     seen: dict[str, Entry] = {}
     for entry in root.every:
         if entry.key not in _FIELDS:

@@ -147,7 +147,7 @@ def test_a_healthy_cluster_is_one_line_and_exit_code_0(run: Run, key: Path, fact
 
     assert done.exit_code == 0
     assert done.output.splitlines() == [
-        "17 checks after the start of mainpc (192.168.1.10), pc2 (192.168.1.11): all is well"
+        "19 checks after the start of mainpc (192.168.1.10), pc2 (192.168.1.11): all is well"
     ]
     assert run("check", "cluster.yaml", "--before").exit_code == run("check", "--after").exit_code == 0
     assert asked == [None, Phase.BEFORE, Phase.AFTER]
@@ -234,7 +234,7 @@ def test_the_machines_are_asked_for_real_and_the_fleet_names_cards_and_addresses
 
     data = json.loads(run("check", "--json").output)
 
-    assert {row["check"] for row in data["findings"]} == {"release", "ssh"}
+    assert {row["check"] for row in data["findings"]} == {"mount", "release", "ssh"}
     assert [machine["name"] for machine in data["machines"]] == ["mainpc", "pc2"]
 
 

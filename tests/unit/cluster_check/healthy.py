@@ -36,7 +36,7 @@ from zejzl_ray.tls.names import certificate_names
 NOW_S = 1_800_000_000.0
 ADDRESSES = {"mainpc": "192.168.1.10", "pc2": "192.168.1.11"}
 DATA = "/home/me/.local/share/zejzl"
-SECRETS = ("ray_token", "redis_password", "security_key")
+SECRETS = ("ray_token", "redis_password", "security_key", "token")
 CLUSTER = ClusterFile(
     file="cluster.yaml",
     head=DeclaredMachine(name="mainpc", address=ADDRESSES["mainpc"]),

@@ -102,6 +102,8 @@ async def test_after_the_start_nobody_listens_in_the_place_of_ray(cluster: Clust
     [
         (("sh", "-c", "echo 'me@x: Permission denied (publickey).' >&2; exit 255"), "key"),
         (("no-such-program",), "ssh"),
+        (("sh", "-c", "echo This account is currently not available.; exit 1"), "shell"),
+        (("sh", "-c", "exit 0"), "shell"),
         ((sys.executable, "-c", "print('ZEJZL-CHECK:[1')"), "ssh"),
     ],
 )
@@ -293,3 +295,34 @@ async def test_the_head_is_who_runs_as_it_and_not_who_is_declared(
     away = [found.what for found in judge(facts).findings if found.check == "member"]
     assert len(away) == 1
     assert "control store" in away[0]
+
+
+async def test_what_the_start_command_sets_counts_above_what_is_exported(
+    cluster: ClusterFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZEJZL_FAILBACK", "auto")
+    changed = cluster.model_copy(update={"worker_environment": {"ZEJZL_FAILBACK": "never"}})
+
+    facts = await Gathering(changed, command=_local).facts()
+
+    settings = [machine.own.settings for machine in facts.machines if machine.own is not None]
+    assert [found["FAILBACK"] for found in settings] == ["auto", "never"]
+    assert settings[0]["STORE_URL"] == "redis://127.0.0.1:1"
+    assert "RAY_PORT" in settings[0]
+    assert list(facts.here.unmounted.values()) == ["is not there"]
+
+
+@pytest.mark.parametrize("answer", ["[1]", "5", '{"failed": "no such home"}', '{"node": {"processes": 1}}'])
+async def test_an_answer_that_cannot_be_used_is_said_and_judged_no_further(
+    cluster: ClusterFile, answer: str
+) -> None:
+    program = f"import sys\nfor line in sys.stdin: print('ZEJZL-CHECK:{answer}', flush=True)"
+
+    facts = await Gathering(cluster, command=lambda *_: (sys.executable, "-c", program)).facts()
+
+    assert facts.head.own is None
+    assert facts.head.ssh_fault is not None
+    assert {finding.check for finding in judge(facts).findings if finding.machine == "pc2"} <= {
+        "ssh",
+        "loopback",
+    }

@@ -1,5 +1,6 @@
 """Facts with one planted fault give one finding, at the right machine and with the right cause."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from tests.unit.cluster_check.healthy import (
     with_own,
     with_secret,
 )
+from zejzl_ray.cluster.node_start import NodePorts, NodeStart
+from zejzl_ray.cluster.supervisor_record import SupervisorRecord
 from zejzl_ray.cluster_check.facts import (
     Clock,
     ClusterFacts,
@@ -30,10 +33,13 @@ from zejzl_ray.cluster_check.facts import (
     Gpus,
     Here,
     KeyFile,
+    NodeFacts,
+    OwnFacts,
     Phase,
     PortAnswer,
     Programs,
     RayAnswer,
+    RayNode,
     RayProcess,
     RedisAnswer,
     ReleaseHere,
@@ -42,7 +48,7 @@ from zejzl_ray.cluster_check.facts import (
 )
 from zejzl_ray.cluster_check.finding import HERE, Finding
 from zejzl_ray.cluster_check.judge import judge
-from zejzl_ray.cluster_check.needed_ports import store_url
+from zejzl_ray.cluster_check.needed_ports import sentinels_of, store_url
 from zejzl_ray.cluster_file.model import CarriedRelease, DeclaredMachine
 
 Spoil = Callable[[ClusterFacts], ClusterFacts]
@@ -88,6 +94,31 @@ def _tls(**changes: Any) -> Spoil:
     return lambda facts: with_own(facts, "pc2", tls=own_facts("pc2").tls.model_copy(update=changes))
 
 
+def _redis(**changes: Any) -> Spoil:
+    answer = RedisAnswer.model_validate({"state": "well", **changes})
+
+    def spoil(facts: ClusterFacts) -> ClusterFacts:
+        for name in ADDRESSES:
+            facts = with_machine(facts, name, redis=answer)
+        return facts
+
+    return spoil
+
+
+def _replica(**changes: Any) -> Spoil:
+    fields = {"state": "well", "meant_to_follow": "192.168.1.10:6380", **changes}
+    return lambda facts: with_machine(facts, "pc2", replica=RedisAnswer.model_validate(fields))
+
+
+def _with_store(facts: ClusterFacts, url: str) -> ClusterFacts:
+    cluster = CLUSTER.model_copy(update={"environment": {"ZEJZL_STORE_URL": url}})
+    return facts.model_copy(update={"cluster": cluster})
+
+
+def _settings(**changes: str) -> Spoil:
+    return lambda facts: with_own(facts, "pc2", settings=changes)
+
+
 def _key(**changes: Any) -> KeyFile:
     return KeyFile(**{"path": f"{DATA}/tls/pc2.key", "mode": 0o600, "fits": True, **changes})
 
@@ -104,6 +135,57 @@ FAULTS: dict[str, tuple[Spoil, str, str, str, str]] = {
     ),
     "another Ray": (
         _programs(ray=Command(path="/r", version="2.9.0")), "pc2", "version", "Ray is 2.9.0 here and 2.60.0", "2.60.0",
+    ),
+    "a disk that nobody may look at": (
+        _disk(error="Permission denied"), "pc2", "disk", "cannot be looked at: Permission denied", "modes above",
+    ),
+    "a file in the place of the data directory": (_disk(is_directory=False), "pc2", "disk", "a file where", "Move"),
+    "a private key that nobody can read": (
+        _tls(key=_key(fits=None, error="Permission denied")), "pc2", "tls", "cannot be read: Permission", "chmod 600",
+    ),
+    "a private key of another user": (_tls(key=_key(is_own=False)), "pc2", "tls", "another user", "chown"),
+    "an authority that nobody can read": (
+        _tls(ca=None, errors={"ca.pem": "Permission denied"}), "pc2", "tls", "ca.pem cannot be read", "owner and mode",
+    ),
+    "certificates of another machine": (_tls(own_name="mainpc"), "pc2", "tls", "is of mainpc", "--force"),
+    "too few open files": (
+        lambda facts: with_own(facts, "pc2", open_files=64), "pc2", "setting", "open 64 files only", "limits.conf",
+    ),
+    "Redis whose memory is full": (_redis(memory_ratio=0.99), "mainpc", "redis", "99% of its maxmemory", "maxmemory"),
+    "a port that is none": (_settings(RAY_PORT="abc"), "pc2", "setting", "ZEJZL_RAY_PORT: Input should", ".bashrc"),
+    "a range that is none": (_settings(MAIL_PORTS="zz"), "pc2", "setting", "ZEJZL_MAIL_PORTS", ".bashrc"),
+    "video memory that is none": (_settings(VRAM_MIB="lots"), "pc2", "setting", "ZEJZL_VRAM_MIB: 'lots'", "mainpc="),
+    "simulated cards that are none": (_settings(SIMULATED_GPUS="x"), "pc2", "gpu", "", "RTX 4090:24564"),
+    "one port for two": (
+        _settings(RAY_NODE_MANAGER_PORT="6379"), "pc2", "setting", "both name port 6379", "Give each its own",
+    ),
+    "a range with a port in it": (
+        _settings(RAY_WORKER_PORTS="6000-7000"), "pc2", "setting", "inside ZEJZL_RAY_WORKER_PORTS", "Give each",
+    ),
+    "another port of the head": (
+        _settings(RAY_PORT="6400"), "pc2", "setting", "looks for the head at port 6400, and the head's is 6379", "same",
+    ),
+    "settings that do not fit together": (
+        _settings(REQUIRE_AUTH="false"), "pc2", "setting", "REQUIRE_AUTH=false counts with", ".bashrc",
+    ),
+    "a misspelt setting": (
+        lambda facts: with_own(
+            facts, "pc2", unknown_settings=("ZEJZL_STORE_ULR", "ZEJZL_OF_MINE", "ZEJZL_NODE_MARKER")
+        ),
+        "pc2", "setting", "ZEJZL_STORE_ULR is set, and is no setting", "ZEJZL_STORE_URL",
+    ),
+    "a store that cannot be parsed": (
+        _settings(STORE_URL="redis://h:x"), "pc2", "setting", "ZEJZL_STORE_URL: the Redis", "redis://host",
+    ),
+    "a file to copy that is not there": (
+        lambda facts: facts.model_copy(
+            update={"here": facts.here.model_copy(update={"unmounted": {"/home/me/x": "is not there"}})}
+        ),
+        "mainpc", "mount", "/home/me/x, which `ray up` is to copy, is not there", "file_mounts",
+    ),
+    "another credential of the administrator": (
+        lambda facts: with_secret(facts, "pc2", "token", digest="other"),
+        "pc2", "secret", "its administrator's credential differs from that of mainpc", "Copy token",
     ),
     "no rsync": (_programs(rsync=None), "pc2", "rsync", "no rsync", "apt-get install rsync"),
     "a clock that is an hour ahead": (
@@ -201,6 +283,39 @@ FAULTS: dict[str, tuple[Spoil, str, str, str, str]] = {
         lambda facts: with_machine(facts, "mainpc", redis=RedisAnswer(state="well", role="slave")),
         "mainpc", "redis", "is a replica", "primary",
     ),
+    "Redis that acknowledges too soon": (
+        _redis(fsync="everysec"), "mainpc", "redis", "appendfsync is everysec", "appendfsync always",
+    ),
+    "Redis that forgets": (_redis(eviction="allkeys-lru"), "mainpc", "redis", "drops state", "noeviction"),
+    "Redis without Ray's user": (_redis(knows_ray=False), "mainpc", "redis", "Ray's user", "redis_gcs_user.conf"),
+    "a replica that does not run": (_replica(state="refused"), "pc2", "redis", "does not run", "systemctl start"),
+    "a replica that hears nothing": (
+        _replica(role="slave", is_linked=False), "pc2", "redis", "does not hear from it", "log says why",
+    ),
+    "a replica that is none": (_replica(role="master"), "pc2", "redis", "but is a primary", "drops what it has"),
+    "a replica with another password": (_replica(state="password"), "pc2", "redis", "another password", "node token"),
+    "a replica that is not there": (
+        lambda facts: _redis(replicas=0)(_with_store(facts, "rediss://192.168.1.10:6380?replicas=1")),
+        "mainpc", "redis", "0 of 1 replicas follow", "MainPC off",
+    ),
+    "a Sentinel that is silent": (
+        lambda facts: _redis(sentinels=({"address": "192.168.1.10:26379", "state": "silent"},))(
+            _with_store(facts, "redis+sentinel://192.168.1.10,192.168.1.11/zejzl")
+        ),
+        "mainpc", "redis", "the Sentinel at 192.168.1.10:26379 does not answer", "Start it",
+    ),
+    "a Sentinel that knows another primary": (
+        lambda facts: _redis(state="sentinel", sentinels=({"address": "h:26379", "state": "unknown"},))(
+            _with_store(facts, "redis+sentinel://h/zejzl")
+        ),
+        "mainpc", "redis", "does not know the primary zejzl", "sentinel monitor zejzl",
+    ),
+    "a wrong password behind Sentinels": (
+        lambda facts: with_machine(
+            _with_store(facts, "redis+sentinel://h/zejzl"), "pc2", redis=RedisAnswer(state="password")
+        ),
+        "pc2", "redis", "the primary zejzl of the Sentinels refuses the password", "redis_password",
+    ),
     "a name that means the machine itself": (
         lambda facts: with_machine(facts, "pc2", addresses=("127.0.1.1", "192.168.1.11")),
         "pc2", "loopback", "192.168.1.11 is 127.0.1.1 on this computer", "/etc/hosts",
@@ -272,7 +387,7 @@ def test_a_planted_fault_is_named_alone(name: str, phase: Phase) -> None:
     assert not judge(spoil(healthy(phase))).is_well
 
 
-@pytest.mark.parametrize("name", ["ray_token", "redis_password", "security_key"])
+@pytest.mark.parametrize("name", ["ray_token", "redis_password", "security_key", "token"])
 def test_before_the_start_a_worker_may_lack_what_is_brought_to_it(name: str) -> None:
     def without(facts: ClusterFacts, machine: str) -> ClusterFacts:
         return with_secret(facts, machine, name, state="missing", digest=None, mode=None)
@@ -747,3 +862,196 @@ def test_a_replica_is_no_fault_before_a_start_that_makes_it_the_primary() -> Non
     assert judge(before).findings == ()
     for facts in (stranger, after):
         assert any("is a replica" in finding.what for finding in judge(facts).findings)
+
+
+def test_what_nobody_could_look_at_is_not_judged() -> None:
+    nothing = OwnFacts(
+        python="3.11.9", failed=dict.fromkeys(("programs", "gpus", "disks", "secrets", "tls"), "no")
+    )
+    facts = with_machine(healthy(), "pc2", own=nothing.model_copy(update={"node": own_facts("pc2").node}))
+    facts = facts.model_copy(update={"fleet_gpus": {"pc2": ("RTX 3060",)}})
+
+    assert judge(facts).findings == ()
+
+
+def test_a_node_that_nobody_could_look_at_is_not_judged() -> None:
+    facts = missing(healthy(), "pc2", record=None)
+    assert "never started" in the_one(facts).what
+
+    assert judge(with_own(facts, "pc2", failed={"node": "no"}, node=NodeFacts())).findings == ()
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{"node": None}, {"node": [1]}, {"state": "up"}, {"node": {"ports": [1]}}, {"node": {"tls": "x"}},
+     {"node": {"ports": {"gcs": "x"}}}, {"node": {}, "state": 5}],
+)  # fmt: skip
+def test_a_record_of_another_shape_is_damaged(record: dict[str, Any]) -> None:
+    node = NodeFacts.model_validate({**own_facts("pc2").node.model_dump(), "record": record})
+
+    assert node.record is None
+    finding = the_one(with_own(healthy(), "pc2", node=node))
+    assert (finding.machine, finding.check) == ("pc2", "member")
+    assert "node.json is damaged" in finding.what
+    assert "never started" not in finding.what
+    gone = the_one(missing(healthy(), "pc2", record=None, record_fault=node.record_fault))
+    assert "node.json is damaged" in gone.what
+
+
+def test_a_node_without_its_record_is_named_and_so_is_a_lost_one() -> None:
+    node = own_facts("mainpc").node.model_copy(update={"record": None})
+    assert "its node runs, but node.json is missing" in the_one(with_own(healthy(), "mainpc", node=node)).what
+
+    lost = missing(healthy(), "pc2", record=None, is_wanted=True)
+    assert "node.json is gone" in the_one(lost).what
+    stopped = missing(healthy(), "pc2", record=None, is_wanted=False)
+    assert "it was stopped" in the_one(stopped).what
+
+
+@pytest.mark.parametrize(("is_supervised", "count"), [(False, 1), (None, 0), (True, 0)])
+def test_a_node_whose_supervisor_was_killed_is_named(is_supervised: bool | None, count: int) -> None:
+    node = own_facts("pc2").node.model_copy(update={"is_supervised": is_supervised})
+
+    findings = judge(with_own(healthy(), "pc2", node=node)).findings
+
+    assert len(findings) == count
+    assert all("supervisor of its node does not run" in finding.what for finding in findings)
+
+
+def test_a_frozen_control_store_is_the_one_cause() -> None:
+    node = own_facts("mainpc").node
+    processes = tuple(
+        process.model_copy(update={"state": "T"}) if process.name == "gcs_server" else process
+        for process in node.processes
+    )
+    facts = with_own(healthy(), "mainpc", node=node.model_copy(update={"processes": processes}))
+    facts = facts.model_copy(update={"ray": None, "services": ServicesAnswer(error="no answer in time")})
+
+    assert "control store is frozen" in the_one(facts).what
+
+
+@pytest.mark.parametrize(
+    ("node", "what"),
+    [
+        ({"labels": {"zejzl.io/machine": "pc3"}}, "pc3, a node at 10.0.0.9, is in the Ray cluster"),
+        ({"labels": None}, "a node without a name, at 10.0.0.9"),
+        ({"labels": {"zejzl.io/machine": "pc2"}}, "says that it is pc2, which is at 192.168.1.11"),
+    ],
+)
+def test_a_node_that_the_file_does_not_know_is_named(node: dict[str, Any], what: str) -> None:
+    record = own_facts("pc2").node.record or {}
+    placed = {**record, "node": {**record["node"], "node_ip": "192.168.1.11"}}
+    facts = with_own(healthy(), "pc2", node=own_facts("pc2").node.model_copy(update={"record": placed}))
+    assert facts.ray is not None
+    assert facts.ray.nodes is not None
+    stranger = RayNode(node_id="9", node_ip="10.0.0.9", state="ALIVE", **node)
+    dead = stranger.model_copy(update={"state": "DEAD"})
+    known = facts.ray.nodes
+
+    assert judge(facts.model_copy(update={"ray": RayAnswer(nodes=(*known, dead))})).is_well
+    assert what in the_one(facts.model_copy(update={"ray": RayAnswer(nodes=(*known, stranger))})).what
+
+
+@pytest.mark.parametrize(
+    ("free_mib", "held_mib", "is_fault"),
+    [
+        (8000, 1, False),
+        (0, 1, True),
+        (50, 1, True),
+        (0, 256, False),
+        (70, 1, False),
+        (0, None, True),
+        (1, None, False),
+    ],
+)
+def test_a_running_node_finds_its_shared_memory_full(
+    free_mib: float, held_mib: float | None, is_fault: bool
+) -> None:
+    shared = Disk(use="shared memory", path="/dev/shm", device=2, free_mib=free_mib, total_mib=256)
+    node = own_facts("pc2").node
+    raylet = node.processes[0].model_copy(update={"shared_mib": held_mib})
+    facts = with_own(healthy(), "pc2", disks=(shared,), node=node.model_copy(update={"processes": (raylet,)}))
+
+    assert [finding.check for finding in judge(facts).findings] == ["disk"] * is_fault
+
+
+def test_a_secret_that_is_brought_elsewhere_than_it_is_looked_for_is_missing() -> None:
+    facts = with_secret(healthy(Phase.BEFORE), "pc2", "ray_token", state="missing", digest=None, mode=None)
+    assert judge(facts).is_well
+    for home, is_well in (("/home/me", True), ("/root", False)):
+        own = own_facts("pc2")
+        disks = (*own.disks, own.disks[0].model_copy(update={"use": "home", "path": home}))
+        assert judge(with_own(facts, "pc2", disks=disks)).is_well is is_well
+
+
+def test_a_secret_that_is_missing_here_is_one_finding() -> None:
+    facts = with_secret(healthy(), "mainpc", "token", state="missing", digest=None, mode=None)
+    unmounted = {f"{DATA}/token": "is not there"}
+
+    facts = facts.model_copy(update={"here": facts.here.model_copy(update={"unmounted": unmounted})})
+    assert the_one(facts).check == "secret"
+
+
+def test_who_does_not_bring_the_credential_along_does_not_need_it() -> None:
+    facts = with_secret(healthy(), "pc2", "token", state="missing", digest=None, mode=None)
+    assert the_one(facts).check == "secret"
+    copied = {path: here for path, here in CLUSTER.copied.items() if not path.endswith("/token")}
+
+    assert judge(facts.model_copy(update={"cluster": CLUSTER.model_copy(update={"copied": copied})})).is_well
+
+
+def test_a_worker_that_is_told_the_port_may_have_another_set() -> None:
+    cluster = CLUSTER.model_copy(update={"worker_start": "zejzl node start --address $RAY_HEAD_IP:6379"})
+    facts = with_own(healthy(), "pc2", settings={"RAY_PORT": "6400"})
+
+    assert judge(facts.model_copy(update={"cluster": cluster})).is_well
+
+
+def test_replicas_that_follow_and_what_nobody_may_ask_are_no_fault() -> None:
+    facts = _with_store(healthy(), "rediss://192.168.1.10:6380?replicas=1")
+
+    well = {"fsync": "always", "eviction": "noeviction", "knows_ray": True, "replicas": 1, "role": "master"}
+    assert judge(_redis(**well)(_replica(role="slave", is_linked=True)(facts))).is_well
+    assert judge(_redis()(_replica(state="loading")(facts))).is_well
+    away = _redis(replicas=0)(
+        with_machine(facts, "pc2", own=None, ssh_fault=SshFault(cause="x", what="x", remedy="x"))
+    )
+    assert {finding.check for finding in judge(away).findings} == {"ssh"}
+
+
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("redis+sentinel://u@a,b:1/p/0?ssl=true", ("p", (("a", 26379), ("b", 1)), True)),
+        ("redis+sentinel://a:x/p", None),
+        ("rediss://h", None),
+    ],
+)
+def test_sentinels_are_read_from_the_url(url: str, found: Any) -> None:
+    assert sentinels_of(url) == found
+
+
+def test_a_frozen_supervisor_is_named() -> None:
+    node = own_facts("pc2").node.model_copy(update={"frozen_supervisor": 7})
+
+    finding = the_one(with_own(healthy(), "pc2", node=node))
+
+    assert "supervisor of its node is frozen (process 7" in finding.what
+    assert "kill -CONT 7" in finding.remedy
+
+
+def test_the_record_that_a_supervisor_writes_is_understood() -> None:
+    tls = {"certificate": "/c", "key": "/k", "authority": "/a", "fingerprint": "f"}
+    node = NodeStart.model_validate(
+        {
+            "cluster_id": "c", "machine": "pc2", "role": "worker", "head_address": "192.168.1.10:6379",
+            "node_ip": "192.168.1.11", "temp_dir": "/tmp/r", "token_path": "/t", "cpus": 1, "tls": tls,
+            "ports": NodePorts(worker_ports=(20100, 20999), metrics=None),
+        }
+    )  # fmt: skip
+    record = json.loads(SupervisorRecord(node=node, pid=1, started_at_s=0.0, state="up").model_dump_json())
+
+    found = NodeFacts.model_validate({"record": record})
+
+    assert found.record == record
+    assert found.record_fault is None

@@ -4,8 +4,11 @@ import contextlib
 import io
 import json
 import os
+import signal
 import socket
+import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -49,14 +52,22 @@ def test_one_line_in_is_one_line_out(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ZEJZL_RAY_TLS", "off")
-    facts = json.dumps({"ask": "facts", "machine": "pc2", "digest_key": "k"})
+    monkeypatch.setenv("ZEJZL_STORE_URL", "redis://me:secret@h:6380")
+    monkeypatch.setenv("ZEJZL_STORE_ULR", "x")
+    names = ["ZEJZL_RAY_TLS", "ZEJZL_STORE_URL", "ZEJZL_DATA_DIR"]
+    facts = json.dumps({"ask": "facts", "machine": "pc2", "digest_key": "k", "settings": names})
 
     clock, date, found, wrong = _answers(
         monkeypatch, capsys, '{"ask": "clock"}', "", '{"ask": "date"}', facts, '{"ask": "connect"}'
     )
 
     assert abs(clock["time_s"] - date["time_s"]) < 60
-    assert found["settings"] == {"RAY_TLS": "off"}
+    assert found["settings"] == {
+        "RAY_TLS": "off", "STORE_URL": "redis://me:***@h:6380", "DATA_DIR": str(home / "data")
+    }  # fmt: skip
+    assert "ZEJZL_STORE_ULR" in found["unknown_settings"]
+    assert "secret@" not in json.dumps(found)
+    assert found["failed"] == {}
     assert found["secrets"]["ray_token"]["state"] == "missing"
     assert found["python"].count(".") == 2
     assert "KeyError" in wrong["failed"]
@@ -180,7 +191,9 @@ def test_a_certificate_is_told_whole_and_its_key_by_whether_it_fits(home: Path) 
 def test_a_node_is_its_record_its_supervisor_and_the_ends_of_its_logs(home: Path) -> None:
     data = home / "data"
     assert node.node(data) == {
-        "record": None, "record_age_s": None, "is_supervised": False, "processes": [], "logs": {},
+        "record": None, "record_fault": None, "record_age_s": None, "is_wanted": None, "is_supervised": None,
+        "frozen_supervisor": None,
+        "processes": [], "logs": {},
     }  # fmt: skip
     started_s = node.boot_time_s() + int(Path("/proc/self/stat").read_text().split()[21]) / os.sysconf(
         "SC_CLK_TCK"
@@ -199,8 +212,9 @@ def test_a_node_is_its_record_its_supervisor_and_the_ends_of_its_logs(home: Path
     assert found["is_supervised"]
     assert found["logs"]["node.log"].endswith("end")
     assert len(found["logs"]["node.log"]) == 6000
-    assert not node.is_supervised({**record, "started_at_s": started_s - 100})
-    assert not node.is_supervised({"pid": 0})
+    assert node.is_supervised({**record, "started_at_s": started_s - 100}) is False
+    assert node.is_supervised({"pid": 0}) is None
+    assert node.is_supervised({"pid": 2**22 + 1, "started_at_s": 1.0}) is False
 
 
 def test_a_port_is_listened_on_greeted_and_told_when_it_is_taken() -> None:
@@ -354,3 +368,112 @@ def test_the_current_release_is_named_when_it_is_whole(
     (root / "1-a/release.json").write_text("{}")
 
     assert files.current_release() == "1-a"
+
+
+def _facts(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    return _answers(
+        monkeypatch,
+        capsys,
+        json.dumps({"ask": "facts", "machine": "pc2", "digest_key": "k", "settings": []}),
+    )[0]
+
+
+def test_one_thing_that_cannot_be_looked_at_keeps_nobody_from_the_others(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(program, "gpus", refuse)
+
+    found = _facts(home, monkeypatch, capsys)
+
+    assert list(found["failed"]) == ["gpus"]
+    assert "Permission denied" in found["failed"]["gpus"]
+    assert found["disks"]
+
+
+def test_a_data_directory_of_nobody_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ZEJZL_DATA_DIR", "~no-such-user/x")
+
+    assert "ZEJZL_DATA_DIR is ~no-such-user/x" in _facts(home, monkeypatch, capsys)["failed"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "null", "\xff"])
+def test_a_record_that_is_damaged_is_no_record_and_that_is_said(home: Path, text: str) -> None:
+    (home / "data" / "node.json").write_bytes(text.encode("latin-1"))
+
+    found = node.node(home / "data")
+
+    assert found["record"] is None
+    assert found["record_fault"]
+
+
+@pytest.mark.parametrize("plan", ["null", "[1]", '"x"', '{"temp_dir": 5, "cluster_id": []}'])
+def test_a_record_of_another_shape_is_handed_on(home: Path, plan: str) -> None:
+    (home / "data" / "node.json").write_text(f'{{"node": {plan}}}')
+
+    assert "node" in node.node(home / "data")["record"]
+
+
+def test_the_processes_of_a_node_are_found_without_its_record(home: Path) -> None:
+    from zejzl_ray.cluster.local_plan import cluster_id
+
+    assert node.cluster_id(home / "data") == cluster_id(home / "data")
+
+
+@pytest.mark.parametrize(("text", "wanted"), [('{"is_wanted": false}', False), ("{", None), ("[]", None)])
+def test_what_was_wanted_last_is_told(home: Path, text: str, wanted: bool | None) -> None:
+    (home / "data" / "node_intent.json").write_text(text)
+
+    assert node.node(home / "data")["is_wanted"] is wanted
+
+
+def test_a_place_that_cannot_be_looked_at_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.statvfs", refuse)
+
+    assert {disk["error"] for disk in files.disks(home)} == {"Permission denied"}
+
+
+def test_shared_memory_is_what_a_process_has_taken_there(home: Path) -> None:
+    process = home / "process"
+    (process / "fd").mkdir(parents=True)
+    assert node.shared_mib(process) == 0
+    assert node.shared_mib(home / "none") is None
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as file:
+        file.write(b"x" * 2 * 1048576)
+        file.flush()
+        (process / "fd" / "7").symlink_to(file.name)
+        (process / "fd" / "8").symlink_to(file.name)
+        assert node.shared_mib(process) == 2
+
+
+def test_a_certificate_that_cannot_be_read_is_not_missing(home: Path) -> None:
+    (home / "data" / "tls" / "pc2.pem").mkdir()
+    (home / "data" / "tls" / "pc2.key").mkdir()
+
+    found = files.tls_files(home / "data", "pc2")
+
+    assert found["errors"] == {"pc2.pem": "Is a directory"}
+    assert found["key"]["error"] == "Is a directory"
+
+
+def test_a_supervisor_that_is_stopped_is_frozen() -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+        started_s = node.boot_time_s() + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        record = {"pid": child.pid, "started_at_s": started_s}
+        assert node.frozen_supervisor(record) is None
+        child.send_signal(signal.SIGSTOP)
+        os.waitpid(child.pid, os.WUNTRACED)
+        assert node.frozen_supervisor(record) == child.pid
+        assert node.is_supervised(record)
+    finally:
+        child.kill()
+        child.wait()

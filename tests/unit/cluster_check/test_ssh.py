@@ -40,11 +40,26 @@ def test_the_key_that_is_refused_is_named() -> None:
     assert "/home/me/.ssh/id does not let me in" in ssh_fault(KEYED, PC2, 255, "Permission denied").what
 
 
+@pytest.mark.parametrize(
+    ("said", "cause", "words"),
+    [
+        ("This account is currently not available.", "shell", "its shell is none"),
+        ("SyntaxError: future feature annotations is not defined", "python", "older than 3.8"),
+    ],
+)
+def test_a_shell_and_a_python_that_cannot_be_used_are_named(said: str, cause: str, words: str) -> None:
+    fault = ssh_fault(CLUSTER, PC2, 1, said)
+
+    assert fault.cause == cause
+    assert words in fault.what
+
+
 def test_what_nobody_foresaw_is_quoted() -> None:
     noise = "bash: cannot set terminal process group (-1): Inappropriate ioctl for device\n"
 
     assert "strange thing" in ssh_fault(CLUSTER, PC2, 1, f"{noise}strange thing\n").what
-    assert "it ended with 3" in ssh_fault(CLUSTER, PC2, 3, noise).what
+    assert "its shell ends (with 3) before it runs anything" in ssh_fault(CLUSTER, PC2, 3, noise).what
+    assert "~/.bashrc" in ssh_fault(CLUSTER, PC2, 0, "").remedy
     assert "no answer in time" in ssh_fault(CLUSTER, PC2, None, "").what
 
 

@@ -200,6 +200,52 @@ WRONG = {
         "file_mounts must be a mapping",
         "file_mounts:",
     ),
+    "IPv6": ("head_ip: 192.168.1.10", "head_ip: fd00::1", "is an IPv6 address", "head_ip"),
+    "a worker with IPv6": ("[192.168.1.11]", "['fd00::2']", "is an IPv6 address", "worker_ips"),
+    "a count that is a fraction": (
+        "max_workers: 1",
+        "max_workers: 1.0",
+        "must be a whole number, not",
+        "max_workers",
+    ),
+    "a count that is none": (
+        "min_workers: 1",
+        "min_workers: true",
+        "must be a whole number, not",
+        "min_workers",
+    ),
+    "a list of counts": (
+        "min_workers: 1",
+        "min_workers: [1]",
+        "must be a whole number, not a list",
+        "min_workers",
+    ),
+    "no time": ("minutes: 525600", "minutes: soon", "minutes must be a number", "idle_timeout"),
+    "a time that is a list": (
+        "minutes: 525600",
+        "minutes: [1]",
+        "must be a number from 0 on, not a list",
+        "idle",
+    ),
+    "a negative time": ("minutes: 525600", "minutes: -1", "must be a number from 0 on", "idle_timeout"),
+    "a proxy that is a list": (
+        "ssh_user: zejzl",
+        "ssh_proxy_command: [a]\n  ssh_user: zejzl",
+        "ssh_proxy_command must be a text",
+        "ssh_proxy",
+    ),
+    "a name that a shell would take apart": (
+        "cluster_name: zejzl",
+        'cluster_name: "a b;c"',
+        "cluster_name 'a b;c' holds more than",
+        "cluster_name",
+    ),
+    "a path that is a list": (
+        '"~/.local/share/zejzl/token": "~/.local/share/zejzl/token"',
+        '"~/.local/share/zejzl/token": [a]',
+        "must be a path, not a list",
+        "/token",
+    ),
     "no YAML": ("provider:", "provider: [", "not valid YAML", ""),
 }
 
@@ -285,3 +331,74 @@ def test_a_key_is_taken_as_it_is_where_nobody_can_look(
     monkeypatch.setenv("PATH", str(tmp_path))
 
     assert key_file_fault(tmp_path / "id") is None
+
+
+URL = "ZEJZL_STORE_URL=rediss://192.168.1.10:6380"
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        (
+            "ZEJZL_STORE_URL=rediss://192.168.1.10:abc",
+            "ZEJZL_STORE_URL: the Redis address is not a valid URL",
+        ),
+        ("ZEJZL_STORE_URL=rediss://192.168.1.10:99999", "not a valid URL"),
+        ("ZEJZL_STORE_URL=rediss:/192.168.1.10", "not a valid URL"),
+        ("ZEJZL_STORE_URL='rediss://192.168.1.10?replicas=xx'", "replicas or when_away"),
+        ("ZEJZL_STORE_URL='rediss://192.168.1.10?replica=1'", "replica in the store's address is no option"),
+        ("ZEJZL_STORE_URL=mysql://x", "has the scheme 'mysql'"),
+        (f"{URL} ZEJZL_RAY_PORT=abc", "ZEJZL_RAY_PORT: Input should be a valid integer"),
+        (f"{URL} ZEJZL_RAY_PORT=80", "ZEJZL_RAY_PORT: Input should be greater"),
+        (f"{URL} ZEJZL_FAILBACK=sometimes", "ZEJZL_FAILBACK: Input should be 'auto' or 'never'"),
+        (f"export {URL}; ZEJZL_CPUS=none", "ZEJZL_CPUS is no whole number"),
+        ("ZEJZL_STORE_ULR=rediss://192.168.1.10:6380", "ZEJZL_STORE_ULR is no setting"),
+    ],
+)
+def test_a_setting_of_a_start_command_is_checked_as_the_node_would(
+    text: str, setting: str, words: str
+) -> None:
+    assert URL in text
+    wrong = text.replace(URL, setting)
+
+    (finding,) = _faults(wrong)
+
+    assert words in finding.message
+    assert finding.remedy
+    assert finding.line in (_line(wrong, setting), _line(wrong, setting) - 1)
+
+
+def test_a_misspelt_setting_is_told_which_was_meant(text: str) -> None:
+    (finding,) = _faults(text.replace("ZEJZL_STORE_URL", "ZEJZL_STORE_ULR"))
+
+    assert finding.remedy == "Did you mean ZEJZL_STORE_URL?"
+
+
+def test_what_the_shell_will_put_in_is_nobodys_fault(text: str) -> None:
+    more = f"{URL} ZEJZL_RAY_PORT=$PORT ZEJZL_SECRET_X=y ZEJZL_CPUS=2 OTHER=1"
+    workers = text.replace("--address $RAY", "--address  $RAY").replace(
+        "~/.local/share/zejzl/releases/current/venv/bin/zejzl\n    node start --address",
+        "ZEJZL_RAY_PORT=x ~/.local/share/zejzl/releases/current/venv/bin/zejzl\n    node start --address",
+    )
+
+    assert parse_cluster_file(text.replace(URL, more), "c").require().environment["ZEJZL_CPUS"] == "2"
+    assert ["ZEJZL_RAY_PORT" in finding.message for finding in _faults(workers)] == [True]
+
+
+def test_an_exported_variable_counts_for_every_command_and_another_for_its_own_only(text: str) -> None:
+    exported = parse_cluster_file(text.replace(URL, f"export {URL}; A=1 true;"), "c").require()
+    assert exported.environment == {"ZEJZL_STORE_URL": "rediss://192.168.1.10:6380"}
+    assert parse_cluster_file(text.replace(URL, f"{URL} true;"), "c").require().environment == {}
+
+
+@pytest.mark.parametrize("whole", ["", "# nothing\n", "[1, 2]\n", "text\n"])
+def test_a_file_that_holds_no_cluster_says_what_does(whole: str) -> None:
+    (finding,) = _faults(whole)
+
+    assert finding.remedy == "Write one with `zejzl cluster init`."
+
+
+def test_a_wrong_address_of_a_worker_is_no_wrong_count(text: str) -> None:
+    found = _faults(text.replace("[192.168.1.11]", "[192.168.1.300]"))
+
+    assert "count" not in {finding.code for finding in found}

@@ -38,6 +38,9 @@ def test_what_is_left_out_is_for_a_flag_or_a_question(tmp_path: Path) -> None:
         ("workers:\n  pc2:\n", r":2:3: .*pc2 has no address"),
         ("ssh_user: [me]\n", r":1:.*ssh_user must be a text"),
         ("a: [\n", "values.yaml:"),
+        ("head: {a: 1.2.3.4}\nhead: {b: 1.2.3.5}\n", r":2:1: .*head stands here again.*line 1"),
+        ("[1]\n", "Write into it: head:"),
+        ("", "Write into it: head:"),
     ],
 )
 def test_a_fault_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from cryptography import x509
 
-from zejzl_ray.cluster_check.facts import ClusterFacts, MachineFacts, OwnFacts
+from zejzl_ray.cluster_check.facts import ClusterFacts, MachineFacts, OwnFacts, TlsFiles
 from zejzl_ray.cluster_check.finding import Finding
 from zejzl_ray.errors import InvalidInput
 from zejzl_ray.tls.authority import is_issued_by, names_of
@@ -29,7 +29,7 @@ def check_tls_setting(facts: ClusterFacts) -> Iterator[Finding]:
 
 def check_certificates(facts: ClusterFacts) -> Iterator[Finding]:
     """Present, fitting its key, of the one authority, valid now and for 30 days more, made out to its address."""
-    using = [found for found in facts.answering if found.own is not None and not _is_off(facts, found)]
+    using = [found for found, _ in facts.knowing("tls") if not _is_off(facts, found)]
     yield from _authorities(facts, using)
     for machine in using:
         if machine.own is not None:
@@ -71,9 +71,9 @@ def _machine(machine: MachineFacts, own: OwnFacts, now_s: float, *, is_issuer: b
     remedy = "Run: zejzl tls init" if is_issuer else f"Run where `zejzl tls init` was run: {issue}"
     again = f"{remedy} --force"
     tls = own.tls
-    if tls.key is not None and tls.key.mode & 0o077:
-        what = f"others may read its private key: {tls.key.path} has the mode {tls.key.mode:04o}"
-        yield Finding(name, "tls", what, f"Run there: chmod 600 {tls.key.path}")
+    yield from _files(name, tls)
+    if tls.errors:
+        return
     if tls.certificate is None:
         yield Finding(name, "tls", f"there is no certificate of {name} in {tls.directory}", remedy)
         return
@@ -93,12 +93,31 @@ def _machine(machine: MachineFacts, own: OwnFacts, now_s: float, *, is_issuer: b
     except (ValueError, InvalidInput):
         yield Finding(name, "tls", f"a certificate in {tls.directory} cannot be read", again)
         return
+    if tls.own_name and tls.own_name != name:  # certificates that were carried by hand may come without it
+        what = f"{tls.directory} is of {tls.own_name}: the file machine in it must hold {name}"
+        yield Finding(name, "tls", what, again)
     if not is_issued_by(certificate, authority):
         yield Finding(name, "tls", "its certificate is not of the authority beside it", again)
     yield from _times(name, certificate, now_s)
     if not _names_address(names.addresses, machine):
         what = f"its certificate does not name {address}, where the others reach it"
         yield Finding(name, "tls", what, again)
+
+
+def _files(name: str, tls: TlsFiles) -> Iterator[Finding]:
+    """The key is its user's alone, and all of them can be read."""
+    if tls.key is not None and tls.key.mode & 0o077:
+        what = f"others may read its private key: {tls.key.path} has the mode {tls.key.mode:04o}"
+        yield Finding(name, "tls", what, f"Run there: chmod 600 {tls.key.path}")
+    if tls.key is not None and not tls.key.is_own:
+        what = f"its private key {tls.key.path} belongs to another user"
+        yield Finding(name, "tls", what, f"Run there: chown $USER {tls.key.path}")
+    elif tls.key is not None and tls.key.error:
+        what = f"its private key {tls.key.path} cannot be read: {tls.key.error}"
+        yield Finding(name, "tls", what, f"Run there: chmod 600 {tls.key.path}")
+    for file, error in tls.errors.items():
+        what = f"{tls.directory}/{file} cannot be read: {error}"
+        yield Finding(name, "tls", what, f"Look there at owner and mode of {tls.directory}/{file}.")
 
 
 def _times(name: str, certificate: x509.Certificate, now_s: float) -> Iterator[Finding]:

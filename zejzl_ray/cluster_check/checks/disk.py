@@ -11,13 +11,13 @@ _LEAST_FREE_INODES: Final = 1000
 _FULL_RATIO: Final = 0.95  # from here on Ray makes no objects that it would have to spill
 _SHARED: Final = "/dev/shm"  # noqa: S108  # nosec B108  # looked at only
 _OBJECT_STORE_MIB: Final = 256
+_SHARED_REST_MIB: Final = 64.0  # of a running node: room for some objects more
 
 
 def check_disks(facts: ClusterFacts) -> Iterator[Finding]:
     """Each place that a node writes to can be written and has a GiB left; shared memory holds the object store."""
-    for machine in facts.answering:
-        if machine.own is not None:
-            yield from _machine(machine.machine.name, machine.own)
+    for machine, own in facts.knowing("disks"):
+        yield from _machine(machine.machine.name, own)
 
 
 def _machine(name: str, own: OwnFacts) -> Iterator[Finding]:
@@ -30,6 +30,14 @@ def _machine(name: str, own: OwnFacts) -> Iterator[Finding]:
 
 
 def _fault(disk: Disk) -> tuple[str, str, str] | None:
+    if disk.error:
+        return (
+            "error",
+            f"cannot be looked at: {disk.error}",
+            f"Look at the owners and modes above {disk.path}",
+        )
+    if not disk.is_directory:
+        return "kind", "cannot be used: there is a file where a directory should be", "Move the file away."
     if not disk.is_writable:
         return "closed", "cannot be written", f"Look at its owner and mode, and at `mount`: {disk.path}"
     if disk.free_inodes is not None and disk.free_inodes < _LEAST_FREE_INODES:
@@ -51,15 +59,24 @@ def _fault(disk: Disk) -> tuple[str, str, str] | None:
 
 
 def _shared_fault(disk: Disk, own: OwnFacts) -> tuple[str, str, str] | None:
+    if disk.error:
+        return _fault(disk)
     text = own.settings.get("OBJECT_STORE_MIB", "")
     wanted_mib = int(text) if text.isdecimal() else _OBJECT_STORE_MIB
-    held_mib = (
-        wanted_mib if own.node.process("raylet") is not None else 0
-    )  # what a running node has taken already
-    if disk.free_mib + held_mib >= wanted_mib:
+    raylet = own.node.process("raylet")
+    if raylet is None:
+        if disk.free_mib >= wanted_mib:
+            return None
+        what = f"has {disk.free_mib:.0f} MiB left, but Ray's object store takes {wanted_mib}"
+        return (
+            "shared",
+            what,
+            "Set ZEJZL_OBJECT_STORE_MIB lower on that machine, or make shared memory larger.",
+        )
+    # A running node takes its share piece by piece. Where nobody may see how much it has, only nothing left is a fault.
+    held_mib = raylet.shared_mib if raylet.shared_mib is not None else wanted_mib
+    rest_mib = min(max(wanted_mib - held_mib, 0.0), _SHARED_REST_MIB)
+    if disk.free_mib >= rest_mib and (raylet.shared_mib is not None or disk.free_mib >= 1):
         return None
-    return (
-        "shared",
-        f"has {disk.free_mib:.0f} MiB left, but Ray's object store takes {wanted_mib}",
-        "Set ZEJZL_OBJECT_STORE_MIB lower on that machine, or make shared memory larger.",
-    )
+    what = f"has {disk.free_mib:.0f} MiB left for {wanted_mib} of Ray's object store, which has taken {held_mib:.0f}"
+    return "shared", what, f"Find what fills it: ls -lS {_SHARED}; remove what no program uses."

@@ -6,7 +6,9 @@ from typing import Final
 from zejzl_ray.cluster_check.facts import ClusterFacts, Gpus
 from zejzl_ray.cluster_check.finding import Finding
 from zejzl_ray.errors import SettingsInvalid
+from zejzl_ray.machine.gpus import ALL_CARDS, parse_cards
 from zejzl_ray.machine.settings import for_machine
+from zejzl_ray.machine.simulated import SimulatedBackend
 
 _REMEDY: Final = (
     "Install or mend the NVIDIA driver there until `nvidia-smi` lists the cards; often a restart does it."
@@ -15,18 +17,19 @@ _REMEDY: Final = (
 
 def check_gpus(facts: ClusterFacts) -> Iterator[Finding]:
     """A machine with a card plugged in, or declared, has a driver that names it; simulated cards need none."""
-    for machine in facts.answering:
-        if machine.own is None:
-            continue
+    for machine, own in facts.knowing("gpus"):
         name = machine.machine.name
         try:
-            named = for_machine(machine.own.settings.get("GPU_CARDS", ""), name)
-            simulated = for_machine(machine.own.settings.get("SIMULATED_GPUS", ""), name)
+            named = for_machine(own.settings.get("GPU_CARDS", ""), name)
+            simulated = for_machine(own.settings.get("SIMULATED_GPUS", ""), name)
+            if simulated:
+                SimulatedBackend(simulated, name)
+            parse_cards(named or ALL_CARDS)
         except SettingsInvalid as error:
             yield Finding(name, "gpu", error.message.rstrip("."), error.remedy)
             continue
         if not simulated and named != "none":
-            yield from _cards(name, machine.own.gpus, named, facts.fleet_gpus.get(name, ()))
+            yield from _cards(name, own.gpus, named, facts.fleet_gpus.get(name, ()))
 
 
 def _cards(machine: str, gpus: Gpus, named: str, declared: tuple[str, ...]) -> Iterator[Finding]:

@@ -10,8 +10,8 @@ from zejzl_ray.cluster_check.finding import HERE, Finding
 def check_rsync(facts: ClusterFacts) -> Iterator[Finding]:
     """`ray up` copies files with rsync, which must be at both ends."""
     remedy = "Install it: apt-get install rsync."
-    for machine in facts.answering:
-        if machine.own is not None and machine.own.programs.rsync is None:
+    for machine, own in facts.knowing("programs"):
+        if own.programs.rsync is None:
             yield Finding(
                 machine.machine.name, "rsync", "there is no rsync, and `ray up` copies files with it", remedy
             )
@@ -21,7 +21,7 @@ def check_rsync(facts: ClusterFacts) -> Iterator[Finding]:
 
 def check_versions(facts: ClusterFacts) -> Iterator[Finding]:
     """Ray refuses a machine with another Ray or Python; zejzl's services refuse one with another zejzl."""
-    own = {found.machine.name: found.own for found in facts.answering if found.own is not None}
+    own = {machine.machine.name: found for machine, found in facts.knowing("programs")}
     for name, found in own.items():
         yield from _missing(facts, name, found)
     yield from _differing(facts, {name: found.programs.ray.version for name, found in own.items()}, "Ray")

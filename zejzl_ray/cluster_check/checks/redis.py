@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from zejzl_ray.cluster.shared_store import require_shared_store
+from zejzl_ray.cluster_check.checks.redis_state import check_replicas, check_sentinels, kept_badly
 from zejzl_ray.cluster_check.facts import ClusterFacts, MachineFacts, Phase, RedisAnswer
 from zejzl_ray.cluster_check.finding import Finding
-from zejzl_ray.cluster_check.needed_ports import redis_place, store_url
+from zejzl_ray.cluster_check.needed_ports import redis_place, sentinels_of, store_url
 from zejzl_ray.errors import ClusterError
 
 _GUIDE: Final = 'docs/operations.md, "Redis for two machines"'
@@ -24,10 +25,18 @@ def check_store(facts: ClusterFacts) -> Iterator[Finding]:
 
 def check_redis(facts: ClusterFacts) -> Iterator[Finding]:
     """Each machine logs in with the password and certificate that it has."""
-    place = redis_place(store_url(facts))
+    url = store_url(facts)
+    place, sentinels = redis_place(url), sentinels_of(url)
+    if sentinels is not None:
+        place = (facts.head.machine.address, 0, sentinels[2])
+        yield from check_sentinels(facts, sentinels[0])
     if place is None:
         return
-    where = f"Redis at {place[0]}:{place[1]}"
+    where = (
+        f"Redis at {place[0]}:{place[1]}"
+        if sentinels is None
+        else f"the primary {sentinels[0]} of the Sentinels"
+    )
     answers = {
         found.machine.name: found.redis
         for found in facts.answering
@@ -41,21 +50,21 @@ def check_redis(facts: ClusterFacts) -> Iterator[Finding]:
         yield Finding(_holder(facts, place[0]), "redis", what, remedy)
         return
     for name, answer in answers.items():
-        if answer.state != "well":
+        if answer.state not in ("well", "sentinel"):
             if _is_not_there_yet(facts, name, answer):
                 continue
             what, remedy = _fault(where, answer)
             yield Finding(name, "redis", what, remedy)
     well = next((answer for answer in answers.values() if answer.state == "well"), None)
-    if well is not None and not well.is_appending:
-        what = f"{where} writes nothing to its disk: appendonly is off, so a restart forgets everything"
-        yield Finding(_holder(facts, place[0]), "redis", what, f"Start it with deploy/redis.conf: {_GUIDE}.")
-    if well is not None and well.role == "slave" and not _is_taken_back(facts, well):
+    if well is None:
+        return
+    holder = _holder(facts, place[0])
+    if well.role == "slave" and not _is_taken_back(facts, well):
         what = f"{where} is a replica, which takes no writes"
-        yield Finding(_holder(facts, place[0]), "redis", what, "Name the primary in ZEJZL_STORE_URL.")
-    if well is not None and well.append_error:
-        what = f"{where} cannot write to its disk"
-        yield Finding(_holder(facts, place[0]), "redis", what, "Is that disk full? Its log says more.")
+        yield Finding(holder, "redis", what, "Name the primary in ZEJZL_STORE_URL.")
+    for what, remedy in kept_badly(where, well):
+        yield Finding(holder, "redis", what, remedy)
+    yield from check_replicas(facts, well, where, holder)
 
 
 def _is_taken_back(facts: ClusterFacts, answer: RedisAnswer) -> bool:

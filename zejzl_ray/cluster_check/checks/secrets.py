@@ -1,25 +1,29 @@
 """The shared secrets are there, the same everywhere, and nobody else's business."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
 from zejzl_ray.cluster_check.facts import ClusterFacts, MachineFacts, Phase, SecretFile
 from zejzl_ray.cluster_check.finding import HERE, Finding
-from zejzl_ray.cluster_check.needed_ports import redis_place, store_url
+from zejzl_ray.cluster_check.needed_ports import store_url
 
 _WHAT: Final = (
     ("ray_token", "Ray token"),
     ("redis_password", "Redis password"),
     ("security_key", "security key"),
+    ("token", "administrator's credential"),
 )
 
 
 def check_secrets(facts: ClusterFacts) -> Iterator[Finding]:
     """Ray token, security key and Redis password: present, mode 0600, one content."""
     for name, what in _WHAT:
-        if name == "redis_password" and redis_place(store_url(facts)) is None:
+        if name == "redis_password" and not store_url(facts).startswith("redis"):
             continue
+        if name == "token" and not _is_copied(facts, name):
+            continue  # who does not bring it along does not want to take over
         yield from _one(facts, name, what)
 
 
@@ -47,7 +51,7 @@ def _missing(facts: ClusterFacts, machine: str, file: SecretFile, what: str, nam
     if file.state == "present":
         return
     if file.state == "missing":
-        if facts.phase is Phase.BEFORE and _is_brought(facts, name):
+        if facts.phase is Phase.BEFORE and _is_brought(facts, name, machine, file.path):
             return
         yield Finding(machine, "secret", f"there is no {what} at {file.path}", _remedy(facts, machine, name))
     elif file.state == "empty":
@@ -60,11 +64,19 @@ def _missing(facts: ClusterFacts, machine: str, file: SecretFile, what: str, nam
         )
 
 
-def _is_brought(facts: ClusterFacts, name: str) -> bool:
-    """Whether the next `ray up` copies the file from here."""
-    return name in facts.here.secret_digests and any(
-        path.endswith(f"/{name}") for path in facts.cluster.copied
-    )
+def _is_brought(facts: ClusterFacts, name: str, machine: str, path: str) -> bool:
+    """Whether the next `ray up` copies the file from here, to where the machine looks for it."""
+    found = facts.named(machine)
+    disks = found.own.disks if found is not None and found.own is not None else ()
+    home = next((disk.path for disk in disks if disk.use == "home"), None)
+    targets = [target for target in facts.cluster.copied if target.endswith(f"/{name}")]
+    if home is not None:
+        targets = [target for target in targets if re.sub(r"^~(?=/)", lambda _: home, target) == path]
+    return name in facts.here.secret_digests and bool(targets)
+
+
+def _is_copied(facts: ClusterFacts, name: str) -> bool:
+    return any(path.endswith(f"/{name}") for path in facts.cluster.copied)
 
 
 def _differing(facts: ClusterFacts, digests: dict[str, str], what: str, name: str) -> Iterator[Finding]:
@@ -92,7 +104,7 @@ def _remedy(facts: ClusterFacts, machine: str, name: str) -> str:
     head: MachineFacts = facts.head
     if machine == head.machine.name:
         return "Run `zejzl node token` there, then `ray up`."
-    is_copied = any(path.endswith(f"/{name}") for path in facts.cluster.copied)
+    is_copied = _is_copied(facts, name)
     copy = f"Copy {name} from {head.machine.name} to {machine}, mode 0600"
     return (
         f"{copy}; `ray up` does it too, then restart the node."

@@ -64,6 +64,8 @@ def why_missing(facts: ClusterFacts, machine: MachineFacts, findings: Sequence[F
             return "it could not be asked", "Try again."
         return f"it cannot be asked why: {fault.what}", fault.remedy
     node = machine.own.node
+    if node.record is None and (lost := _lost_record(node)) is not None:
+        return lost
     if node.record is None:
         return _with_cause("it was never started", "`ray up` starts it; monitor.log among Ray's logs of the head says "
                            "what became of that.", findings)  # fmt: skip
@@ -78,12 +80,25 @@ def why_missing(facts: ClusterFacts, machine: MachineFacts, findings: Sequence[F
 def why_head_is_away(own: OwnFacts) -> Why:
     """Return why the head's control store does not run."""
     node = own.node
+    if node.record is None and (lost := _lost_record(node)) is not None:
+        return lost
     if node.record is None:
         return "the head was never started", "Run `ray up -y cluster.yaml`."
     if node.state == "stopped":
         return "the head was stopped, by `ray down` or `zejzl node stop`", "Run `ray up -y cluster.yaml`."
     what, remedy = _sign(node) or _ended(own, ())
     return f"Ray's control store does not run here: {what}", remedy
+
+
+def _lost_record(node: NodeFacts) -> Why | None:
+    if node.record_fault:
+        what = f"its node.json is damaged ({node.record_fault}), so nobody knows what became of its node"
+        return what, "Run there: zejzl node stop; then `ray up`."
+    if node.is_wanted:
+        return "its node was started, but node.json is gone, and so is the node", _AGAIN
+    if node.is_wanted is False:
+        return "it was stopped, by `ray down` or `zejzl node stop`", "`ray up` starts it again."
+    return None
 
 
 def _with_cause(what: str, remedy: str, findings: Sequence[Finding]) -> Why:

@@ -11,12 +11,16 @@ import stat
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-_SECRET_FILES = ("ray_token", "redis_password", "security_key")
+_SECRET_FILES = ("ray_token", "redis_password", "security_key", "token")
 
 
 def data_directory() -> Path:
     """Return the data directory of the user who is logged in."""
-    return Path(os.environ.get("ZEJZL_DATA_DIR") or "~/.local/share/zejzl").expanduser()
+    text = os.environ.get("ZEJZL_DATA_DIR") or "~/.local/share/zejzl"
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # ~nobody
+        raise ValueError(f"ZEJZL_DATA_DIR is {text}, and there is no such home directory") from None
 
 
 def current_release() -> Optional[str]:
@@ -38,23 +42,26 @@ def disks(data_dir: Path) -> List[Dict[str, Any]]:
         "Ray's files": temporary,
         "shared memory": Path("/dev/shm"),  # nosec B108  # looked at only
     }
-    found = []
-    for use, path in wanted.items():
+    return [_disk(use, path) for use, path in wanted.items()]
+
+
+def _disk(use: str, path: Path) -> Dict[str, Any]:
+    found: Dict[str, Any] = {"use": use, "path": str(path)}
+    try:
         place = path
         while not place.exists() and place != place.parent:
             place = place.parent
         room = os.statvfs(str(place))
-        found.append(
-            {
-                "use": use,
-                "path": str(path),
-                "device": os.stat(str(place)).st_dev,
-                "free_mib": room.f_bavail * room.f_frsize / 1048576,
-                "total_mib": room.f_blocks * room.f_frsize / 1048576,
-                "free_inodes": room.f_favail if room.f_files else None,
-                "is_writable": os.access(str(place), os.W_OK | os.X_OK),
-            }
+        found.update(
+            device=os.stat(str(place)).st_dev,
+            free_mib=room.f_bavail * room.f_frsize / 1048576,
+            total_mib=room.f_blocks * room.f_frsize / 1048576,
+            free_inodes=room.f_favail if room.f_files else None,
+            is_writable=os.access(str(place), os.W_OK | os.X_OK),
+            is_directory=place.is_dir(),
         )
+    except OSError as error:
+        found["error"] = error.strerror or type(error).__name__
     return found
 
 
@@ -82,19 +89,47 @@ def _secret_file(path: Path, digest_key: str) -> Dict[str, Any]:
 def tls_files(data_dir: Path, machine: str) -> Dict[str, Any]:
     """Return the certificates, which are public, and whether the private key fits."""
     directory = data_dir / "tls"
-    found: Dict[str, Any] = {"directory": str(directory), "ca": None, "certificate": None, "key": None}
+    found: Dict[str, Any] = {"directory": str(directory), "key": _key_file(directory, machine), "errors": {}}
     for name, file in (("ca", "ca.pem"), ("certificate", f"{machine}.pem"), ("own_name", "machine")):
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            found[name] = (directory / file).read_text(encoding="ascii")[:20000].strip()
+        try:
+            found[name] = (directory / file).read_bytes()[:20000].decode("ascii", "replace").strip()
+        except FileNotFoundError:
+            found[name] = None
+        except OSError as error:
+            found[name] = None
+            found["errors"][file] = error.strerror or type(error).__name__
+    return found
+
+
+def _key_file(directory: Path, machine: str) -> Optional[Dict[str, Any]]:
+    """Return whose the private key is, and whether it can be read and fits; None where there is none."""
     key = directory / f"{machine}.key"
+    try:
+        status = key.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return {"path": str(key), "mode": 0o600, "fits": None, "error": error.strerror}
+    found: Dict[str, Any] = {
+        "path": str(key),
+        "mode": stat.S_IMODE(status.st_mode),
+        "is_own": status.st_uid == os.geteuid(),
+        "fits": None,
+        "error": None,
+    }
+    try:
+        with key.open("rb"):
+            pass
+    except OSError as error:
+        return {**found, "error": error.strerror or type(error).__name__}
     with contextlib.suppress(OSError):
-        found["key"] = {"path": str(key), "mode": stat.S_IMODE(key.stat().st_mode), "fits": None}
-        if found["certificate"]:
+        certificate = directory / f"{machine}.pem"
+        if certificate.read_bytes().strip():
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(
-                    str(directory / f"{machine}.pem"), str(key), password=lambda: ""
+                    str(certificate), str(key), password=lambda: ""
                 )
-                found["key"]["fits"] = True
+                found["fits"] = True
             except (ssl.SSLError, ValueError):
-                found["key"]["fits"] = False
+                found["fits"] = False
     return found

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from zejzl_ray.cluster_check.remote.files import (
     current_release,
@@ -26,15 +28,9 @@ from zejzl_ray.cluster_check.remote.files import (
 from zejzl_ray.cluster_check.remote.network import Listeners, connect_all
 from zejzl_ray.cluster_check.remote.node import boot_age_s, node
 from zejzl_ray.cluster_check.remote.programs import gpus, programs, shell_time_s
-from zejzl_ray.cluster_check.remote.services import ask_ray, ask_redis, ask_services
+from zejzl_ray.cluster_check.remote.services import ask_ray, ask_redis, ask_replica, ask_services
 
 MARKER = "ZEJZL-CHECK:"
-_SETTINGS = (
-    "ENVIRONMENT", "STORE_URL", "RAY_TLS", "RAY_PORT", "DASHBOARD_PORT", "BIND_HOST", "HTTP_PORT",
-    "RESOURCE_MANAGER_PORT", "OBSERVABILITY_PORT", "ERROR_BUS_PORT", "SECURITY_PORT", "GPU_CARDS", "VRAM_MIB",
-    "SIMULATED_GPUS", "OBJECT_STORE_MIB", "CPUS", "RAY_NODE_MANAGER_PORT", "RAY_OBJECT_MANAGER_PORT",
-    "RAY_AGENT_GRPC_PORT", "RAY_AGENT_HTTP_PORT", "RAY_WORKER_PORTS", "MAIL_PORTS",
-)  # fmt: skip
 
 
 def main() -> None:
@@ -47,6 +43,7 @@ def main() -> None:
         "listen": listeners.listen,
         "connect": connect_all,
         "redis": ask_redis,
+        "replica": ask_replica,
         "ray": ask_ray,
         "services": ask_services,
     }
@@ -74,15 +71,37 @@ def facts(question: Dict[str, Any]) -> Dict[str, Any]:
         "tls": lambda: tls_files(data_dir, question["machine"]),
         "node": lambda: node(data_dir),
     }
+    answer: Dict[str, Any] = {}
+    failed: Dict[str, str] = {}
     with ThreadPoolExecutor(len(tasks)) as pool:
         found = {name: pool.submit(task) for name, task in tasks.items()}
-        answer: Dict[str, Any] = {name: result.result() for name, result in found.items()}
+        for name, result in found.items():
+            try:
+                answer[name] = result.result()
+            except Exception as error:  # one thing that cannot be looked at keeps nobody from the others
+                failed[name] = f"{type(error).__name__}: {error}"[:300]
     answer.update(
+        failed=failed,
         host=socket.gethostname(),
         python=".".join(map(str, sys.version_info[:3])),
         data_dir=str(data_dir),
         release=current_release(),
+        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         boot_age_s=boot_age_s(),
-        settings={name: os.environ[f"ZEJZL_{name}"] for name in _SETTINGS if os.environ.get(f"ZEJZL_{name}")},
+        settings=settings(question["settings"]),
+        unknown_settings=[
+            name for name in os.environ if name.startswith("ZEJZL_") and name not in question["settings"]
+        ],
     )
     return answer
+
+
+def settings(names: List[str]) -> Dict[str, str]:
+    """Return what is set of the variables that are asked for; a password in a URL stays here."""
+    found = {}
+    for name in names:
+        text = os.environ.get(name)
+        if text and name.startswith("ZEJZL_"):
+            text = re.sub(r"(://[^/?#@:]*:)[^/@]*@", r"\1***@", text)[:2000]
+            found[name[6:]] = re.sub(r"(password=)[^&]*", r"\1***", text)
+    return found
