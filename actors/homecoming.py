@@ -68,8 +68,8 @@ async def _places(access: GatewayAccess, services: tuple[str, ...]) -> dict[str,
 async def _send_home(access: GatewayAccess, service: str, namespace: str) -> None:
     """Let the service write what is pending, then end its process: Ray starts it at home, from the store."""
     actor = await asyncio.wait_for(asyncio.to_thread(ray.get_actor, service, namespace), _CALL_LIMIT_S)
+    token = await access.tokens.token()  # without one it is not asked to stop, and so goes on where it is
     try:
-        token = await access.tokens.token()
         async with asyncio.timeout(_DRAIN_LIMIT_S):
             await actor.stop.remote(StopService(), CallContext(token=token))
     finally:

@@ -1,5 +1,6 @@
 """The supervisor of a node: with a program in place of Ray that behaves as told."""
 
+import json
 import os
 import socket
 import subprocess
@@ -16,18 +17,19 @@ import pytest
 
 from zejzl_ray.cluster.launched_node import start_supervised, stop_supervised
 from zejzl_ray.cluster.launcher_config import LauncherConfig
-from zejzl_ray.cluster.node_intent import read_intent
+from zejzl_ray.cluster.node_intent import NodeIntent, read_intent
+from zejzl_ray.cluster.node_lock import take_node_lock
 from zejzl_ray.cluster.node_processes import find_node_processes
 from zejzl_ray.cluster.node_start import NodePorts, NodeRole, NodeStart
 from zejzl_ray.cluster.ports import free_ports
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
-from zejzl_ray.cluster.supervisor import stop_worker
 from zejzl_ray.cluster.supervisor_record import (
     FILE_NAME,
     SupervisorRecord,
     read_supervisor_record,
     remove_supervisor_record,
 )
+from zejzl_ray.cluster.worker_stop import stop_worker
 from zejzl_ray.errors import ClusterError, PortInUse
 
 # Stands in for `ray start`: leaves two processes behind, named as Ray's are, and ends.
@@ -43,12 +45,14 @@ _SUPERVISOR = """
 import sys
 from pathlib import Path
 from zejzl_ray.cluster.node_intent import read_intent
+from zejzl_ray.cluster.node_lock import inherit_node_lock
 from zejzl_ray.cluster.ray_node import RayNode
 from zejzl_ray.cluster.supervisor import Supervisor
 data_dir = Path(sys.argv[1])
-plan = read_intent(data_dir).plan
-ending = Supervisor(plan, data_dir, RayNode(plan, data_dir)).run()
-print(ending, flush=True)
+with inherit_node_lock(data_dir):
+    plan = read_intent(data_dir).plan
+    ending = Supervisor(plan, data_dir, RayNode(plan, data_dir)).run()
+    print(ending, flush=True)
 """
 
 
@@ -355,6 +359,116 @@ def test_two_starts_at_once_make_one_node(bench: Bench) -> None:
     assert answers == ["already up", "already up"]
 
 
+def test_two_starts_at_once_where_nothing_runs_make_one_node_too(bench: Bench) -> None:
+    answers: list[str] = []
+    threads = [threading.Thread(target=lambda: answers.append(bench.start())) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert sorted(answers) == ["already up", "started"]
+    assert sorted(p.name() for p in find_node_processes(bench.cluster_id)) == ["gcs_server", "raylet"]
+
+
+def test_a_second_supervisor_says_so_and_touches_nothing(bench: Bench) -> None:
+    bench.start()
+    before = [process.pid for process in find_node_processes(bench.cluster_id)]
+    record = bench.record()
+
+    second = subprocess.run(
+        (sys.executable, "-c", _SUPERVISOR, str(bench.data_dir)), capture_output=True, timeout=30, check=False
+    )
+
+    assert second.returncode != 0
+    assert b"Another supervisor sees to the node" in second.stderr
+    assert [process.pid for process in find_node_processes(bench.cluster_id)] == before
+    assert bench.record() == record
+    assert bench.is_wanted
+
+
+def test_a_start_waits_for_a_supervisor_that_has_not_said_yet_that_it_is_there(bench: Bench) -> None:
+    bench.start()
+    raylet, record = bench.process("raylet"), bench.record()
+    remove_supervisor_record(bench.data_dir)  # as between its lock and its first record
+    later = threading.Timer(1.0, record.write, (bench.data_dir,))
+    later.start()
+
+    assert bench.start() == "already up"
+    later.join()
+    assert bench.process("raylet") == raylet
+
+
+def test_a_supervisor_of_a_release_without_the_lock_is_replaced_too(bench: Bench) -> None:
+    bench.data_dir.mkdir()
+    with subprocess.Popen(("sleep", "60")) as former:
+        created_s = psutil.Process(former.pid).create_time()
+        node = bench.plan().node.model_copy(update={"cpus": 2})
+        record = SupervisorRecord(node=node, pid=former.pid, started_at_s=created_s, state="up")
+        record.write(bench.data_dir)
+
+        assert bench.start() == "started"
+        assert not record.is_alive
+
+
+def test_a_start_right_after_a_stop_begins_once_that_is_over(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "told"
+    ssh = bench.programs / "ssh"
+    ssh.write_text(f"#!/bin/sh\nsleep 2\necho told > {told}\n")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bench.programs}:{os.environ['PATH']}")
+    plan = bench.plan(launcher=LauncherConfig(head_ip="h", worker_ips=("w",)))
+    bench.start(plan)
+    first = bench.record().pid
+
+    bench.process("raylet").terminate()
+    bench.wait_for_state("stopping")
+
+    assert bench.start(plan) == "started"
+    assert told.exists()
+    assert bench.record().pid != first
+    assert bench.process("raylet").is_running()
+    assert bench.is_wanted
+    stop_supervised(bench.data_dir)
+
+
+def test_a_start_that_was_run_before_is_waited_for_and_left_to_itself(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zejzl_ray.cluster.launched_node._START_LIMIT_S", 0.5)
+    bench.data_dir.mkdir()
+    NodeIntent(plan=bench.plan(), is_wanted=True).write(bench.data_dir)
+    with subprocess.Popen(("sleep", "60")) as patient:
+        created_s = psutil.Process(patient.pid).create_time()
+        SupervisorRecord(
+            node=bench.plan().node, pid=patient.pid, started_at_s=created_s, state="waiting", note="no head"
+        ).write(bench.data_dir)
+
+        with pytest.raises(ClusterError, match=r"is waiting \(no head\) and goes on trying"):
+            bench.start()
+
+        assert patient.poll() is None
+        assert bench.is_wanted
+        patient.kill()
+
+
+def test_a_start_that_others_keep_waiting_ends_with_a_word(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zejzl_ray.cluster.launched_node._START_LIMIT_S", 0.5)
+    monkeypatch.setattr("zejzl_ray.cluster.launched_node._STOP_LIMIT_S", 0.5)
+    bench.data_dir.mkdir()
+    with take_node_lock(bench.data_dir) or pytest.fail("nobody had it"):
+        with pytest.raises(ClusterError, match="does not come to an end"):
+            bench.start()
+        with pytest.raises(ClusterError, match="does not come to an end"):
+            stop_supervised(bench.data_dir)
+
+    assert not bench.log.exists()
+
+
 def test_a_worker_that_is_out_of_reach_is_asked_again() -> None:
     attempts: list[object] = []
     pauses_s: list[float] = []
@@ -392,10 +506,25 @@ def test_a_record_of_a_process_id_given_away_again_is_not_alive(bench: Bench) ->
     assert not own.model_copy(update={"pid": 2**22 - 1}).is_alive
 
 
-def test_a_record_of_another_version_counts_as_none(tmp_path: Path) -> None:
+def test_what_a_newer_release_has_added_to_a_record_is_ignored_and_it_is_still_found(bench: Bench) -> None:
+    bench.start()
+    record = bench.record()
+    added: dict[str, Any] = json.loads(record.model_dump_json())
+    added["new"] = added["node"]["new"] = added["node"]["ports"]["new"] = 1
+    added["state"] = "a state that only the newer one knows"
+    (bench.data_dir / FILE_NAME).write_text(json.dumps(added))
+
+    found = bench.record()
+    assert (found.node, found.pid, found.is_alive) == (record.node, record.pid, True)
+    stop_supervised(bench.data_dir)
+    assert not record.is_alive
+
+
+def test_a_record_that_is_not_understood_is_an_error_and_not_nothing(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text("{}")
 
-    assert read_supervisor_record(tmp_path) is None
+    with pytest.raises(ClusterError, match=rf"Cannot understand .*{FILE_NAME} \(node: Field required\)"):
+        read_supervisor_record(tmp_path)
     remove_supervisor_record(tmp_path)
     remove_supervisor_record(tmp_path)
 

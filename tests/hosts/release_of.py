@@ -26,6 +26,8 @@ def release_of_this_tree(folder: Path) -> ReleaseManifest:
 def next_release(first: Path, copy: Path, folder: Path, version: str) -> ReleaseManifest:
     """Build the same tree under another version, with the wheels of a release that is there.
 
+    Its nodes have a field more, which the release before does not know, in what they write down.
+
     Args:
         first: folder of that release.
         copy: where a copy of the tree is made.
@@ -41,7 +43,15 @@ def next_release(first: Path, copy: Path, folder: Path, version: str) -> Release
             shutil.copyfile(source, copy / name)
     file = copy / "zejzl_ray" / "version.py"
     file.write_text(file.read_text().replace(f'"{__version__}"', f'"{version}"'))
+    _add_field(copy / "zejzl_ray" / "cluster" / "node_start.py")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PIP_NO_INDEX", "1")
         patch.setenv("PIP_FIND_LINKS", str(first / "wheels"))
         return build_release(copy, folder, SystemClock())
+
+
+def _add_field(file: Path) -> None:
+    last = '    ray_executable: str = "ray"\n'
+    text = file.read_text()
+    assert text.count(last) == 1
+    file.write_text(text.replace(last, f'{last}    only_in_the_next_release: str = "yes"\n'))

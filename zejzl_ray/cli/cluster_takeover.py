@@ -94,7 +94,7 @@ def _intent(settings: Settings) -> NodeIntent:
 
 def _as_planned(settings: Settings, intent: NodeIntent) -> Settings:
     """Return the settings with the store that the node of this machine was started with."""
-    url = {**intent.plan.settings, **intent.plan.overrides}.get(STORE_URL)
+    url = intent.plan.variables().get(STORE_URL)
     return settings if url is None else settings.model_copy(update={"store_url": url})
 
 

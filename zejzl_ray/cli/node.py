@@ -24,10 +24,11 @@ from zejzl_ray.cluster.gcs_store import ensure_gcs_user, remove_old_state, requi
 from zejzl_ray.cluster.launched_node import plan_node, start_supervised, stop_supervised
 from zejzl_ray.cluster.launcher_config import read_launcher_config
 from zejzl_ray.cluster.local_plan import MASTER_KEY_FILE, RAY_TOKEN_FILE, TOKEN_FILE, service_ports
-from zejzl_ray.cluster.node_intent import NodeIntent, change_role, read_intent
+from zejzl_ray.cluster.node_intent import NodeIntent, read_intent, read_wanted
+from zejzl_ray.cluster.node_lock import inherit_node_lock
 from zejzl_ray.cluster.node_ports import GCS_PORT
 from zejzl_ray.cluster.node_restarts import ROLE, Ending
-from zejzl_ray.cluster.node_stand_by import wait_for_intent
+from zejzl_ray.cluster.node_stand_by import wait_for_turn
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.ray_node import SERVICES_LOG_FILE, RayNode, start_services
 from zejzl_ray.cluster.redis_address import parse_redis_address
@@ -36,13 +37,13 @@ from zejzl_ray.cluster.secret_file import ensure_token
 from zejzl_ray.cluster.shared_store import ensure_redis_password, require_shared_store
 from zejzl_ray.cluster.stop_mark import mark_stop_of_orphan, stop_mark
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
-from zejzl_ray.cluster.supervisor import StopAsked, Supervisor
-from zejzl_ray.cluster.supervisor_record import read_supervisor_record
+from zejzl_ray.cluster.supervisor import StopAsked, Supervisor, announce, take_role
+from zejzl_ray.cluster.supervisor_record import SupervisorRecord, read_supervisor_record
 from zejzl_ray.cluster.this_machine import address_towards, own_addresses, require_own_address, resolve
 from zejzl_ray.cluster_file.addresses import same_address
 from zejzl_ray.cluster_file.launched import require_launched_file
 from zejzl_ray.cluster_file.start_command import parse_worker
-from zejzl_ray.errors import ClusterError, InvalidInput
+from zejzl_ray.errors import ClusterError, InvalidInput, ZejzlError
 from zejzl_ray.log import configure_logging, files_of, get_logger
 from zejzl_ray.release.used_settings import remember_settings
 from zejzl_ray.settings import Settings, load_settings, settings_environment
@@ -200,25 +201,39 @@ def run(once: IsOnce = False) -> None:
     when the node is stopped; started again, it stands by.
     """
     settings = load_settings()
+    data_dir = settings.data_path
     configure_logging(settings.log_level, service="supervisor")
-    intent = read_intent(settings.data_path) if once else wait_for_intent(settings.data_path)
-    environment = dict(os.environ)
-    is_patient = not once
-    try:
-        while intent is not None and _supervise(intent, environment, is_patient=is_patient).process == ROLE:
-            intent = read_intent(settings.data_path)
-            is_patient = True
-    except StopAsked:  # between two roles, when nothing runs
-        return
-    if intent is None:
+    if once and read_intent(data_dir) is None:
         raise ClusterError("No node was started here yet.", "Run `ray up`, or `zejzl node start`.")
+    with inherit_node_lock(data_dir) if once else wait_for_turn(data_dir):
+        environment = dict(os.environ)
+        is_patient = not once
+        try:
+            while (intent := _own_intent(data_dir)) is not None:
+                if _supervise(intent, environment, is_patient=is_patient).process != ROLE:
+                    return
+                is_patient = True
+        except StopAsked:  # between two roles, when nothing runs
+            return
+
+
+def _own_intent(data_dir: Path) -> NodeIntent | None:
+    """Say that this process sees to the node, then return what shall run; None when somebody has just stopped it.
+
+    In this order, since who stops a node first takes back that it shall run, and then looks whom to end.
+    """
+    intent = read_wanted(data_dir)
+    if intent is None:
+        return None
+    announce(SupervisorRecord.of_this_process(intent.plan.node), data_dir)
+    return read_wanted(data_dir)
 
 
 def _supervise(intent: NodeIntent, environment: Mapping[str, str], *, is_patient: bool) -> Ending:
     from actors.launched_system import node_environment, node_leftovers
 
     os.environ.clear()
-    os.environ.update({**intent.plan.settings, **environment, **intent.plan.overrides})
+    os.environ.update(intent.plan.variables(environment))
     settings = load_settings()
     data_dir, machine = settings.data_path, intent.plan.node.machine
     files = files_of(settings.logs, machine)
@@ -226,12 +241,11 @@ def _supervise(intent: NodeIntent, environment: Mapping[str, str], *, is_patient
     with following_head(settings, intent.plan) as following:
         plan = following.next_plan()
         if plan is not None:  # as when an old head comes back: it is not even started as one
-            change_role(data_dir, plan)
+            take_role(data_dir, plan)
             return Ending(is_asked=False, process=ROLE, status=0)
         plan = intent.plan
         if plan.node.redis_namespace is not None:
-            removed = remove_old_state(settings, plan.node.cluster_id, plan.node.redis_namespace)
-            log.info("old state of the control store removed", keys=removed)
+            _remove_old_state(settings, plan.node.cluster_id, plan.node.redis_namespace)
         # Made here and not by `start`: the node before this one removes its own directories while it ends.
         of_ray = node_environment(settings, plan.node.role)
         plan = plan.model_copy(update={"environment": of_ray, "leftovers": node_leftovers(settings)})
@@ -248,6 +262,16 @@ def _supervise(intent: NodeIntent, environment: Mapping[str, str], *, is_patient
             if is_patient
             else 0.0,  # else a person waits, and has been told
         ).run()
+
+
+def _remove_old_state(settings: Settings, cluster_id: str, kept_namespace: str) -> None:
+    """Make room in Redis; where it does not answer, as while it loads after a boot, the next start does it."""
+    try:
+        removed = remove_old_state(settings, cluster_id, kept_namespace)
+    except ZejzlError as error:
+        log.warning("old state of the control store was not removed", reason=error.message)
+    else:
+        log.info("old state of the control store removed", keys=removed)
 
 
 @app.command(hidden=True)

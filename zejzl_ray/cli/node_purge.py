@@ -69,5 +69,5 @@ def _with_store(settings: Settings) -> Settings:
     intent = read_intent(settings.data_path)
     if settings.store_url != "sqlite" or intent is None or intent.plan.node.role is not NodeRole.HEAD:
         return settings
-    said = {**intent.plan.settings, **intent.plan.overrides}
-    return settings.model_copy(update={"store_url": said.get("ZEJZL_STORE_URL", settings.store_url)})
+    url = intent.plan.variables().get("ZEJZL_STORE_URL", settings.store_url)
+    return settings.model_copy(update={"store_url": url})

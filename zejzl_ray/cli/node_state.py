@@ -12,7 +12,7 @@ from zejzl_ray.settings import load_settings
 def state(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Say whether the Ray node of this machine is up, as its supervisor has it; calls nobody.
 
-    Exit code 0 when it is up, 1 when it is not: starting, waiting for its head, restarting, stopped or failed.
+    Exit code 0 when it is up, 1 when it is not: starting, waiting for its head, restarting, stopping, stopped, failed.
     """
     record = read_supervisor_record(load_settings().data_path)
     is_alive = record is not None and record.is_alive

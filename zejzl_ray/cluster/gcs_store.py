@@ -13,6 +13,7 @@ import redis
 
 from zejzl_ray.cluster.node_start import GCS_ANY_TEXT, GCS_USER
 from zejzl_ray.cluster.private_file import write_private_file
+from zejzl_ray.cluster.redis_address import parse_redis_address
 from zejzl_ray.cluster.shared_store import service_store_url
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.settings import Settings
@@ -33,7 +34,7 @@ def gcs_redis_address(settings: Settings) -> str | None:
     parts = urlsplit(settings.resolved_store_url())
     if parts.scheme != "rediss" or parts.hostname is None:
         return None
-    return f"rediss://{parts.hostname}:{parts.port or 6379}"
+    return f"rediss://{parse_redis_address(settings.resolved_store_url())}"
 
 
 def ensure_gcs_user(data_dir: Path) -> Path:

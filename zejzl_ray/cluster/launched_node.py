@@ -5,6 +5,7 @@ same plan is up, and replaces one of another plan.
 """
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -18,7 +19,14 @@ import psutil
 from zejzl_ray.cluster.gcs_store import gcs_redis_address
 from zejzl_ray.cluster.local_plan import RAY_TOKEN_FILE, cluster_id, ray_temp_dir
 from zejzl_ray.cluster.monitoring import monitoring_of
-from zejzl_ray.cluster.node_intent import give_up_intent, intended, read_intent, with_namespace
+from zejzl_ray.cluster.node_intent import (
+    give_up_intent,
+    intended,
+    read_intent,
+    read_wanted,
+    with_namespace,
+)
+from zejzl_ray.cluster.node_lock import VARIABLE, NodeLock, take_node_lock
 from zejzl_ray.cluster.node_ports import node_ports, require_free_ports
 from zejzl_ray.cluster.node_processes import stop_node
 from zejzl_ray.cluster.node_resources import node_resources
@@ -26,6 +34,7 @@ from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.secret_file import make_private_directory, read_token
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor_record import (
+    ENDING,
     SupervisorRecord,
     read_supervisor_record,
     remove_supervisor_record,
@@ -112,36 +121,51 @@ def start_supervised(
 ) -> Literal["started", "already up"]:
     """Write down what shall run, start its supervisor and wait until the node is up; safe to repeat.
 
+    A supervisor that runs the same plan is waited for, and never ended; one of another plan is replaced.
+
     Args:
         plan: what shall run; the supervisor reads it from the data directory.
         data_dir: where intent, record and log lie; made when missing.
-        supervisor: command of the supervisor; it stays behind.
+        supervisor: command of the supervisor; it stays behind, and is handed the lock of the node.
         other_ports: environment variable -> port, of what runs beside Ray on loopback; must be free too.
 
     Raises:
         PortInUse: something else listens where the node will; nothing was started.
-        ClusterError: the node did not come up in 100 s; nothing of it is left.
+        ClusterError: the node did not come up in 100 s; nothing of it is left, unless it ran before already.
     """
     node = plan.node
     make_private_directory(data_dir)
     make_private_directory(node.temp_dir.parent)
     before = read_intent(data_dir)
-    record = read_supervisor_record(data_dir)
-    if record is not None and record.is_alive:
-        is_same = record.node.fingerprint == node.fingerprint and record.state not in ("stopped", "failed")
-        if is_same:
-            _wait_until_up(data_dir, record.pid, None)
+    deadline_s = time.monotonic() + _START_LIMIT_S
+    lock: NodeLock | None = None
+    while lock is None:
+        running = _running(data_dir)
+        if running is None:
+            lock = _take_unattended(data_dir, deadline_s)
+        elif running.state in ENDING and _is_gone(running):
+            before = read_intent(data_dir)  # it may have been asked to stop
+        elif _is_meant(running, node, data_dir):
+            _wait_until_up(data_dir, running.pid, None)
             return "already up"
-        require_free_ports(node, instead_of=record.node)  # before the node that runs is stopped for nothing
-        stop_supervised(data_dir)
-    remove_supervisor_record(data_dir)
-    require_free_ports(node, other_ports)
-    placed = plan.model_copy(update={"node": with_namespace(node, before)})
-    intended(placed, before).write(data_dir)
-    with (data_dir / LOG_FILE).open("ab") as log:
-        process = subprocess.Popen(
-            list(supervisor), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+        else:
+            require_free_ports(node, instead_of=running.node)  # before what runs is stopped for nothing
+            lock = _stop(data_dir)
+    with lock:
+        remove_supervisor_record(data_dir)
+        require_free_ports(node, other_ports)
+        placed = plan.model_copy(update={"node": with_namespace(plan.node, before)})
+        intended(placed, before).write(data_dir)
+        with (data_dir / LOG_FILE).open("ab") as log:
+            process = subprocess.Popen(
+                list(supervisor),
+                env={**os.environ, VARIABLE: str(lock.descriptor)},
+                pass_fds=(lock.descriptor,),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
     try:
         _wait_until_up(data_dir, process.pid, process)
     except ClusterError:
@@ -179,26 +203,80 @@ def stop_supervised(data_dir: Path) -> SupervisorRecord | None:
     Raises:
         ClusterError: something did not end in 30 s; names it.
     """
-    give_up_intent(data_dir)
+    make_private_directory(data_dir)
     record = read_supervisor_record(data_dir)
-    if record is not None and record.is_alive:
-        try:
-            process = psutil.Process(record.pid)
-            process.send_signal(signal.SIGTERM)
-            _, alive = psutil.wait_procs([process], timeout=_STOP_LIMIT_S)
-        except psutil.NoSuchProcess:
-            alive = []
-        for process in alive:
-            process.kill()
-    report = stop_node(cluster_id(data_dir))
-    if report.left:
-        raise ClusterError(f"Processes {', '.join(map(str, report.left))} did not end.", "End them by hand.")
-    remove_supervisor_record(data_dir)
+    _stop(data_dir).close()
     return record
+
+
+def _stop(data_dir: Path) -> NodeLock:
+    """Do what ``stop_supervised`` does; the lock that is returned keeps others from starting anything."""
+    give_up_intent(data_dir)
+    lock: NodeLock | None = None
+    deadline_s = time.monotonic() + _STOP_LIMIT_S
+    while lock is None:
+        running = _running(data_dir)
+        if running is None:
+            lock = _take_unattended(data_dir, deadline_s)
+        elif not _is_gone(running, signal.SIGTERM) and not _is_gone(running, signal.SIGKILL):
+            raise ClusterError(f"The supervisor {running.pid} does not end.", "End it by hand.")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(lock)
+        give_up_intent(data_dir)  # again: who was about to change its role has written it down meanwhile
+        report = stop_node(cluster_id(data_dir))
+        if report.left:
+            raise ClusterError(
+                f"Processes {', '.join(map(str, report.left))} did not end.", "End them by hand."
+            )
+        remove_supervisor_record(data_dir)
+        stack.pop_all()
+    return lock
+
+
+def _running(data_dir: Path) -> SupervisorRecord | None:
+    record = read_supervisor_record(data_dir)
+    return record if record is not None and record.is_alive else None
+
+
+def _take_unattended(data_dir: Path, deadline_s: float) -> NodeLock | None:
+    """Take the lock; None where somebody has it, who says a moment later who he is, or has just said so.
+
+    Raises:
+        ClusterError: it is past the deadline.
+    """
+    lock = take_node_lock(data_dir)
+    if lock is None:
+        if time.monotonic() > deadline_s:
+            raise ClusterError(
+                f"Somebody starts or stops the node of {data_dir}, and does not come to an end.",
+                "Wait for that command, or end it; then repeat.",
+            )
+        time.sleep(_POLL_S)
+    elif _running(data_dir) is not None:  # of a release that has no lock
+        lock.close()
+        return None
+    return lock
+
+
+def _is_gone(running: SupervisorRecord, number: int | None = None) -> bool:
+    """Wait until a supervisor has ended, after a signal if one is given; False after 30 s."""
+    try:
+        process = psutil.Process(running.pid)
+        if number is not None:
+            process.send_signal(number)
+        return not psutil.wait_procs([process], timeout=_STOP_LIMIT_S)[1]
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _is_meant(running: SupervisorRecord, node: NodeStart, data_dir: Path) -> bool:
+    is_same = running.node.fingerprint == node.fingerprint
+    return is_same and running.state not in ENDING and read_wanted(data_dir) is not None
 
 
 def _wait_until_up(data_dir: Path, pid: int, process: "subprocess.Popen[bytes] | None") -> None:
     deadline_s = time.monotonic() + _START_LIMIT_S
+    record = None
     while time.monotonic() < deadline_s:
         record = read_supervisor_record(data_dir)
         if record is not None and record.pid == pid and record.state == "up":
@@ -211,6 +289,15 @@ def _wait_until_up(data_dir: Path, pid: int, process: "subprocess.Popen[bytes] |
         if is_gone:
             raise ClusterError(f"The node's supervisor ended.\n{_tail(data_dir / LOG_FILE)}")
         time.sleep(_POLL_S)
+    if process is None:
+        state = (
+            f"{record.state}{f' ({record.note})' if record.note else ''}" if record is not None else "gone"
+        )
+        raise ClusterError(
+            f"The node was not up within {_START_LIMIT_S:g} s: its supervisor, which ran before, is {state} and "
+            "goes on trying.",
+            "`zejzl node state` tells how it is, `zejzl node stop` ends it.",
+        )
     stop_supervised(data_dir)
     raise ClusterError(
         f"The node was not up within {_START_LIMIT_S:g} s.", f"The whole log: {data_dir / LOG_FILE}"

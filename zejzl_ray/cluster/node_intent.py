@@ -4,8 +4,9 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from zejzl_ray.cluster.local_record import read_local_record
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
@@ -40,17 +41,22 @@ class NodeIntent(Contract):
 
 
 def read_intent(data_dir: Path) -> NodeIntent | None:
-    """Return what was started here last; None when that is nothing, or of another version.
+    """Return what was started here last; None when that is nothing.
 
     Raises:
-        ClusterError: the file cannot be read.
+        ClusterError: the file cannot be read or understood.
     """
-    try:
-        return NodeIntent.model_validate_json((data_dir / FILE_NAME).read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return None
-    except OSError as error:
-        raise ClusterError(f"Cannot read {data_dir / FILE_NAME}: {error.strerror}.") from None
+    return read_local_record(data_dir / FILE_NAME, NodeIntent)
+
+
+def read_wanted(data_dir: Path) -> NodeIntent | None:
+    """Return what shall run here; None when that is nothing.
+
+    Raises:
+        ClusterError: as ``read_intent``.
+    """
+    intent = read_intent(data_dir)
+    return intent if intent is not None and intent.is_wanted else None
 
 
 def give_up_intent(data_dir: Path) -> None:
@@ -59,8 +65,8 @@ def give_up_intent(data_dir: Path) -> None:
     Raises:
         ClusterError: the directory cannot be written.
     """
-    intent = read_intent(data_dir)
-    if intent is not None and intent.is_wanted:
+    intent = read_wanted(data_dir)
+    if intent is not None:
         intent.model_copy(update={"is_wanted": False}).write(data_dir)
 
 
@@ -75,13 +81,15 @@ def is_stand_in(data_dir: Path) -> bool:
 
 
 def change_role(data_dir: Path, plan: SupervisedPlan) -> None:
-    """Write down that this machine runs another plan from now on: as the head, or as a worker of another one.
+    """Write down that this machine runs another plan from now on, if any: as the head, or as a worker of another one.
 
     Raises:
         ClusterError: the directory cannot be read or written.
     """
     placed = plan.model_copy(update={"node": with_namespace(plan.node, None)})
-    intended(placed, read_intent(data_dir)).write(data_dir)
+    before = read_intent(data_dir)
+    is_wanted = before is None or before.is_wanted  # somebody may have stopped it on purpose meanwhile
+    intended(placed, before).model_copy(update={"is_wanted": is_wanted}).write(data_dir)
 
 
 def intended(plan: SupervisedPlan, before: NodeIntent | None) -> NodeIntent:
@@ -112,8 +120,8 @@ def with_store_of_head(settings: Settings) -> Settings:
             f"This machine is a worker, and the state is at the head, {head.rpartition(':')[0]}.",
             "Run it there, or set ZEJZL_STORE_URL.",
         )
-    said = {**intent.plan.settings, **intent.plan.overrides}
-    return settings.model_copy(update={"store_url": said.get("ZEJZL_STORE_URL", settings.store_url)})
+    url = intent.plan.variables().get("ZEJZL_STORE_URL", settings.store_url)
+    return settings.model_copy(update={"store_url": url})
 
 
 def with_namespace(node: NodeStart, intent: NodeIntent | None) -> NodeStart:

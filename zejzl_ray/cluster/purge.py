@@ -17,15 +17,15 @@ from zejzl_ray.errors import ClusterError
 from zejzl_ray.settings import Settings
 from zejzl_ray.store.redis_connection import split_options
 
-# By name, so that a data directory that is somebody's home loses nothing else. The record of what was intended is last:
-# it tells a repeated purge where Redis is.
+# By name, so that a data directory that is somebody's home loses nothing else. In this order: the record of what was
+# intended tells a repeated purge where Redis is, so it goes after the rest of the state and before what Redis asks for.
 _STATE: Final = (
     "store", "logs", "cluster.json", "node.json", "ray_start.log", "ray_start_*.log", "node.log", "services.log",
-    "ingress_credential", "session", "cluster.lock", "homecoming.lock", "node_intent.json",
+    "ingress_credential", "session", "cluster.lock", "homecoming.lock", "node.lock", "node_intent.json",
 )  # fmt: skip
 _SECRETS: Final = (
-    "token", "ray_token", "redis_password", "redis_auth.conf", "redis_gcs_user.conf", "redis_role.conf",
-    "security_key", "machine_credential", "tls", "backups",
+    "token", "ray_token", "redis_auth.conf", "redis_gcs_user.conf", "redis_role.conf",
+    "security_key", "machine_credential", "backups", "tls", "redis_password",
 )  # fmt: skip
 _KEYS: Final = ("{zejzl:*", "zejzl:*", "RAYzejzl-*")
 _LIMIT_S: Final = 10.0
@@ -100,7 +100,7 @@ def purge_files(data_dir: Path, *, is_everything: bool) -> tuple[str, ...]:
     """
     removed = []
     temporary = ray_temp_dir(cluster_id(data_dir)).parent
-    for path in (temporary, *_found(data_dir, (_SECRETS if is_everything else ()) + _STATE)):
+    for path in (temporary, *_found(data_dir, _STATE + (_SECRETS if is_everything else ()))):
         if path.is_symlink() or not path.exists():
             continue
         try:

@@ -47,7 +47,11 @@ class SupervisedNode(Protocol):
         """
 
     def start_part(self, process: str) -> None:
-        """Start one process of it again, which has ended; the services too."""
+        """Start one process of it again, which has ended; the services too.
+
+        Raises:
+            ClusterError: it cannot be started.
+        """
 
     def clean_up(self, grace_s: float = 8.0) -> None:
         """End all that is left of it, killing what has not ended after ``grace_s``; safe to repeat."""
@@ -143,6 +147,12 @@ class RayNode:
 
     def start_part(self, process: str) -> None:
         """See the protocol."""
+        try:
+            self._start_part(process)
+        except OSError as error:  # no memory, or no room for its log
+            raise ClusterError(f"Cannot start {process} again: {error.strerror}.") from None
+
+    def _start_part(self, process: str) -> None:
         if process == SERVICES:
             self.start_services()
             return

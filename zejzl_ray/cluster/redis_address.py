@@ -9,6 +9,7 @@ from zejzl_ray.contracts.base import Contract
 from zejzl_ray.errors import InvalidInput
 
 REDIS_PORT: Final = 6380
+_PORT_OF_URL: Final = 6379  # what every client of Redis takes for a URL that names none
 
 
 class RedisAddress(Contract):
@@ -23,7 +24,9 @@ class RedisAddress(Contract):
 
 
 def parse_redis_address(text: str) -> RedisAddress:
-    """Return the address in ``host``, ``host:port`` or a URL; 6380 where no port is named.
+    """Return the address in ``host``, ``host:port`` or a URL.
+
+    Where no port is named it is 6380, the one of this project; in a URL 6379, where the services look for it too.
 
     Raises:
         InvalidInput: there is none in it; the text is not repeated, it may hold a password.
@@ -32,7 +35,7 @@ def parse_redis_address(text: str) -> RedisAddress:
         parts = urlsplit(text if "://" in text else f"//{text}")
         host, port = parts.hostname, parts.port
         if host:
-            return RedisAddress(host=host, port=port or REDIS_PORT)
+            return RedisAddress(host=host, port=port or (_PORT_OF_URL if "://" in text else REDIS_PORT))
     except ValueError:
         pass
     raise InvalidInput("This is no address of a Redis.", "Write HOST or HOST:PORT.")

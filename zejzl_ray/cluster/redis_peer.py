@@ -14,7 +14,10 @@ from zejzl_ray.cluster.head_record import KEY, HeadRecord
 from zejzl_ray.cluster.redis_address import RedisAddress
 from zejzl_ray.cluster.shared_store import service_store_url
 from zejzl_ray.errors import ClusterError
+from zejzl_ray.log import get_logger
 from zejzl_ray.settings import Settings
+
+log = get_logger("zejzl.roles")
 
 LOOK_LIMIT_S: Final = 1.0
 _SWITCH_LIMIT_S: Final = 10.0
@@ -68,10 +71,13 @@ class RedisPeer:
         )
 
     def look(self) -> Standing | None:
-        """Return what it is; None when it does not answer."""
+        """Return what it is; None when it does not answer, or names a head in words that this release cannot read."""
         try:
-            told, text = self._client.info("replication"), self._client.get(KEY)
+            told, record = self._client.info("replication"), _parsed(self._client.get(KEY))
         except (redis.RedisError, OSError):
+            return None
+        except ClusterError as error:
+            log.error("the head is unknown", redis=str(self.address), reason=str(error))
             return None
         is_primary = told["role"] == "master"
         return Standing(
@@ -84,7 +90,7 @@ class RedisPeer:
                 for name, found in told.items()
                 if name.startswith("slave") and isinstance(found, dict) and found.get("state") == "online"
             ),
-            record=_parsed(text),
+            record=record,
             is_promotable=is_primary or int(told.get("slave_priority", _PRIORITY)) > 0,
         )
 
@@ -141,12 +147,13 @@ class RedisPeer:
         """Write the record unless another one has come meanwhile; return whether it stands there.
 
         Raises:
-            ClusterError: it does not answer, or is a replica.
+            ClusterError: it does not answer, is a replica, or has a record that this release cannot read.
         """
         known = self._do("say who is the head", lambda: self._client.get(KEY))
-        if _parsed(known) == record:
+        found = _parsed(known)
+        if found == record:
             return True
-        if _parsed(known) != instead_of:
+        if found != instead_of:
             return False
         text = record.model_dump_json()
         done = self._do("take the record", lambda: self._client.eval(_CLAIM, 1, KEY, known or "", text))
@@ -169,10 +176,19 @@ class RedisPeer:
 
 
 def _parsed(text: str | None) -> HeadRecord | None:
+    """Return the record; what a newer release has added to it is ignored.
+
+    Raises:
+        ClusterError: it cannot be understood, so nobody may act as if there were none.
+    """
     try:
-        return HeadRecord.model_validate_json(text) if text else None
-    except ValidationError:
-        return None
+        return HeadRecord.model_validate_json(text, extra="ignore") if text else None
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise ClusterError(
+            f"The record of the head in Redis cannot be understood ({first['msg']}).",
+            "Another release has written it: use that one on all machines.",
+        ) from None
 
 
 def _said(error: Exception) -> str:

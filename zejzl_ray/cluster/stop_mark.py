@@ -148,7 +148,7 @@ def mark_stop_of_orphan(settings: Settings) -> None:
         or (record is not None and record.is_alive)
     ):
         return
-    said = {**intent.plan.settings, **intent.plan.overrides}
+    said = intent.plan.variables()
     stored = {name.removeprefix("ZEJZL_").lower(): value for name, value in said.items()}
     own = Settings.model_validate({**stored, "data_dir": settings.data_dir})
     stop_mark(own, intent.plan.node).set()

@@ -1,5 +1,6 @@
 """What a supervisor is told when it starts."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field
@@ -25,3 +26,7 @@ class SupervisedPlan(Contract):
         default_factory=dict, description="ZEJZL_* variables that count whatever the environment says"
     )
     environment: dict[str, str] = Field(default_factory=dict, description="laid over that of Ray's processes")
+
+    def variables(self, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the variables that count: an environment over the plan's settings, and its overrides over both."""
+        return {**self.settings, **(environment or {}), **self.overrides}

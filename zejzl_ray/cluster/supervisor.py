@@ -6,22 +6,17 @@ giving up. As the parent of everything that ``ray start`` leaves behind it knows
 for those that it does not reach.
 """
 
-import os
-import shlex
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
-import psutil
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import Retrying, retry_if_exception_type, wait_exponential
 
-from zejzl_ray.cluster.launcher_config import LauncherConfig, worker_stop_commands
-from zejzl_ray.cluster.node_intent import change_role, give_up_intent, read_intent
+from zejzl_ray.cluster.node_intent import change_role, give_up_intent, read_wanted
 from zejzl_ray.cluster.node_restarts import (
     CONTROL_STORE,
     RAYLET,
@@ -40,13 +35,12 @@ from zejzl_ray.cluster.record import remove_record
 from zejzl_ray.cluster.shutting_down import is_machine_shutting_down
 from zejzl_ray.cluster.stop_mark import NoMark, StopMark
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
-from zejzl_ray.cluster.supervisor_record import SupervisedState, SupervisorRecord
+from zejzl_ray.cluster.supervisor_record import SupervisorRecord
+from zejzl_ray.cluster.worker_stop import stop_workers
 from zejzl_ray.errors import ClusterError
 from zejzl_ray.log import get_logger
-from zejzl_ray.release.running import releases_directory
 
-_SSH_LIMIT_S = 40.0
-_STOP_ATTEMPTS_S = 120.0
+_LONGEST_WAIT_S: Final = 10.0
 _LOOK_S: Final = 1.0
 _TOGETHER_S: Final = 0.2
 _SHORT_GRACE_S: Final = 2.0  # what is left of a node that died has nothing to put in order
@@ -121,10 +115,9 @@ class Supervisor:
         self._now_s = now_s
         self._restarts = NodeRestarts(keeps_state=plan.node.redis_address is not None, backoff=backoff)
         self._head = HeadWatch()
-        self._later: Ending | None = None  # heard of, not dealt with yet
-        self._record = SupervisorRecord(
-            node=plan.node, pid=os.getpid(), started_at_s=psutil.Process().create_time(), state="starting"
-        )
+        self._later: deque[Ending] = deque()  # heard of, not dealt with yet
+        self._is_mark_gone = plan.node.role is not NodeRole.HEAD or mark is None
+        self._record = SupervisorRecord.of_this_process(plan.node)
 
     def run(self) -> Ending:
         """Run the node and return when it was asked to stop and nothing of it is left.
@@ -150,6 +143,7 @@ class Supervisor:
             raise
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
+        self._write("stopping", str(ending))
         is_for_good = self._is_for_good(ending)
         log.info(
             "node stopped", machine=self._plan.node.machine, process=ending.process, is_for_good=is_for_good
@@ -160,7 +154,7 @@ class Supervisor:
         self._node.clean_up()
         remove_record(self._data_dir)
         if is_for_good and self._plan.launcher is not None:
-            self._stop_workers(self._plan.launcher)
+            stop_workers(self._plan.launcher, self._data_dir, self._plan.settings)
         self._write("stopped", str(ending))
         return ending
 
@@ -171,14 +165,18 @@ class Supervisor:
         log.warning(
             "role changes", machine=plan.node.machine, role=plan.node.role, head=plan.node.head_address
         )
-        change_role(self._data_dir, plan)
         self._write("restarting", str(ending))
         self._node.clean_up(_SHORT_GRACE_S)
+        take_role(self._data_dir, plan, self._sleep)
         remove_record(self._data_dir)
         return ending
 
     def _look_at_role(self) -> None:
-        plan = self._next_plan()
+        try:
+            plan = self._next_plan()
+        except ClusterError as error:
+            log.warning("role unknown", machine=self._plan.node.machine, reason=error.message)
+            return
         if plan is not None:
             raise RoleChanged(plan)
 
@@ -208,8 +206,7 @@ class Supervisor:
     def _keep_running(self) -> Ending:
         self._write("starting")
         self._wait_for_word()
-        if self._plan.node.role is NodeRole.HEAD:
-            self._mark.clear()  # here, since a head that is replaced sets it while it ends
+        self._take_mark_away()  # here, since a head that is replaced sets it while it ends
         if self._is_patient:
             self._start_until_up()
         else:
@@ -218,6 +215,7 @@ class Supervisor:
         while True:
             self._look_at_role()
             self._note_doubt()
+            self._take_mark_away()
             ending = self._next_ending() or self._look_at_head()
             if ending is None:
                 continue
@@ -227,25 +225,38 @@ class Supervisor:
             self._say(ending, decision.wait_s)
             if decision.step is Step.RESTART_PART:
                 self._sleep(decision.wait_s)
-                self._node.start_part(ending.process)
+                self._start_part(ending.process)
                 self._write("up", str(ending))
             else:
                 self._write("restarting", str(ending))
-                self._later = None
+                self._later.clear()
                 self._node.clean_up(_SHORT_GRACE_S)
                 self._sleep(decision.wait_s)
                 self._start_until_up()
 
     def _next_ending(self) -> Ending | None:
-        later, self._later = self._later, None
-        ending = later or self._node.next_ending(_LOOK_S)
-        if later is not None or ending is None or ending.process != CONTROL_STORE:
+        if self._later:
+            return self._later.popleft()
+        ending = self._node.next_ending(_LOOK_S)
+        if ending is None or ending.process != CONTROL_STORE:
             return ending
         also = self._node.next_ending(_TOGETHER_S)
         if also is not None and also.process == RAYLET:
             return also  # both were killed at once: nothing would be left to connect to a new control store
-        self._later = also
+        if also is not None:
+            self._later.append(also)
         return ending
+
+    def _start_part(self, process: str) -> None:
+        """Start a part; one that cannot be started counts as one that has ended."""
+        try:
+            self._node.start_part(process)
+        except ClusterError as error:
+            self._later.append(Ending(is_asked=False, process=process, status=1, reason=str(error)))
+
+    def _take_mark_away(self) -> None:
+        """Take the mark of an earlier stop away, again until it is gone: workers would believe it."""
+        self._is_mark_gone = self._is_mark_gone or self._mark.clear()
 
     def _look_at_head(self) -> Ending | None:
         """Find out whether the cluster has given this machine up, which its processes do not know yet."""
@@ -298,7 +309,7 @@ class Supervisor:
     def _tell_up(self) -> None:
         self._write("up", self._record.note)
         log.info("node up", machine=self._plan.node.machine, restarts=self._record.restarts)
-        self._node.start_part(SERVICES)
+        self._start_part(SERVICES)
 
     def _say(self, ending: Ending, wait_s: float) -> None:
         self._record = self._record.model_copy(update={"restarts": self._record.restarts + 1})
@@ -313,46 +324,40 @@ class Supervisor:
 
     def _is_for_good(self, ending: Ending) -> bool:
         """Whether the stop is meant to last: asked by `zejzl node stop` or `ray stop`, not by a machine going down."""
-        if ending.process and not is_machine_shutting_down():
-            give_up_intent(self._data_dir)
-        intent = read_intent(self._data_dir)
-        return intent is None or not intent.is_wanted
+        is_asked_here = bool(ending.process) and not is_machine_shutting_down()
+        try:
+            if is_asked_here:
+                give_up_intent(self._data_dir)
+            return read_wanted(self._data_dir) is None
+        except ClusterError as error:
+            log.error("the stop is not written down: the next boot starts the node again", reason=str(error))
+            return is_asked_here
 
-    def _stop_workers(self, launcher: LauncherConfig) -> None:
-        # The same path on all machines; a worker that has changed its release has another one.
-        current = releases_directory(self._data_dir) / "current" / "venv" / "bin" / "python"
-        own, other = shlex.quote(sys.executable), shlex.quote(str(current))
-        command = f"p={own}; [ -x $p ] || p={other}; $p -m zejzl_ray.cli.main node stop"
-        for argv in worker_stop_commands(launcher, command):
-            try:
-                stop_worker(argv)
-            except (subprocess.SubprocessError, OSError) as error:
-                log.error("worker could not be stopped", address=argv[-2], reason=type(error).__name__)
-
-    def _write(self, state: SupervisedState, note: str = "") -> None:
+    def _write(self, state: str, note: str = "") -> None:
         self._record = self._record.model_copy(update={"state": state, "note": note})
-        self._record.write(self._data_dir)
+        announce(self._record, self._data_dir)
 
 
-def stop_worker(
-    argv: Sequence[str],
-    run: Callable[..., object] = subprocess.run,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Run one stop command, again for two minutes while it fails: the worker may be out of reach.
+def announce(record: SupervisorRecord, data_dir: Path) -> None:
+    """Write down how it stands, for those who ask; a full disk is no reason to end a node that runs."""
+    try:
+        record.write(data_dir)
+    except ClusterError as error:
+        log.error("the state of the node is not written down", state=record.state, reason=str(error))
 
-    Raises:
-        SubprocessError, OSError: of the last attempt.
-    """
+
+def take_role(data_dir: Path, plan: SupervisedPlan, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Write down what this machine runs from now on, again until there is room for it: nothing of the node runs."""
     for attempt in Retrying(
-        retry=retry_if_exception_type((subprocess.SubprocessError, OSError)),
-        wait=wait_exponential(multiplier=1.0, max=10.0),
-        stop=stop_after_delay(_STOP_ATTEMPTS_S),
+        retry=retry_if_exception_type(ClusterError),
+        wait=wait_exponential(multiplier=1.0, max=_LONGEST_WAIT_S),
+        before_sleep=lambda state: log.error(
+            "the role is not written down", reason=str(state.outcome and state.outcome.exception())
+        ),
         sleep=sleep,
-        reraise=True,
     ):
         with attempt:
-            run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SSH_LIMIT_S, check=True)
+            change_role(data_dir, plan)
 
 
 def _raise_stop_asked(number: int, frame: FrameType | None) -> None:

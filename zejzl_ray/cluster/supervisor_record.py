@@ -1,20 +1,21 @@
 """What is written down about the node of this machine, so that a second start and a stop find it."""
 
+import os
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Self
 
 import psutil
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from zejzl_ray.cluster.local_record import read_local_record
 from zejzl_ray.cluster.node_start import NodeStart
 from zejzl_ray.cluster.private_file import write_private_file
 from zejzl_ray.contracts.base import Contract
-from zejzl_ray.errors import ClusterError
 
 FILE_NAME: Final = "node.json"
 UNASKED: Final = "it could not ask whether another machine has become the head"
-SupervisedState = Literal["starting", "up", "waiting", "restarting", "stopped", "failed"]
-"""``waiting``: the head does not answer, so there is nothing to join; ``failed``: it has given up."""
+ENDING: Final = ("stopping", "stopped", "failed")
+"""States of a supervisor that is about to be gone."""
 
 
 class SupervisorRecord(Contract):
@@ -23,9 +24,18 @@ class SupervisorRecord(Contract):
     node: NodeStart
     pid: int
     started_at_s: float
-    state: SupervisedState = "starting"
+    state: str = Field(
+        default="starting",
+        description="starting, up, waiting (the head does not answer, so there is nothing to join), restarting, "
+        "stopping, stopped, failed (it has given up); of another release perhaps something else",
+    )
     note: str = ""
     restarts: int = Field(default=0, description="of the node or a part of it, since this supervisor runs")
+
+    @classmethod
+    def of_this_process(cls, node: NodeStart) -> Self:
+        """Return the record of a supervisor that is this process and has only begun."""
+        return cls(node=node, pid=os.getpid(), started_at_s=psutil.Process().create_time())
 
     @property
     def is_alive(self) -> bool:
@@ -54,13 +64,12 @@ class SupervisorRecord(Contract):
 
 
 def read_supervisor_record(data_dir: Path) -> SupervisorRecord | None:
-    """Return the record of this machine's node; None when there is none or it is of another version."""
-    try:
-        return SupervisorRecord.model_validate_json((data_dir / FILE_NAME).read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return None
-    except OSError as error:
-        raise ClusterError(f"Cannot read {data_dir / FILE_NAME}: {error.strerror}.") from None
+    """Return the record of this machine's node; None when there is none.
+
+    Raises:
+        ClusterError: it cannot be read or understood.
+    """
+    return read_local_record(data_dir / FILE_NAME, SupervisorRecord)
 
 
 def remove_supervisor_record(data_dir: Path) -> None:

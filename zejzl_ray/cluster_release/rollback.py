@@ -87,7 +87,9 @@ def plan_rollback(
             "Run `zejzl cluster handback` first.",
         )
     current = head.current
-    before = next((found for found in head.installed if found.is_previous), None)
+    before = next((found for found in head.installed if found.is_previous and not found.is_current), None)
+    if before is None:  # a change that was cut off between its two links
+        before = next((found for found in head.installed if found.was_left), None)
     if current is None:
         raise NotFound(f"No release is installed on {head.machine.name}.", "Run `ray up`.")
     if to:

@@ -152,6 +152,10 @@ class Releases:
                 (self.root / leaving / LEFT).touch()
             if self.linked("current") != name:
                 self._switch(name)
+            elif (
+                leaving and self.linked("previous") == name and read_manifest(self.root / leaving) is not None
+            ):
+                self._link("previous", leaving)  # what a switch that was cut off has not come to
 
     def _make(self, own: Path, folder: Path, manifest: Dict[str, Any]) -> None:
         if own.exists():
@@ -183,10 +187,14 @@ class Releases:
         write_durably(own / MANIFEST, json.dumps(manifest, indent=2))
 
     def _switch(self, name: str) -> None:
-        before = self.linked("current")
+        """Change the two links, one after the other; a repetition completes what was cut off between them."""
+        before, links = self.linked("current"), [("current", name)]
         if before is not None and before != name:
-            self._link("previous", before)
-        self._link("current", name)
+            links.insert(0, ("previous", before))
+        if self.linked("previous") == name:
+            links.reverse()  # otherwise nothing would tell any more which one it was to be
+        for link, target in links:
+            self._link(link, target)
 
     def _link(self, link: str, name: str) -> None:
         temporary = self.root / f".{link}.new"

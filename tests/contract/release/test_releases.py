@@ -13,6 +13,8 @@ import pytest
 
 from tests.contract.release.small_project import write_project
 from zejzl_ray.clock import SystemClock
+from zejzl_ray.cluster_file.model import DeclaredMachine
+from zejzl_ray.cluster_release.rollback import InstalledRelease, MachineReleases, plan_rollback
 from zejzl_ray.errors import InvalidInput, NotFound
 from zejzl_ray.release.build import build_release, own_source
 from zejzl_ray.release.folder import INSTALLER, ReleaseManifest, read_folder
@@ -236,6 +238,62 @@ def test_a_release_that_a_rollback_has_left_is_not_taken_again_by_itself(
     releases.use(second)
     assert releases.linked("current") == second
     assert "current already" in releases.install(sources / "second")
+
+
+class CutOff(BaseException):
+    """The machine has lost its power."""
+
+
+def _cut_off_after(links: int, releases: Releases, monkeypatch: pytest.MonkeyPatch) -> None:
+    link, left = releases._link, [links]
+
+    def cut_off(name: str, to: str) -> None:
+        if not left[0]:
+            raise CutOff
+        left[0] -= 1
+        link(name, to)
+
+    monkeypatch.setattr(releases, "_link", cut_off)
+
+
+@pytest.mark.parametrize("links", [0, 1])
+def test_a_way_back_that_was_cut_off_is_completed_by_the_next(
+    sources: Path, releases: Releases, monkeypatch: pytest.MonkeyPatch, links: int
+) -> None:
+    first, second = (_manifest(sources / name).id for name in ("first", "second"))
+    _take(releases, sources / "first")
+    _take(releases, sources / "second")
+    with monkeypatch.context() as patch:
+        _cut_off_after(links, releases, patch)
+        with pytest.raises(CutOff):
+            releases.use(first, leaving=second)
+
+    machine = MachineReleases(
+        machine=DeclaredMachine(name="mainpc", address="10.0.0.1"),
+        installed=tuple(InstalledRelease.model_validate(row) for row in releases.installed()),
+    )
+    plan = plan_rollback([machine])
+    releases.use(plan.target, leaving=plan.leaving)
+
+    assert (releases.linked("current"), releases.linked("previous")) == (first, second)
+
+
+@pytest.mark.parametrize("links", [0, 1])
+def test_an_upgrade_that_was_cut_off_is_completed_by_the_next(
+    sources: Path, releases: Releases, monkeypatch: pytest.MonkeyPatch, links: int
+) -> None:
+    names = ("first", "second", "third")
+    _, second, third = (_manifest(sources / name).id for name in names)
+    _take(releases, sources / "first")
+    _take(releases, sources / "second")
+    with monkeypatch.context() as patch:
+        _cut_off_after(links, releases, patch)
+        with pytest.raises(CutOff):
+            _take(releases, sources / "third")
+
+    _take(releases, sources / "third")
+
+    assert (releases.linked("current"), releases.linked("previous")) == (third, second)
 
 
 def test_a_release_that_is_not_installed_cannot_be_used(releases: Releases) -> None:

@@ -109,6 +109,22 @@ async def test_a_control_store_that_is_away_is_waited_for(monkeypatch: pytest.Mo
     assert cluster.places == {name: PLACES[name].home for name in SERVICES}
 
 
+async def test_a_service_that_cannot_be_asked_to_stop_is_not_ended_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = Cluster(monkeypatch)
+
+    async def no_token() -> str:
+        raise ServiceUnavailable("security_gateway is away")
+
+    cluster.tokens = SimpleNamespace(token=no_token)
+
+    told = await cluster.run()
+
+    assert told != []
+    assert cluster.done == []
+
+
 def test_one_process_sends_services_home_and_no_second(tmp_path: Any) -> None:
     with sole_keeper(tmp_path) as first, sole_keeper(tmp_path) as second:
         assert (first, second) == (True, False)

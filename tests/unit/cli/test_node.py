@@ -14,12 +14,13 @@ from typer.testing import CliRunner, Result
 
 from tests.unit.cluster.nodes import a_head, a_worker
 from zejzl_ray.cli import node, node_purge
-from zejzl_ray.cluster.node_intent import NodeIntent
+from zejzl_ray.cluster.node_intent import NodeIntent, give_up_intent
+from zejzl_ray.cluster.node_lock import take_node_lock
 from zejzl_ray.cluster.node_restarts import ROLE, Ending
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor import StopAsked
-from zejzl_ray.cluster.supervisor_record import SupervisorRecord
+from zejzl_ray.cluster.supervisor_record import SupervisorRecord, read_supervisor_record
 from zejzl_ray.errors import ClusterError, InvalidInput, MachineNotFound, Unauthenticated
 from zejzl_ray.settings import Settings
 from zejzl_ray.tls.directory import TlsDirectory
@@ -272,6 +273,75 @@ def test_where_nothing_was_started_the_supervisor_has_nothing_to_run(data_dir: P
 
     assert isinstance(done.exception, ClusterError)
     assert "zejzl node start" in str(done.exception)
+
+
+def test_a_second_supervisor_of_a_data_directory_starts_nothing(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zejzl_ray.cluster.node_lock._PATIENCE_S", 0.1)
+    monkeypatch.setattr(node, "_supervise", lambda *_, **__: pytest.fail("it must not come to this"))
+    data_dir.mkdir()
+    NodeIntent(plan=_wanted(tmp_path), is_wanted=True).write(data_dir)
+
+    with take_node_lock(data_dir) or pytest.fail("nobody had it"):
+        done = _run("run", "--once")
+
+    assert isinstance(done.exception, ClusterError)
+    assert "Another supervisor" in str(done.exception)
+    assert not (data_dir / "node.json").exists()
+
+
+def test_a_supervisor_says_that_it_is_there_before_it_does_anything_and_goes_when_it_was_stopped_meanwhile(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def supervise(*_: Any, **__: Any) -> Ending:
+        record = read_supervisor_record(data_dir)
+        assert record is not None
+        seen.append((record.state, record.pid))
+        give_up_intent(data_dir)
+        return Ending(is_asked=False, process=ROLE, status=0)
+
+    monkeypatch.setattr(node, "_supervise", supervise)
+    data_dir.mkdir()
+    NodeIntent(plan=_wanted(tmp_path), is_wanted=True).write(data_dir)
+
+    assert _run("run").exit_code == 0
+    assert seen == [("starting", os.getpid())]
+    assert _run("run", "--once").exit_code == 0  # not wanted any more, so nothing is run
+    assert len(seen) == 1
+
+
+def test_a_redis_that_still_loads_is_no_reason_not_to_start_the_head(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    class Running:
+        def __init__(self, plan: SupervisedPlan, *_: Any, **__: Any) -> None:
+            ran.append(plan.node.machine)
+
+        def run(self) -> Ending:
+            return Ending(is_asked=True, process="", status=0)
+
+    def loading(*_: object) -> int:
+        raise ClusterError("Redis did not let go of old state (BusyLoadingError).")
+
+    monkeypatch.setattr(node, "remove_old_state", loading)
+    monkeypatch.setattr(node, "Supervisor", Running)
+    monkeypatch.setattr(node, "RayNode", lambda plan, data_dir: None)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr("actors.launched_system.ingress_environment", lambda settings: {})
+    wanted = _wanted(tmp_path)
+    head = wanted.node.model_copy(update={"redis_namespace": "zejzl-1-abc"})
+    data_dir.mkdir()
+    NodeIntent(plan=wanted.model_copy(update={"node": head}), is_wanted=True).write(data_dir)
+
+    done = _run("run")
+
+    assert done.exit_code == 0, done.exception
+    assert ran == ["mainpc"]
 
 
 def test_services_are_started_at_the_head_only(data_dir: Path) -> None:

@@ -1,5 +1,6 @@
 """What a machine's node is meant to do, and which state its control store takes up."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,15 +8,19 @@ import psutil
 import pytest
 
 from tests.unit.cluster.nodes import a_head
+from zejzl_ray.cluster import node_stand_by
+from zejzl_ray.cluster.launcher_config import LauncherConfig
 from zejzl_ray.cluster.node_intent import (
     FILE_NAME,
     NodeIntent,
+    change_role,
     give_up_intent,
     intended,
     read_intent,
     with_namespace,
 )
-from zejzl_ray.cluster.node_stand_by import GRACE_S, wait_for_intent
+from zejzl_ray.cluster.node_lock import NodeLock, take_node_lock
+from zejzl_ray.cluster.node_stand_by import GRACE_S, wait_for_turn
 from zejzl_ray.cluster.node_start import NodeRole, NodeStart
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
 from zejzl_ray.cluster.supervisor_record import SupervisorRecord
@@ -53,8 +58,48 @@ def test_where_nothing_was_started_there_is_nothing_to_give_up(tmp_path: Path) -
     give_up_intent(tmp_path)
 
     assert read_intent(tmp_path) is None
-    (tmp_path / FILE_NAME).write_text("{}")
-    assert read_intent(tmp_path) is None
+
+
+def test_what_a_newer_release_has_added_is_ignored(tmp_path: Path) -> None:
+    intent = NodeIntent(
+        plan=SupervisedPlan(node=_head(), launcher=LauncherConfig(head_ip="10.0.0.1")), is_wanted=True
+    )
+    added: dict[str, Any] = json.loads(intent.model_dump_json())
+    places = (
+        added,
+        added["plan"],
+        added["plan"]["node"],
+        added["plan"]["node"]["ports"],
+        added["plan"]["launcher"],
+    )
+    for place in places:
+        place["new"] = {"of": "a newer release"}
+    (tmp_path / FILE_NAME).write_text(json.dumps(added))
+
+    assert read_intent(tmp_path) == intent
+    give_up_intent(tmp_path)
+    assert read_intent(tmp_path) == intent.model_copy(update={"is_wanted": False})
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"is_wanted": true}'])
+def test_what_is_not_understood_is_an_error_and_never_a_node_that_nobody_wants(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / FILE_NAME).write_text(text)
+
+    for use in (read_intent, give_up_intent, wait_for_turn):
+        with pytest.raises(ClusterError, match=f"Cannot understand .*{FILE_NAME}"):
+            use(tmp_path)
+
+
+def test_a_node_that_was_stopped_while_its_role_changed_stays_down(tmp_path: Path) -> None:
+    _intent(_head(), is_wanted=False).write(tmp_path)
+
+    change_role(tmp_path, SupervisedPlan(node=_head(role=NodeRole.WORKER, redis_address=None)))
+
+    changed = read_intent(tmp_path)
+    assert changed is not None
+    assert (changed.plan.node.role, changed.is_wanted) == (NodeRole.WORKER, False)
 
 
 def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
@@ -122,15 +167,48 @@ def test_after_a_reboot_the_node_that_is_wanted_is_run_at_once(tmp_path: Path) -
     SupervisorRecord(node=_head(), pid=2**22 - 1, started_at_s=1.0, state="up").write(tmp_path)
     waiting = Waiting()
 
-    assert wait_for_intent(tmp_path, waiting.sleep, waiting.now_s) == _intent(_head())
+    with wait_for_turn(tmp_path, waiting.sleep, waiting.now_s):
+        assert take_node_lock(tmp_path) is None
     assert waiting.at_s == 0.0
+
+
+def test_whoever_starts_or_runs_the_node_is_not_taken_over_even_before_it_says_so(tmp_path: Path) -> None:
+    _intent(_head()).write(tmp_path)  # no record yet: the start has only written down what it wants
+    starting = take_node_lock(tmp_path)
+    assert starting is not None
+    waiting = Waiting(at_60_s=starting.close)
+
+    wait_for_turn(tmp_path, waiting.sleep, waiting.now_s).close()
+
+    assert waiting.at_s == 60.0 + GRACE_S
+
+
+def test_a_stop_in_the_very_moment_of_a_takeover_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _intent(_head()).write(tmp_path)
+
+    def stop_first(data_dir: Path) -> NodeLock | None:
+        give_up_intent(data_dir)
+        return take_node_lock(data_dir)
+
+    def start_again() -> None:
+        monkeypatch.undo()
+        _intent(_head()).write(tmp_path)
+
+    monkeypatch.setattr(node_stand_by, "take_node_lock", stop_first)
+    waiting = Waiting(at_30_s=start_again)
+
+    wait_for_turn(tmp_path, waiting.sleep, waiting.now_s).close()
+
+    assert waiting.at_s == 30.0 + GRACE_S
 
 
 def test_a_node_that_was_stopped_on_purpose_is_left_alone_until_somebody_starts_it(tmp_path: Path) -> None:
     _intent(_head(), is_wanted=False).write(tmp_path)
     waiting = Waiting(at_30_s=lambda: _intent(_head()).write(tmp_path))
 
-    wait_for_intent(tmp_path, waiting.sleep, waiting.now_s)
+    wait_for_turn(tmp_path, waiting.sleep, waiting.now_s).close()
 
     assert waiting.at_s == 30.0 + GRACE_S
 
@@ -143,7 +221,7 @@ def test_a_supervisor_that_dies_is_followed_after_a_while_without_one(tmp_path: 
         at_10_s=record.unlink, at_20_s=lambda: _attended(tmp_path), at_40_s=record.unlink
     )  # the first gap is a start that replaces the node
 
-    wait_for_intent(tmp_path, waiting.sleep, waiting.now_s)
+    wait_for_turn(tmp_path, waiting.sleep, waiting.now_s).close()
 
     assert waiting.at_s == 40.0 + GRACE_S
 

@@ -44,6 +44,15 @@ def test_everything_is_what_the_project_has_made_and_nothing_else(data_dir: Path
     assert _left(data_dir) == {"photo.jpg"}
 
 
+def test_what_redis_asks_for_goes_after_the_record_that_says_where_redis_is(data_dir: Path) -> None:
+    removed = [Path(path).name for path in purge_files(data_dir, is_everything=True)]
+
+    at = removed.index("node_intent.json")
+    assert {"store", "logs"} <= set(removed[:at])
+    assert removed[-2:] == ["tls", "redis_password"]
+    assert at < removed.index("ray_token")
+
+
 def test_a_link_is_not_followed(data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (data_dir / "node.json").symlink_to(tmp_path / "elsewhere")

@@ -10,10 +10,11 @@ import pytest
 
 from tests.unit.cluster.nodes import a_worker
 from zejzl_ray.cluster import ray_node
-from zejzl_ray.cluster.node_restarts import CONTROL_STORE, RAYLET
+from zejzl_ray.cluster.node_restarts import CONTROL_STORE, RAYLET, SERVICES
 from zejzl_ray.cluster.node_start import MARKER, NodeRole
 from zejzl_ray.cluster.ray_node import SERVICES_LOG_FILE, RayNode, start_services
 from zejzl_ray.cluster.supervised_plan import SupervisedPlan
+from zejzl_ray.errors import ClusterError
 
 
 def _plan(head_port: int, role: NodeRole = NodeRole.WORKER, **changes: Any) -> SupervisedPlan:
@@ -31,6 +32,13 @@ def no_adoption(monkeypatch: pytest.MonkeyPatch) -> None:
 def listener() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener
+
+
+def test_a_part_that_cannot_be_started_again_is_an_error_that_a_supervisor_knows(tmp_path: Path) -> None:
+    node = RayNode(_plan(1, services=(str(tmp_path / "gone"),)), tmp_path)
+
+    with pytest.raises(ClusterError, match=r"Cannot start services again: No such file"):
+        node.start_part(SERVICES)
 
 
 def test_a_head_is_reachable_when_it_takes_connections(tmp_path: Path, listener: socket.socket) -> None:

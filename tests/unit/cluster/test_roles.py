@@ -210,6 +210,9 @@ def test_redis_is_looked_for_here_first() -> None:
 
 def test_an_address_is_read_from_whatever_names_it() -> None:
     assert parse_redis_address("10.0.0.1") == MAINPC
+    assert parse_redis_address("rediss://10.0.0.1") == RedisAddress(
+        host="10.0.0.1", port=6379
+    )  # as its clients do
     assert parse_redis_address("rediss://:secret@10.0.0.1:7/0") == RedisAddress(host="10.0.0.1", port=7)
     assert str(RedisAddress(host="fd00::1")) == "[fd00::1]:6380"
     assert with_address("rediss://user:secret@a:1/0?replicas=1", PC2) == "rediss://10.0.0.2:6380/0?replicas=1"

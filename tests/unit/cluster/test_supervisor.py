@@ -32,6 +32,7 @@ class FakeNode:
         self.failing_starts = failing_starts
         self.looks: list[bool] = []  # whether the head is reachable, look by look; then it is
         self.done: list[str] = []
+        self.failing_parts = 0
         self.standings: list[bool | None] = []
 
     def start(self) -> None:
@@ -42,6 +43,10 @@ class FakeNode:
         self.done.append("start")
 
     def start_part(self, process: str) -> None:
+        if self.failing_parts and process != SERVICES:
+            self.failing_parts -= 1
+            self.done.append(f"failed {process}")
+            raise ClusterError("Cannot start it again: Cannot allocate memory.")
         self.done.append(process)
 
     def clean_up(self, grace_s: float = 8.0) -> None:
@@ -62,8 +67,9 @@ class FakeNode:
 class FakeMark:
     """The mark of a stop; is there after so many looks."""
 
-    def __init__(self, set_after_looks: int | None = None) -> None:
+    def __init__(self, set_after_looks: int | None = None, failing_clears: int = 0) -> None:
         self.looks_left = set_after_looks
+        self.failing_clears = failing_clears
         self.done: list[str] = []
 
     def is_set(self) -> bool:
@@ -78,7 +84,8 @@ class FakeMark:
 
     def clear(self) -> bool:
         self.done.append("clear")
-        return True
+        self.failing_clears -= 1
+        return self.failing_clears < 0
 
 
 class Bench:
@@ -262,7 +269,7 @@ def test_a_machine_that_is_still_a_member_after_a_cut_goes_on(bench: Bench) -> N
 
 def test_the_workers_are_told_of_a_stop_for_good_only(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[object] = []
-    monkeypatch.setattr("zejzl_ray.cluster.supervisor.stop_worker", told.append)
+    monkeypatch.setattr("zejzl_ray.cluster.worker_stop.stop_worker", told.append)
     launcher = LauncherConfig(head_ip="h", worker_ips=("w",))
     bench.plan = bench.plan.model_copy(update={"launcher": launcher})
     bench.want()
@@ -411,3 +418,124 @@ def test_a_head_that_learns_while_it_waits_that_it_is_none_starts_nothing(bench:
 
     assert ending.process == ROLE
     assert "start" not in node.done
+
+
+def test_a_mark_that_could_not_be_taken_away_is_tried_again_until_it_is_gone(bench: Bench) -> None:
+    bench.plan = bench.plan.model_copy(
+        update={"node": bench.plan.node.model_copy(update={"role": NodeRole.HEAD})}
+    )
+    bench.want()
+    bench.mark = FakeMark(failing_clears=3)
+
+    bench.run(FakeNode(*[None] * 9))
+
+    assert bench.mark.done == ["clear"] * 4
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    def write(path: Path, text: str) -> None:
+        raise ClusterError(f"Cannot write the file {path}: No space left on device.")
+
+    monkeypatch.setattr("zejzl_ray.cluster.supervisor_record.write_private_file", write)
+    monkeypatch.setattr("zejzl_ray.cluster.node_intent.write_private_file", write)
+    return monkeypatch
+
+
+def test_a_full_disk_ends_no_node_that_runs(bench: Bench, full_disk: pytest.MonkeyPatch) -> None:
+    bench.plan = bench.plan.model_copy(
+        update={"node": bench.plan.node.model_copy(update={"redis_address": "rediss://10.0.0.1:6380"})}
+    )
+    node = FakeNode(died(CONTROL_STORE), None, died(RAYLET), None, None)
+
+    ending = bench.run(node)
+
+    assert ending == Ending(is_asked=True, process="", status=0)
+    assert node.done == [
+        "start", SERVICES, CONTROL_STORE, "clean up", "start", SERVICES, "clean up",
+    ]  # fmt: skip
+
+
+def test_a_stop_on_a_full_disk_stops_all_the_same(bench: Bench, full_disk: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    full_disk.setattr("zejzl_ray.cluster.worker_stop.stop_worker", told.append)
+    launcher = LauncherConfig(head_ip="h", worker_ips=("w",))
+    bench.plan = bench.plan.model_copy(update={"launcher": launcher})
+    node = FakeNode(ASKED)
+
+    assert bench.run(node) == ASKED
+    assert node.done == ["start", SERVICES, "clean up"]
+    assert len(told) == 1
+
+
+def test_a_role_that_changes_while_the_disk_is_full_is_taken_once_there_is_room(
+    bench: Bench, full_disk: pytest.MonkeyPatch
+) -> None:
+    other = bench.plan.model_copy(
+        update={"node": bench.plan.node.model_copy(update={"head_address": "10.0.0.3:6379"})}
+    )
+    node = FakeNode(None)
+    done_when_waiting: list[list[str]] = []
+
+    class Waits(list[float]):
+        def append(self, wait_s: float) -> None:
+            super().append(wait_s)
+            done_when_waiting.append(list(node.done))
+            if len(self) == 6:
+                full_disk.undo()
+
+    bench.waits_s = Waits()
+
+    ending = bench.run(node, next_plans=iter([None, other]))
+
+    assert ending.process == ROLE
+    assert bench.waits_s == [1, 2, 4, 8, 10, 10]
+    assert done_when_waiting[0] == ["start", SERVICES, "clean up"]  # nothing of it runs meanwhile
+    intent = read_intent(bench.data_dir)
+    assert intent is not None
+    assert intent.plan == other
+
+
+def test_a_part_that_cannot_be_started_is_tried_again(bench: Bench) -> None:
+    bench.plan = bench.plan.model_copy(
+        update={"node": bench.plan.node.model_copy(update={"redis_address": "rediss://10.0.0.1:6380"})}
+    )
+    node = FakeNode(died(CONTROL_STORE), None, None)
+    node.failing_parts = 2
+
+    bench.run(node)
+
+    failed = f"failed {CONTROL_STORE}"
+    assert node.done == ["start", SERVICES, failed, failed, CONTROL_STORE, "clean up"]
+    assert bench.waits_s == [0, 1, 2]
+
+
+def test_a_role_that_cannot_be_looked_up_is_no_reason_to_end(bench: Bench) -> None:
+    def unknown() -> Iterator[SupervisedPlan | None]:
+        yield None
+        raise ClusterError("Cannot understand node_intent.json.")
+
+    node = FakeNode(None, None, ASKED)
+
+    assert bench.run(node, next_plans=unknown()) == ASKED
+    assert node.done == ["start", SERVICES, "clean up"]
+
+
+def test_a_supervisor_says_that_it_is_stopping_before_that_takes_long(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def note(*_: object) -> None:
+        seen.append(bench.record.state)
+
+    node = FakeNode(ASKED)
+    monkeypatch.setattr("zejzl_ray.cluster.worker_stop.stop_worker", note)
+    monkeypatch.setattr(node, "clean_up", note)
+    launcher = LauncherConfig(head_ip="h", worker_ips=("w",))
+    bench.plan = bench.plan.model_copy(update={"launcher": launcher})
+
+    bench.run(node)
+
+    assert seen == ["stopping", "stopping"]
+    assert bench.record.state == "stopped"

@@ -64,6 +64,14 @@ def test_a_rollback_that_was_cut_off_is_completed_and_one_that_was_done_is_not_u
     assert (plan.target, plan.leaving, plan.is_up) == ("a", "b", False)
 
 
+def test_a_rollback_that_was_cut_off_between_the_two_links_of_the_head_is_completed() -> None:
+    current_and_previous = _release("a", "current").model_copy(update={"is_previous": True})
+
+    plan = plan_rollback([_machine(current_and_previous, _release("b", was_left=True))])
+
+    assert (plan.target, plan.leaving) == ("a", "b")
+
+
 def test_a_release_that_is_named_is_gone_to() -> None:
     done = (_release("a", "current"), _release("b", "previous", was_left=True))
 
