@@ -345,7 +345,7 @@ URL = "ZEJZL_STORE_URL=rediss://192.168.1.10:6380"
         ),
         ("ZEJZL_STORE_URL=rediss://192.168.1.10:99999", "not a valid URL"),
         ("ZEJZL_STORE_URL=rediss:/192.168.1.10", "not a valid URL"),
-        ("ZEJZL_STORE_URL='rediss://192.168.1.10?replicas=xx'", "replicas or when_away"),
+        ("ZEJZL_STORE_URL='rediss://192.168.1.10?replicas=xx'", "replicas, when_away or sentinels"),
         ("ZEJZL_STORE_URL='rediss://192.168.1.10?replica=1'", "replica in the store's address is no option"),
         ("ZEJZL_STORE_URL=mysql://x", "has the scheme 'mysql'"),
         (f"{URL} ZEJZL_RAY_PORT=abc", "ZEJZL_RAY_PORT: Input should be a valid integer"),
