@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from zejzl_ray.testing.history import Call, Outcome, Verdict, judge, read_journa
 CLIENTS: Final = {"mainpc": ("m1", "m2"), "pc2": ("p1", "p2")}
 _EVERYBODY: Final = {name for names in CLIENTS.values() for name in names}
 _FOLDER: Final = "history"
+_AT_HOME: Final = "http://127.0.0.1:7000"
 _TAIL_BYTES: Final = 8192
 _START_S: Final = 40.0
 
@@ -25,10 +27,13 @@ class Crowd:
 
     Args:
         cluster: must be up, with every service ready.
+        is_local: each client asks its own machine, where somebody answers while that is the head, which mainpc is at
+            first; else all ask mainpc.
     """
 
-    def __init__(self, cluster: RayCluster) -> None:
+    def __init__(self, cluster: RayCluster, *, is_local: bool = False) -> None:
         self._cluster = cluster
+        self._is_local = is_local
         self._hosts = (cluster.mainpc, cluster.pc2)
 
     def __enter__(self) -> "Crowd":
@@ -74,23 +79,20 @@ class Crowd:
         paths = [path for host in self._hosts for path in (host.folder / "home" / _FOLDER).glob("*.jsonl")]
         return read_journals(paths)
 
-    def are_all_answered(self, since_s: float) -> bool:
-        """Whether each client has been answered after a moment; looks at the last of each journal only."""
-        answered = set()
+    def are_all_answered(self, since_s: float, names: Collection[str] = _EVERYBODY) -> bool:
+        """Whether each of some clients has been answered after a moment; looks at the last of each journal only."""
+        answered: set[str] = set()
         for host in self._hosts:
             for path in (host.folder / "home" / _FOLDER).glob("*.jsonl"):
                 if _last_answer_s(path) > since_s:
                     answered.add(path.name.partition(".")[0])
-        return answered >= _EVERYBODY
+        return answered.issuperset(names)
 
-    def verdict(self) -> Verdict:
-        """Stop everybody, read every register once more, and judge."""
+    def verdict(self, head: Host | None = None) -> Verdict:
+        """Stop everybody, read every register once more at the head, mainpc unless told, and judge."""
         self.stop()
-        mainpc = self._cluster.mainpc
-        mainpc.run(
-            f"python -m tests.hosts.crowd_client ~/{_FOLDER} final {self._address(mainpc)} final",
-            timeout_s=90,
-        )
+        head = head or self._cluster.mainpc
+        head.run(f"python -m tests.hosts.crowd_client ~/{_FOLDER} final {_AT_HOME} final", timeout_s=90)
         return judge(self.calls())
 
     def logs(self) -> str:
@@ -100,11 +102,11 @@ class Crowd:
         )
 
     def _everybody_answered(self) -> bool:
-        return self.are_all_answered(0.0)
+        return self.are_all_answered(0.0, CLIENTS["mainpc"] if self._is_local else _EVERYBODY)
 
     def _address(self, host: Host) -> str:
-        own = host is self._cluster.mainpc
-        return "http://127.0.0.1:7000" if own else f"https://{self._cluster.mainpc.address}:7000"
+        own = self._is_local or host is self._cluster.mainpc
+        return _AT_HOME if own else f"https://{self._cluster.mainpc.address}:7000"
 
 
 def _last_answer_s(path: Path) -> float:
