@@ -144,7 +144,9 @@ def _require_ready(
             f"Run `zejzl cluster takeover` on {machine}.",
         )
     errors.print(
-        f"{former} at {survey.record.store} does not answer. {meaning}", soft_wrap=True, highlight=False
+        f"{former} at {survey.record.store} does not answer. {meaning} {survey.copy_age}",
+        soft_wrap=True,
+        highlight=False,
     )
     if is_sure or (sys.stdin.isatty() and typer.confirm(f"Is {former} off?", err=True)):
         return

@@ -72,6 +72,15 @@ class Survey:
         return self.is_named or (self.primary is not None and self.primary.primary in (None, self.target))
 
     @property
+    def copy_age(self) -> str:
+        """What the target has of the state, in words, where nobody hands over."""
+        since = "since it was started" if self.own.heard_s_ago is None else f"for {self.own.heard_s_ago} s"
+        return (
+            f"Redis of this machine has not heard from that of {self.record.machine} {since}: it lacks what was "
+            "acknowledged without it in the meantime."
+        )
+
+    @property
     def is_handed_over(self) -> bool:
         """Whether the two swap their roles, as opposed to the target being promoted with what it has."""
         if self.own.primary is None or self.primary is None or self.primary.primary is not None:

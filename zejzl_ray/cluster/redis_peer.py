@@ -1,7 +1,7 @@
 """One Redis of the cluster, asked about its role and told to change it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,6 +41,7 @@ class Standing:
         replicas: who follows it, as it sees them.
         record: the head of the newest term that it knows.
         is_promotable: whether Sentinel may make it the primary.
+        heard_s_ago: a replica: how long ago its primary was heard last, whole seconds; None: not since it was started.
     """
 
     primary: RedisAddress | None
@@ -48,6 +49,7 @@ class Standing:
     replicas: tuple[RedisAddress, ...]
     record: HeadRecord | None
     is_promotable: bool = True
+    heard_s_ago: int | None = None
 
 
 class RedisPeer:
@@ -92,6 +94,7 @@ class RedisPeer:
             ),
             record=record,
             is_promotable=is_primary or int(told.get("slave_priority", _PRIORITY)) > 0,
+            heard_s_ago=_heard_s_ago(told),
         )
 
     def follow(self, primary: RedisAddress) -> None:
@@ -194,3 +197,9 @@ def _parsed(text: str | None) -> HeadRecord | None:
 def _said(error: Exception) -> str:
     """Return what an error says in one line; Redis names no secrets in its own."""
     return str(error).partition("\n")[0] if isinstance(error, redis.ResponseError) else type(error).__name__
+
+
+def _heard_s_ago(told: Mapping[str, Any]) -> int | None:
+    # the first stands there only while the link is down; both are -1 where there was none since the start
+    found = int(told.get("master_link_down_since_seconds", told.get("master_last_io_seconds_ago", -1)))
+    return found if found >= 0 else None

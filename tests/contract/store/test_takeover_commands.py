@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -163,7 +164,14 @@ def test_a_lost_head_is_taken_over_from_only_when_somebody_says_that_it_is_off(
     refused = _run("takeover")
     assert isinstance(refused.exception, ClusterError)
     assert "nobody has said that mainpc is off" in str(refused.exception)
+    told = " ".join(refused.stderr.split())
+    assert re.search(r"has not heard from that of mainpc for \d+ s: it lacks what was acknowledged", told), (
+        told
+    )
     assert pair.standing(pair.second).primary == pair.first
+    pair.servers[pair.second].kill()
+    pair.servers[pair.second].start()
+    assert "mainpc since it was started" in " ".join(_run("takeover").stderr.split())
     done = _run("takeover", "--yes")
     assert done.exit_code == 0, done.exception
     assert "cannot tell a machine that is off from a cable that is cut" in " ".join(done.stderr.split())
