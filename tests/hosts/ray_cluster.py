@@ -139,22 +139,23 @@ class RayCluster:
         line = f"--address {self.mainpc.address} --worker pc2={worker.address}"
         worker.run(f"zejzl node start {line}", timeout_s=60)
 
-    def ask(self, program: str, *, timeout_s: float = 60.0) -> Any:
-        """Run a Python program on mainpc as a client of the cluster; return what it passes to ``answer``.
+    def ask(self, program: str, *, timeout_s: float = 60.0, head: Host | None = None) -> Any:
+        """Run a Python program on the head as a client of the cluster; return what it passes to ``answer``.
 
-        ``ray`` and ``answer`` are there already; the connection is made.
+        ``ray`` and ``answer`` are there already; the connection is made. The head is mainpc unless told.
         """
+        host = head or self.mainpc
         connected = (
             "import os, pathlib, time\n"
             "from zejzl_ray.cluster.node_start import client_environment\n"
             "from zejzl_ray.tls.credentials import load_credentials\n"
             f"data_dir = pathlib.Path('{DATA_DIR}').expanduser()\n"
-            "tls = load_credentials(data_dir / 'tls', 'mainpc', time.time()).files\n"
+            f"tls = load_credentials(data_dir / 'tls', '{host.name}', time.time()).files\n"
             "os.environ.update(client_environment(data_dir / 'ray_token', tls))\n"
             "import ray\n"
-            f"ray.init(address='{self.mainpc.address}:6379', namespace='zejzl', log_to_driver=False)\n"
+            f"ray.init(address='{host.address}:6379', namespace='zejzl', log_to_driver=False)\n"
         )
-        return self.python(connected + textwrap.dedent(program), timeout_s=timeout_s)
+        return self.python(connected + textwrap.dedent(program), timeout_s=timeout_s, host=host)
 
     def python(self, program: str, *, timeout_s: float = 60.0, host: Host | None = None) -> Any:
         """Run a Python program, on mainpc unless told; return what it passes to ``answer``, which is there already."""

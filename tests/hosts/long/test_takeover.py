@@ -20,6 +20,27 @@ from tests.hosts.waiting import wait_until
 
 _COMMAND_LIMIT_S = 150.0
 
+_BIG = """
+import asyncio
+from zejzl_ray.cluster.vram_placement import VramPlacer
+from zejzl_ray.errors import NoCapacity
+from zejzl_ray.sdk.connect import connect_async
+
+class Model:
+    pass
+
+async def refusal():
+    client = connect_async("ray")
+    try:
+        await VramPlacer(client.orchestrator, "models").start(Model, name="big", vram_mib=20_000)
+    except NoCapacity as error:
+        return str(error)
+    finally:
+        await client.close()
+
+answer(asyncio.run(refusal()))
+"""
+
 pytestmark = pytest.mark.timeout(360)
 
 
@@ -114,6 +135,7 @@ def test_a_head_that_is_lost_is_taken_over_by_hand_and_handed_back_under_load(
     assert ready_s <= SLACK * TAKEOVER_S
     assert set(stage.services(stage.pc2).values()) == {"pc2"}
     assert stage.lost(stage.pc2) == set()
+    assert "largest free card is 12288 MiB (RTX 3060 on pc2)" in stage.cluster.ask(_BIG, head=stage.pc2)
 
     stage.mainpc.boot()
     stage.cluster.start_redis(stage.mainpc)
