@@ -347,27 +347,24 @@ def test_a_supervisor_that_dies_at_once_is_an_error_with_its_last_words(bench: B
         start_supervised(bench.plan(), bench.data_dir, ("sh", "-c", "echo last words"))
 
 
-def test_two_starts_at_once_make_one_node(bench: Bench) -> None:
-    bench.start()
+def _start_twice(bench: Bench) -> list[str]:
     answers: list[str] = []
     threads = [threading.Thread(target=lambda: answers.append(bench.start())) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
+    return answers
 
-    assert answers == ["already up", "already up"]
+
+def test_two_starts_at_once_make_one_node(bench: Bench) -> None:
+    bench.start()
+
+    assert _start_twice(bench) == ["already up", "already up"]
 
 
 def test_two_starts_at_once_where_nothing_runs_make_one_node_too(bench: Bench) -> None:
-    answers: list[str] = []
-    threads = [threading.Thread(target=lambda: answers.append(bench.start())) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-
-    assert sorted(answers) == ["already up", "started"]
+    assert sorted(_start_twice(bench)) == ["already up", "started"]
     assert sorted(p.name() for p in find_node_processes(bench.cluster_id)) == ["gcs_server", "raylet"]
 
 

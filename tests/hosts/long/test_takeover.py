@@ -5,7 +5,6 @@ machine with whatever else runs on it. In this order.
 """
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 from tests.hosts.commands import CommandFailed
 from tests.hosts.heads import SLACK, TAKEOVER_S, HeadStage, Writer, is_ready, role_of
 from tests.hosts.hosts import Host
+from tests.hosts.long.conftest import Show
 from tests.hosts.ray_cluster import two_hosts
 from tests.hosts.waiting import wait_until
 
@@ -92,30 +92,8 @@ def stage(prefix: str) -> Iterator[HeadStage]:
             raise AssertionError(f"{error}\n{cluster.logs()}") from None
 
 
-@pytest.fixture(autouse=True)
-def _logs(
-    stage: HeadStage, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
-) -> Iterator[None]:
-    failures = request.session.testsfailed
-    yield
-    if request.session.testsfailed > failures:
-        with capsys.disabled():
-            sys.stdout.write(stage.logs())
-
-
-@pytest.fixture
-def show(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Write a line whatever pytest does with output."""
-
-    def write(line: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n  {line}")
-
-    return write
-
-
 def test_a_head_that_is_lost_is_taken_over_by_hand_and_handed_back_under_load(
-    stage: HeadStage, show: Any
+    stage: HeadStage, show: Show
 ) -> None:
     asker = Asker(stage.pc2, stage.mainpc)
     stage.mainpc.kill()
@@ -156,7 +134,7 @@ def test_a_head_that_is_lost_is_taken_over_by_hand_and_handed_back_under_load(
     assert role_of(stage.mainpc) == ("head", "up")
 
 
-def test_a_planned_takeover_loses_nothing_under_load(stage: HeadStage, show: Any) -> None:
+def test_a_planned_takeover_loses_nothing_under_load(stage: HeadStage, show: Show) -> None:
     began_s = time.time()
     stage.pc2.run("zejzl cluster takeover", timeout_s=_COMMAND_LIMIT_S)
     stage.writers["pc2"].first_after(began_s, SLACK * TAKEOVER_S)

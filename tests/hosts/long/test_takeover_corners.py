@@ -3,7 +3,6 @@ to an empty house: in this order, on one cluster whose commits want two copies.
 """
 
 import json
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from tests.hosts.commands import CommandFailed
 from tests.hosts.heads import SLACK, TAKEOVER_S, HeadStage, Writer, is_ready, role_of
 from tests.hosts.hosts import Host
+from tests.hosts.long.conftest import Show
 from tests.hosts.ray_cluster import CLUSTER_FILE, DATA_DIR, two_hosts
 from tests.hosts.waiting import wait_until
 
@@ -39,30 +39,8 @@ def stage(prefix: str) -> Iterator[HeadStage]:
             raise AssertionError(f"{error}\n{cluster.logs()}") from None
 
 
-@pytest.fixture(autouse=True)
-def _logs(
-    stage: HeadStage, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
-) -> Iterator[None]:
-    failures = request.session.testsfailed
-    yield
-    if request.session.testsfailed > failures:
-        with capsys.disabled():
-            sys.stdout.write(stage.logs())
-
-
-@pytest.fixture
-def show(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Write a line whatever pytest does with output."""
-
-    def write(line: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n  {line}")
-
-    return write
-
-
 def test_a_takeover_behind_a_cut_cable_leaves_one_head_when_it_heals_and_loses_nothing(
-    stage: HeadStage, show: Any
+    stage: HeadStage, show: Show
 ) -> None:
     mainpc, pc2 = stage.mainpc, stage.pc2
     cut_s = time.time()
@@ -92,7 +70,7 @@ def test_a_takeover_behind_a_cut_cable_leaves_one_head_when_it_heals_and_loses_n
     assert stage.lost(pc2) == set()
 
 
-def test_while_pc2_is_the_head_every_command_says_so_on_both_machines(stage: HeadStage, show: Any) -> None:
+def test_while_pc2_is_the_head_every_command_says_so_on_both_machines(stage: HeadStage, show: Show) -> None:
     mainpc, pc2 = stage.mainpc, stage.pc2
     for host in (mainpc, pc2):
         found = _check(host)
@@ -120,7 +98,7 @@ def test_while_pc2_is_the_head_every_command_says_so_on_both_machines(stage: Hea
 
 
 def test_a_cluster_that_is_stopped_while_pc2_is_the_head_starts_at_mainpc_with_the_state_of_pc2(
-    stage: HeadStage, show: Any
+    stage: HeadStage, show: Show
 ) -> None:
     mainpc, pc2 = stage.mainpc, stage.pc2
     stage.writers["pc2"].first_after(time.time(), SLACK * TAKEOVER_S)
@@ -145,7 +123,7 @@ def test_a_cluster_that_is_stopped_while_pc2_is_the_head_starts_at_mainpc_with_t
 
 
 def test_a_head_that_boots_while_the_one_that_took_over_is_off_says_so_and_gives_way_when_it_is_back(
-    stage: HeadStage, show: Any
+    stage: HeadStage, show: Show
 ) -> None:
     mainpc, pc2 = stage.mainpc, stage.pc2
     mainpc.kill()

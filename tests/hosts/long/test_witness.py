@@ -3,7 +3,6 @@
 Each test begins with MainPC as the head, prints its times beside the bar and fails at three times the bar only.
 """
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -67,6 +66,10 @@ class Stage:
         if role_of(self.mainpc) != ("head", "up"):
             self.hand_back()
 
+    def logs(self) -> str:
+        """Return what there is to read after a failure."""
+        return f"{self.heads.logs()}\n{self.sentinels.logs()}"
+
     def told(self, since_s: float) -> Counter[str]:
         """Return which errors the writers were told after a moment, and how often."""
         rows = (row for writer in self.heads.writers.values() for row in writer.rows())
@@ -77,15 +80,6 @@ class Stage:
 def stage(prefix: str) -> Iterator[Stage]:
     with heads_with_witness(f"{prefix}w") as (heads, sentinels):
         yield Stage(heads, sentinels)
-
-
-@pytest.fixture(autouse=True)
-def _logs(stage: Stage, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
-    failures = request.session.testsfailed
-    yield
-    if request.session.testsfailed > failures:
-        with capsys.disabled():
-            sys.stdout.write(f"{stage.heads.logs()}\n{stage.sentinels.logs()}")
 
 
 def test_a_head_that_is_lost_for_good_is_replaced_without_a_hand_and_comes_back_as_a_worker(
